@@ -1,0 +1,46 @@
+"""Adapter tuning of BERT-family encoders, exact to Houlsby et al. 2019.
+
+    >>> import adapter_tune
+    >>> result = adapter_tune.run(adapter_tune.RunConfig(task="rte"))      # doctest: +SKIP
+    >>> model, tokenizer = adapter_tune.load(result.storage.folder)        # doctest: +SKIP
+
+Names are imported when they are first used, so that ``import adapter_tune`` is instant.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from adapter_tune.config import RunConfig as RunConfig
+    from adapter_tune.counts import ParameterCount as ParameterCount
+    from adapter_tune.errors import AdapterTuneError as AdapterTuneError
+    from adapter_tune.parameters import count_parameters as count_parameters
+    from adapter_tune.result import Result as Result
+    from adapter_tune.runs import load as load
+    from adapter_tune.runs import run as run
+    from adapter_tune.strategies import Strategy as Strategy
+    from adapter_tune.strategies import strategy as strategy
+    from adapter_tune.surgery import adapters_of as adapters_of
+
+_HOME = {
+    "AdapterTuneError": "errors",
+    "ParameterCount": "counts",
+    "Result": "result",
+    "RunConfig": "config",
+    "Strategy": "strategies",
+    "adapters_of": "surgery",
+    "count_parameters": "parameters",
+    "load": "runs",
+    "run": "runs",
+    "strategy": "strategies",
+}
+
+__all__ = [*_HOME, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'adapter_tune' has no attribute '{name}'")
+    return getattr(import_module(f"adapter_tune.{_HOME[name]}"), name)

@@ -1,0 +1,285 @@
+"""The command line. Commands are a few lines each; what is heavy is imported inside them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import click
+import typer
+
+from adapter_tune import __version__
+from adapter_tune.errors import AdapterTuneError, UsageError
+
+app = typer.Typer(
+    name="adapter-tune",
+    help="Adapter tuning of BERT-family encoders: few trained parameters, nearly full accuracy.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="Look at configurations and check them.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+Text = Optional[str]  # noqa: UP045  (typer reads annotations at run time, on Python 3.10 too)
+Set = Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Any option, by its path in the configuration: training.warmup=0.2. Repeatable.")]  # noqa: UP045, E501  # fmt: skip
+Model = Annotated[Text, typer.Option("--model", help="The backbone: a model on the Hub, or a local folder.")]
+StrategyName = Annotated[Text, typer.Option("--strategy", help="What is attached and trained; see 'list strategies'.")]
+Size = Annotated[Text, typer.Option("--m", help="Bottleneck size of the adapters.")]
+TrainPooler = Annotated[bool, typer.Option("--train-pooler", help="Train the pooler with the head, whatever the checkpoint holds.")]  # noqa: E501  # fmt: skip
+
+
+class Listing(str, Enum):
+    """What can be listed."""
+
+    tasks = "tasks"
+    strategies = "strategies"
+    configs = "configs"
+
+
+@app.command()
+def train(
+    config: Annotated[Text, typer.Option(help="A YAML file, or the name of a shipped configuration.")] = None,
+    task: Annotated[Text, typer.Option(help="The GLUE task; see 'list tasks'.")] = None,
+    m: Size = None,
+    strategy: StrategyName = None,
+    model: Model = None,
+    lr: Annotated[Text, typer.Option(help="Peak learning rate; the strategy's own by default.")] = None,
+    epochs: Annotated[Text, typer.Option(help="Passes over the training rows.")] = None,
+    batch_size: Annotated[Text, typer.Option(help="Rows a training step.")] = None,
+    seed: Annotated[Text, typer.Option(help="Of the new weights, the order of the rows and the dropout.")] = None,
+    output: Annotated[Text, typer.Option(help="The folder that holds the run folders.")] = None,
+    set_: Set = None,
+    train_pooler: TrainPooler = False,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of an unfinished run.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Run anew what is finished already.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the counts; train nothing.")] = False,  # noqa: E501  # fmt: skip
+) -> None:
+    """Train adapters on a task, the backbone frozen, and print scores beside what was trained."""
+    from adapter_tune.compose import compose, to_yaml
+
+    flags = {
+        "--task task": task,
+        "--output output": output,
+        **_yaml_flags({
+            "--seed training.seed": seed,
+            "--lr training.learning_rate": lr,
+            "--epochs training.epochs": epochs,
+            "--batch-size training.batch_size": batch_size,
+        }),
+        **_model_flags(model, strategy, m, train_pooler),
+    }  # fmt: skip
+    composed = compose(config, flags, set_ or [])
+    if dry_run:
+        from adapter_tune.tasks import get_task
+
+        print(to_yaml(composed.model_dump()))
+        _count([composed], get_task(composed.task).num_labels, as_json=False)
+        return
+    from adapter_tune.report.tables import show_result
+
+    _quiet_libraries()
+    from adapter_tune.runs import run
+
+    show_result(run(composed, force=force, resume=resume))
+
+
+@app.command("eval")
+def evaluate(
+    run: Annotated[Optional[Path], typer.Argument(help="The run folder; the newest one by default.")] = None,  # noqa: UP045
+    split: Annotated[Text, typer.Option(help="One labelled split; the task's validation splits by default.")] = None,
+    batch_size: Annotated[Optional[int], typer.Option(min=1, help="Rows a forward pass; the run's own by default.")] = None,  # noqa: UP045, E501  # fmt: skip
+    model: Annotated[Text, typer.Option(help="Where the backbone lies now, if not where it lay in training.")] = None,
+    output: Annotated[Path, typer.Option(help="Where the newest run is looked for.")] = Path("runs"),
+    output_json: Annotated[Optional[Path], typer.Option(help="Write the result to this file as well.")] = None,  # noqa: UP045, E501  # fmt: skip
+) -> None:
+    """Rebuild backbone and adapter from disk and score them again."""
+    from adapter_tune.report.tables import show_result
+    from adapter_tune.result import finished_runs
+
+    if run is None:
+        run = next(iter(finished_runs(output)), None)
+        if run is None:
+            raise UsageError(f"no finished run in {output}; name a run folder, or train first")
+        logging.getLogger("adapter_tune").info("the newest run: %s", run)
+    _quiet_libraries()
+    from adapter_tune.runs import evaluate_run
+
+    result = evaluate_run(run, split=split, batch_size=batch_size, model=model)
+    show_result(result)
+    if output_json is not None:
+        from adapter_tune import atomic
+
+        atomic.write_text(output_json, result.model_dump_json(indent=2) + "\n")
+
+
+@app.command("count-params")
+def count_params(
+    model: Model = None,
+    strategy: StrategyName = None,
+    m: Annotated[Text, typer.Option("--m", help="Bottleneck size of the adapters; several with commas: 8,64,256.")] = None,  # noqa: E501  # fmt: skip
+    num_labels: Annotated[int, typer.Option(min=1, help="Width of the classification head.")] = 2,
+    set_: Set = None,
+    train_pooler: TrainPooler = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list with one object a size.")] = False,
+) -> None:
+    """Count parameters by the closed formula and from the model, without weights."""
+    from adapter_tune.compose import compose
+
+    sizes = [None] if m is None else m.split(",")
+    flags = [{"--task task": "mnli", **_model_flags(model, strategy, size, train_pooler)} for size in sizes]
+    _count([compose(None, each, set_ or []) for each in flags], num_labels, as_json=as_json)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Optional[Listing], typer.Argument(help="One of the three; all by default.")] = None,  # noqa: UP045
+) -> None:
+    """List tasks, strategies and shipped configurations."""
+    from adapter_tune.report.tables import show
+
+    if what in (None, Listing.tasks):
+        from adapter_tune.tasks import TASKS
+
+        rows = [[t.name, t.title, " ".join(t.text), " ".join(t.labels) or "0 to 5", t.headline] for t in TASKS.values()]
+        show("tasks", ["name", "what", "columns", "labels", "headline"], rows)
+    if what in (None, Listing.strategies):
+        from adapter_tune.strategies import REGISTRY
+
+        strategies = [[s.name, s.summary(), " ".join(s.model_fields), s.paper] for s in REGISTRY.values()]
+        show("strategies", ["name", "what", "options", "source"], strategies)
+    if what in (None, Listing.configs):
+        from adapter_tune.compose import shipped_configs
+
+        show("configs", ["name", "file"], [[name, str(path)] for name, path in shipped_configs().items()])
+
+
+@config_app.command("show")
+def config_show(name: Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]) -> None:
+    """Print a shipped configuration."""
+    from adapter_tune.compose import find_config
+
+    path = find_config(name)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; 'adapter-tune list configs' names the shipped ones")
+    print(path.read_text(encoding="utf-8"), end="")
+
+
+@config_app.command("validate")
+def config_validate(
+    file: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped configuration.")],
+    task: Annotated[Text, typer.Option(help="The task, if the file leaves it open.")] = None,
+) -> None:
+    """Check a configuration: every key, every value."""
+    from adapter_tune.compose import compose
+
+    composed = compose(file, {"--task task": task})
+    print(f"{file} is valid: it would run in {composed.folder}")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"adapter-tune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,  # noqa: E501  # fmt: skip
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+) -> None:
+    """Adapter tuning of BERT-family encoders: few trained parameters, nearly full accuracy."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; every failure is one line on stderr and an exit code."""
+    given = sys.argv[1:] if argv is None else argv
+    arguments = sorted(given, key=lambda word: word != "--debug")  # --debug may stand anywhere
+    _log_to_stderr()
+    try:
+        app(arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except (typer.Exit, click.exceptions.Exit) as stop:
+        sys.exit(stop.exit_code)
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        message, code = _explain(error)
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(code)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """One line and an exit code for whatever went wrong."""
+    if isinstance(error, AdapterTuneError):
+        return " ".join(str(error).split()), error.exit_code
+    if hasattr(error, "format_message"):  # click's own: an option that is not there, a value it cannot read
+        return f"{' '.join(error.format_message().split())} (--help lists the options)", 2
+    if isinstance(error, BrokenPipeError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (nobody reads on)
+        return "the reader of the output is gone", 1
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk is full ({error}); free some space or choose another --output", 1
+    first = (str(error).strip() or "no message").splitlines()[0]
+    return f"{type(error).__name__}: {first} (unexpected; --debug shows where)", 1
+
+
+def _log_to_stderr() -> None:
+    """The package's own messages, plain, on stderr."""
+    logger = logging.getLogger("adapter_tune")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [logging.StreamHandler()]
+    logger.propagate = False
+
+
+def _quiet_libraries() -> None:
+    import warnings
+
+    from adapter_tune.progress import console, library_noise
+
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    library_noise(quiet=not console.is_terminal)
+
+
+def _yaml_flags(flags: dict[str, str | None]) -> dict[str, Any]:
+    from adapter_tune.compose import parse_value
+
+    return {name: None if text is None else parse_value(text, name.split()[0]) for name, text in flags.items()}
+
+
+def _model_flags(model: str | None, strategy: str | None, m: str | None, train_pooler: bool) -> dict[str, Any]:
+    return {
+        "--model model.id": model,
+        "--train-pooler model.pooler": "train" if train_pooler else None,
+        "--strategy strategy.name": strategy,
+        **_yaml_flags({"--m strategy.m": m}),
+    }
+
+
+def _count(configs: list[Any], num_labels: int, *, as_json: bool) -> None:
+    """Print the counts of several configurations."""
+    import json
+
+    _quiet_libraries()
+    from adapter_tune.model import count_on_meta
+    from adapter_tune.report.tables import show_count
+
+    objects = []
+    for config in configs:
+        count, shape, notes = count_on_meta(config.model, config.strategy, {"num_labels": num_labels})
+        named = {"model": config.model.id, "strategy": config.strategy.name, "m": config.m}
+        objects.append({**named, **count.model_dump()})
+        if not as_json:
+            show_count(*named.values(), count, config.strategy.formula(shape))
+            for note in notes:
+                print(f"note: {note}")
+    if as_json:
+        print(json.dumps(objects, indent=2))

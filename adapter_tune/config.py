@@ -1,0 +1,173 @@
+"""The configuration of a run: one schema, and how it is composed.
+
+Precedence: defaults < YAML file < flags < ``--set key=value``. Unknown keys are refused at every level.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+
+from adapter_tune.errors import FieldError, UsageError, unknown
+from adapter_tune.explain import first_problem
+from adapter_tune.strategies import Strategy, parse_strategy
+from adapter_tune.tasks import TASKS
+
+
+class Section(BaseModel):
+    """Base of the configuration's parts: frozen, exact types, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class ModelConfig(Section):
+    """The backbone."""
+
+    id: str = "google-bert/bert-base-uncased"
+    """A model on the Hub, or a local folder."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; null takes the newest."""
+    pooler: Literal["auto", "frozen", "train"] = "auto"
+    """auto freezes the pooler only where the checkpoint holds the objective it was pretrained with."""
+
+
+class DataConfig(Section):
+    """The data and how it is cut."""
+
+    source: str = "nyu-mll/glue"
+    """The data set on the Hub, or a local copy of it."""
+    max_length: int = Field(default=128, ge=2)
+    """Tokens a row may have; longer rows are truncated."""
+    max_train_samples: int | None = Field(default=None, ge=1)
+    """Train on so many rows, drawn at random, the same ones for every seed; null takes all."""
+    max_eval_samples: int | None = Field(default=None, ge=1)
+    """Evaluate on so many rows of each split, drawn likewise; null takes all."""
+
+
+class TrainingConfig(Section):
+    """Optimisation, as in the paper where nothing else is said."""
+
+    epochs: float = Field(default=3.0, gt=0)
+    """Passes over the training rows."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stop after so many optimiser steps; overrides epochs."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate; null takes the strategy's own."""
+    batch_size: int = Field(default=32, ge=1)
+    """Rows a forward pass in training."""
+    eval_batch_size: int = Field(default=32, ge=1)
+    """Rows a forward pass in evaluation."""
+    gradient_accumulation: int = Field(default=1, ge=1)
+    """Forward passes an optimiser step."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises linearly from 0; then it falls linearly to 0."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Decoupled; none on LayerNorm and biases."""
+    adam_epsilon: float = Field(default=1e-6, gt=0)
+    """AdamW's epsilon."""
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Gradient norm is clipped at this; 0 does not clip."""
+    early_stopping: int | None = Field(default=None, ge=1)
+    """Stop after so many evaluations without a better headline score; null never does."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; auto takes the best there is."""
+    logging_steps: int = Field(default=20, ge=1)
+    """The training loss is written down every so many steps."""
+    seed: int = Field(default=42, ge=0)
+    """Of the new weights, the order of the rows and the dropout."""
+
+
+def _task_name(value: object) -> str:
+    if not isinstance(value, str) or value not in TASKS:
+        raise FieldError(("task",), unknown("task", value, TASKS))
+    return value
+
+
+def _model_section(value: object) -> object:
+    return {"id": value} if isinstance(value, str) else value
+
+
+class RunConfig(Section):
+    """All that decides a run. ``run(config)`` is a pure function of it."""
+
+    task: Annotated[str, BeforeValidator(_task_name)]
+    """A GLUE task."""
+    model: Annotated[ModelConfig, BeforeValidator(_model_section)] = ModelConfig()
+    """The backbone; a plain string is taken as its id."""
+    strategy: Annotated[Strategy, BeforeValidator(parse_strategy), PlainSerializer(Strategy.to_dict)] = Field(
+        default="houlsby", validate_default=True
+    )  # type: ignore[assignment]
+    """What is attached and trained; a plain string is taken as its name."""
+    data: DataConfig = DataConfig()
+    """The data."""
+    training: TrainingConfig = TrainingConfig()
+    """The optimisation."""
+    output: str = "runs"
+    """The folder that holds the run folders."""
+
+    @model_validator(mode="after")
+    def _settle(self) -> RunConfig:
+        if self.strategy.trains_pooler and self.model.pooler == "frozen":
+            raise FieldError(
+                ("model", "pooler"), f"strategy {self.strategy.name} trains the pooler too; leave model.pooler out"
+            )
+        if self.training.learning_rate is None:
+            training = self.training.model_copy(update={"learning_rate": self.strategy.learning_rate})
+            object.__setattr__(self, "training", training)
+        return self
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak learning rate, resolved."""
+        assert self.training.learning_rate is not None
+        return self.training.learning_rate
+
+    @property
+    def m(self) -> int | None:
+        """The bottleneck size, or None where the strategy has none."""
+        return getattr(self.strategy, "m", None)
+
+    def hash(self) -> str:
+        """Eight hex digits over the values that differ from the defaults, the output folder aside."""
+        default = _flat(RunConfig(task=self.task, strategy=type(self.strategy)()).model_dump(exclude={"output"}))
+        values = _flat(self.model_dump(exclude={"output"}))
+        changed = {key: value for key, value in values.items() if value != default[key]}
+        key = {"task": self.task, "strategy": self.strategy.name, "changed": changed}
+        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def folder(self) -> Path:
+        """The run folder: ``<output>/<task>-<strategy>-m<M>-<hash>``."""
+        size = [] if self.m is None else [f"m{self.m}"]
+        return Path(self.output) / "-".join([self.task, self.strategy.name, *size, self.hash()])
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one dictionary with dotted keys."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        out.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return out
+
+
+def parse_config(values: dict[str, Any]) -> RunConfig:
+    """A checked configuration from plain nested values.
+
+    Raises:
+        FieldError: the first wrong value, with its path.
+    """
+    try:
+        return RunConfig(**{key: value for key, value in values.items() if value is not None})
+    except ValidationError as error:
+        loc, problem = first_problem(error, RunConfig)
+        if loc == ("task",) and problem == "is missing":
+            problem = f"is missing: give --task, or task: in a YAML file. Known: {', '.join(TASKS)}"
+        raise FieldError(loc, problem) from None
+    except TypeError as error:  # a key that is not a string
+        raise UsageError(f"the configuration: {error}") from None

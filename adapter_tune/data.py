@@ -1,0 +1,124 @@
+"""The splits of a task, checked and tokenised."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import datasets
+import numpy as np
+from datasets.fingerprint import Hasher
+from transformers import PreTrainedTokenizerBase
+
+from adapter_tune.config import DataConfig, RunConfig
+from adapter_tune.errors import RunError, UsageError
+from adapter_tune.hub import loading
+from adapter_tune.tasks import Task, get_task
+
+_LOCAL = "name a local copy with --set data.source=DIR"
+_SUBSET_SEED = 0  # which rows max_*_samples keeps; not the run's seed, so that seeds compare training alone
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Tokenised rows: ``input_ids``, ``attention_mask``, ``token_type_ids`` where there are any, and ``labels``."""
+
+    train: Any
+    validation: dict[str, Any]
+    """By split name, in the task's order."""
+
+
+def load_splits(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Splits:
+    """The training split and every validation split of the run's task.
+
+    Raises:
+        RunError: the data set cannot be loaded, or is not what the task table says.
+    """
+    task = get_task(config.task)
+    train = load_split(config.data, task, "train", tokenizer, config.data.max_train_samples)
+    validation = {
+        name: load_split(config.data, task, name, tokenizer, config.data.max_eval_samples) for name in task.validation
+    }
+    return Splits(train, validation)
+
+
+def load_split(
+    config: DataConfig, task: Task, split: str, tokenizer: PreTrainedTokenizerBase, max_samples: int | None = None
+) -> Any:
+    """One labelled split, tokenised; the work is cached beside the data set.
+
+    Raises:
+        UsageError: the task has no such split, or its labels are not public.
+        RunError: the data set cannot be loaded, or is not what the task table says.
+    """
+    check_split(task, split)
+    with loading("data set", f"{config.source} ({task.name})", _LOCAL):
+        rows = datasets.load_dataset(config.source, task.name)
+    if split not in rows:
+        raise RunError(f"data set {config.source} ({task.name}): no split {split}; it has {', '.join(rows)}")
+    rows = rows[split]
+    _check(rows, task, f"data set {config.source} ({task.name}, {split})")
+    if max_samples is not None and max_samples < len(rows):
+        rows = rows.shuffle(seed=_SUBSET_SEED).select(range(max_samples))
+    return _tokenise(rows, task, tokenizer, config.max_length)
+
+
+def check_split(task: Task, split: str) -> None:
+    """Refuse a split that cannot be scored.
+
+    Raises:
+        UsageError: no such split, or its labels are not public.
+    """
+    if split in task.test:
+        raise UsageError(f"the labels of {task.name}'s {split} split are not public; evaluate on {task.validation[0]}")
+    if split not in ("train", *task.validation):
+        raise UsageError(f"task {task.name} has no split '{split}'; choose from train, {', '.join(task.validation)}")
+
+
+def _check(rows: Any, task: Task, where: str) -> None:
+    """Columns, label order and label values are those of the task table."""
+    for column in (*task.text, "label"):
+        if column not in rows.column_names:
+            raise RunError(f"{where}: no column '{column}'; it has {', '.join(rows.column_names)}")
+    if not len(rows):
+        raise RunError(f"{where}: no rows; fetch the data set again")
+    names = getattr(rows.features["label"], "names", None)
+    if names is not None and tuple(names) != task.labels:
+        raise RunError(f"{where}: labels are in the order {names}, not {list(task.labels)}; scores would be wrong")
+    labels = np.asarray(rows.with_format("numpy")["label"])
+    wrong = ~np.isfinite(labels) if task.is_regression else (labels < 0) | (labels >= task.num_labels)
+    if wrong.any():
+        row = int(wrong.argmax())
+        allowed = "finite numbers" if task.is_regression else f"0 to {task.num_labels - 1}"
+        raise RunError(f"{where}: row {row} has label {labels[row]}; labels are {allowed}")
+
+
+def _tokenise(rows: Any, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Any:
+    encode = partial(_encode, tokenizer=tokenizer, columns=task.text, max_length=max_length)
+    key = [rows._fingerprint, _identity(tokenizer), task.text, task.is_regression, max_length]
+    return rows.map(
+        encode,
+        batched=True,
+        remove_columns=rows.column_names,
+        new_fingerprint=Hasher.hash(key),
+        desc="tokenising",
+    )
+
+
+def _encode(
+    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, columns: Iterable[str], max_length: int
+) -> dict[str, Any]:
+    encoded = tokenizer(*(batch[column] for column in columns), truncation=True, max_length=max_length)
+    return {**encoded, "labels": batch["label"]}
+
+
+def _identity(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Digest of what decides a tokenizer's output; how the last call padded or cut is left out."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    state = json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
+    state = {key: value for key, value in state.items() if key not in ("truncation", "padding")}
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()

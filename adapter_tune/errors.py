@@ -1,0 +1,42 @@
+"""What a user may meet when something is wrong: one line with the cause and the fix, and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AdapterTuneError(Exception):
+    """Base of every error this package raises on purpose. The message is one line: cause, then fix."""
+
+    exit_code = 1
+
+
+class UsageError(AdapterTuneError):
+    """Something the user wrote is wrong: a flag, a YAML key, a name, a path (exit code 2)."""
+
+    exit_code = 2
+
+
+class RunError(AdapterTuneError):
+    """Something failed on the way: the network, a file, a data set, the disk (exit code 1)."""
+
+
+class FieldError(UsageError):
+    """A wrong configuration value. ``loc`` is its path, as in ``("training", "learning_rate")``."""
+
+    def __init__(self, loc: tuple[str, ...], problem: str) -> None:
+        self.loc, self.problem = loc, problem
+        super().__init__(f"{'.'.join(loc)}: {problem}" if loc else problem)
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """The message for an unknown ``name``: the nearest known one first, then all of them.
+
+    >>> unknown("task", "mnly", ["cola", "mnli"])
+    "unknown task 'mnly'; did you mean 'mnli'? Known: cola, mnli"
+    """
+    names = sorted(known)
+    near = get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return f"unknown {kind} '{name}'; {hint}Known: {', '.join(names) or 'none'}"

@@ -1,0 +1,62 @@
+"""GLUE's metrics as an ``evaluate.Metric`` that needs no network (Wang et al. 2019, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn import metrics as sk
+
+from adapter_tune.tasks import Task, get_task
+
+Values = NDArray[Any]
+
+METRICS: dict[str, Callable[[Values, Values], float]] = {
+    "accuracy": lambda truth, predicted: sk.accuracy_score(truth, predicted),
+    "f1": lambda truth, predicted: sk.f1_score(truth, predicted, zero_division=0.0),
+    "matthews_correlation": lambda truth, predicted: sk.matthews_corrcoef(truth, predicted),
+    "pearson": lambda truth, predicted: _correlation(stats.pearsonr, truth, predicted),
+    "spearmanr": lambda truth, predicted: _correlation(stats.spearmanr, truth, predicted),
+}
+"""Score by name, of true and predicted values. A correlation with a constant is undefined and counts as 0."""
+
+
+class GlueMetric(evaluate.Metric):
+    """The metrics of one GLUE task; ``config_name`` is the task.
+
+    >>> GlueMetric("mrpc", keep_in_memory=True).compute(references=[0, 1, 1], predictions=[0, 1, 0])  # doctest: +SKIP
+    {'accuracy': 0.667, 'f1': 0.667, 'combined_score': 0.667}
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        value = datasets.Value("float32" if get_task(self.config_name).is_regression else "int64")
+        return evaluate.MetricInfo(
+            description="GLUE's metrics, computed with scikit-learn and scipy.",
+            citation="Wang et al. 2019, GLUE: a multi-task benchmark and analysis platform.",
+            inputs_description="predictions and references: class ids, or real numbers for stsb.",
+            features=datasets.Features({"predictions": value, "references": value}),
+            format="numpy",
+        )
+
+    def _compute(self, predictions: Values, references: Values) -> dict[str, float]:
+        return glue_scores(get_task(self.config_name), references, predictions)
+
+
+def glue_scores(task: Task, truth: Values, predicted: Values) -> dict[str, float]:
+    """Every metric of a task, ``combined_score`` being the mean of the others."""
+    scores = {name: float(METRICS[name](truth, predicted)) for name in task.metrics if name != "combined_score"}
+    if "combined_score" in task.metrics:
+        scores["combined_score"] = float(np.mean(list(scores.values())))
+    return scores
+
+
+def _correlation(function: Callable[[Values, Values], Any], truth: Values, predicted: Values) -> float:
+    if len(np.unique(truth)) < 2 or len(np.unique(predicted)) < 2:
+        return 0.0
+    value = float(function(truth, predicted)[0])
+    return value if np.isfinite(value) else 0.0

@@ -1,0 +1,225 @@
+"""From a configuration to a model ready to train: load, freeze all, unfreeze the head, ``strategy.apply``."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from adapter_tune.adapter import cut_normal_
+from adapter_tune.config import ModelConfig, RunConfig
+from adapter_tune.counts import ParameterCount, Shape
+from adapter_tune.errors import RunError, UsageError
+from adapter_tune.hub import loading, resolved_revision
+from adapter_tune.parameters import count_parameters
+from adapter_tune.published import published_shape
+from adapter_tune.strategies import Strategy
+from adapter_tune.surgery import base_of, family_of, head_parameters, pooler_of, unfreeze
+from adapter_tune.tasks import Task, get_task
+
+_LOCAL = "name a local folder with --model DIR"
+_HEAD_STD = 0.02  # the released code's initial head, cut at two deviations
+_ASSUMED_FROZEN = "assumed without weights: the pooler stays frozen, since BERT's own checkpoints pretrained it"
+_ASSUMED_TRAINED = (
+    "assumed without weights: the pooler is trained, as for a checkpoint without its pretraining objective "
+    "(model.pooler=frozen counts it as frozen)"
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model ready to train, with what is known of where it came from."""
+
+    model: PreTrainedModel
+    config: ModelConfig
+    """The backbone's section with ``pooler`` decided and ``revision`` resolved."""
+    fingerprint: str
+    fresh: frozenset[str]
+    """Names of the tensors that no checkpoint held; they are saved with the adapter, trained or not."""
+    notes: list[str] = field(default_factory=list)
+    """Decisions that a user should know of."""
+
+
+def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
+    """The backbone's tokenizer.
+
+    Raises:
+        RunError: there is none, or the Hub cannot be reached.
+    """
+    with loading("model", config.id, _LOCAL):
+        return AutoTokenizer.from_pretrained(config.id, revision=config.revision)
+
+
+def build_model(config: RunConfig) -> Built:
+    """Load the backbone in float32, freeze it, and unfreeze what is trained.
+
+    Random weights (head, adapters) are drawn from torch's global generator.
+
+    Raises:
+        RunError: the backbone cannot be loaded or is of an unsupported family.
+        UsageError: ``data.max_length`` is more than the backbone takes.
+    """
+    task = get_task(config.task)
+    with loading("model", config.model.id, _LOCAL):
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            config.model.id,
+            revision=config.model.revision,
+            dtype=torch.float32,  # transformers 5 keeps the stored type otherwise
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # another task's head; ours is drawn anew
+            **head_options(task),
+        )
+    check_length(config.data.max_length, model.config)
+    fresh = _fresh_tensors(config.model.id, model, info)
+    pooler, notes = _decide_pooler(config.model, model, info["unexpected_keys"], fresh)
+    settled = ModelConfig(
+        id=str(Path(config.model.id).resolve()) if Path(config.model.id).is_dir() else config.model.id,
+        revision=resolved_revision(config.model.id, config.model.revision),
+        pooler=pooler,
+    )
+    built = Built(model, settled, fingerprint(model, fresh), fresh, notes)
+    prepare(model, config.strategy, train_pooler=pooler == "train")
+    return built
+
+
+def prepare(model: nn.Module, strategy: Strategy, *, train_pooler: bool) -> None:
+    """Freeze everything, draw and unfreeze the head, then let the strategy attach and unfreeze its own."""
+    model.requires_grad_(False)
+    for parameter in head_parameters(model):
+        parameter.requires_grad_(True)
+        if parameter.dim() > 1:
+            cut_normal_(parameter.data, _HEAD_STD)
+        else:
+            nn.init.zeros_(parameter.data)
+    if train_pooler:
+        unfreeze(pooler_of(model))
+    strategy.apply(model)
+
+
+def head_options(task: Task) -> dict[str, Any]:
+    """What transformers is told of a task: width of the head, names of the labels, kind of problem."""
+    names = task.labels or ("score",)
+    return {
+        "num_labels": task.num_labels,
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+        "problem_type": "regression" if task.is_regression else "single_label_classification",
+    }
+
+
+def check_length(max_length: int, config: Any) -> None:
+    """Refuse rows longer than the backbone's positions.
+
+    Raises:
+        UsageError: they are.
+    """
+    positions = getattr(config, "max_position_embeddings", max_length)
+    if max_length > positions:
+        raise UsageError(
+            f"data.max_length is {max_length}, but the backbone has {positions} positions; set data.max_length={positions}"
+        )
+
+
+def fingerprint(model: nn.Module, fresh: frozenset[str] = frozenset()) -> str:
+    """SHA-256 over name, type, shape and bytes of a backbone's tensors as loaded, before anything is attached.
+
+    Args:
+        model: with or without a head, which is left out.
+        fresh: names (in the whole model) of tensors that no checkpoint held; they are left out.
+    """
+    inside = {id(p) for p in base_of(model).parameters()}
+    digest = hashlib.sha256()
+    for name, p in sorted(model.named_parameters(), key=lambda item: item[0]):
+        if id(p) in inside and name not in fresh:
+            digest.update(f"{name} {p.dtype} {tuple(p.shape)}\n".encode())
+            digest.update(p.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def count_on_meta(
+    config: ModelConfig, strategy: Strategy, options: dict[str, Any]
+) -> tuple[ParameterCount, Shape, list[str]]:
+    """Counts of a model that is never given weights; the published models need no network either.
+
+    Args:
+        config: the backbone.
+        strategy: what is attached and trained.
+        options: as of ``head_options``; ``num_labels`` is enough.
+
+    Returns:
+        The count, the backbone's shape, and what had to be assumed.
+    """
+    known = published_shape(config.id)
+    if known is not None:
+        bert = BertConfig(
+            vocab_size=known.vocabulary,
+            hidden_size=known.d,
+            num_hidden_layers=known.layers,
+            num_attention_heads=known.heads,
+            intermediate_size=known.intermediate,
+            **options,
+        )
+    else:
+        with loading("model", config.id, _LOCAL):
+            bert = AutoConfig.from_pretrained(config.id, revision=config.revision, **options)
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(bert)
+    family_of(model)
+    train_pooler, notes = config.pooler == "train", []
+    if config.pooler == "auto":
+        train_pooler = known is None
+        notes = [_ASSUMED_TRAINED if train_pooler else _ASSUMED_FROZEN]
+    prepare(model, strategy, train_pooler=train_pooler)
+    shape = Shape.of(bert)
+    return count_parameters(model, strategy.formula(shape)), shape, notes
+
+
+def _fresh_tensors(model_id: str, model: nn.Module, info: dict[str, Any]) -> frozenset[str]:
+    """Names of the tensors that the checkpoint did not fill: the head, and a pooler that it lacks.
+
+    Raises:
+        RunError: it left a part of the encoder at random values.
+    """
+    unfilled = set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
+    may_be_new = {id(p) for p in (*head_parameters(model), *pooler_of(model).parameters())}
+    named = dict(model.named_parameters())
+    lost = sorted(name for name in unfilled if name in named and id(named[name]) not in may_be_new)
+    if lost:
+        raise RunError(
+            f"model {model_id}: its weights lack or misshape {len(lost)} tensors of the encoder ({lost[0]}, ...); "
+            "choose a checkpoint that matches its config.json"
+        )
+    head = {id(p) for p in head_parameters(model)}
+    return frozenset(name for name, p in named.items() if name in unfilled or id(p) in head)
+
+
+def _decide_pooler(
+    config: ModelConfig, model: nn.Module, unexpected: set[str], fresh: frozenset[str]
+) -> tuple[Any, list[str]]:
+    """Whether the pooler is trained, and the reason where the user left it open.
+
+    A pooler that no objective kept in step with its encoder is stale or random and must be trained; BERT's own
+    checkpoints hold the objective theirs was pretrained with (next sentence).
+    """
+    if config.pooler != "auto":
+        return config.pooler, []
+    objective = family_of(model).pooler_objective
+    if any(key.startswith(objective) for key in unexpected):
+        return "frozen", []
+    inside = {id(p) for p in pooler_of(model).parameters()}
+    is_random = any(name in fresh for name, p in model.named_parameters() if id(p) in inside)
+    state = "has no pooler" if is_random else f"has no {objective}, so its pooler may be stale"
+    return "train", [f"the pooler is trained with the head: the checkpoint {state} (model.pooler=frozen keeps it)"]
+

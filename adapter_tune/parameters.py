@@ -1,0 +1,90 @@
+"""Parameters counted from the model's tensors, by group, and held against the strategy's closed formula."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+
+from adapter_tune.adapter import Adapted
+from adapter_tune.counts import Formula, Groups, ParameterCount
+from adapter_tune.errors import RunError
+from adapter_tune.surgery import adapters_of, base_of, head_parameters, layer_norms, layers_of, pooler_of, sites
+
+
+def count_parameters(model: nn.Module, formula: Formula | None = None) -> ParameterCount:
+    """Count a model's parameters; works on the ``meta`` device too, without weights.
+
+    Args:
+        model: a sequence classifier of a supported family, adapted or not.
+        formula: what the strategy's closed formula says. When given, both routes must agree.
+
+    Raises:
+        RunError: model and formula differ (a bug in one of the two), or the family is not supported.
+    """
+    adapters = [p for adapted in adapters_of(model) for p in adapted.adapter.parameters()]
+    head = head_parameters(model)
+    groups = _groups(model, adapters, head)
+    total = _size(model.parameters())
+    unadapted = total - _size(adapters)
+    layers = _size(p for layer in layers_of(model) for p in layer.parameters()) - _size(adapters)
+    count = ParameterCount(
+        backbone=unadapted - _size(head),
+        groups=groups,
+        trained=groups.total,
+        total=total,
+        trained_percent=100 * groups.total / unadapted,
+        trained_percent_encoder=100 * groups.total / layers,
+        per_adapter=_per_adapter(model),
+        adapter_count=len(adapters_of(model)),
+        formula=formula.total if formula else None,
+    )
+    if formula is not None:
+        _agree(count, formula)
+    return count
+
+
+def _groups(model: nn.Module, adapters: list[nn.Parameter], head: list[nn.Parameter]) -> Groups:
+    """Trained parameters by group; the first group that claims a parameter keeps it."""
+    claims = {
+        "adapters": adapters,
+        "head": head,
+        "pooler": pooler_of(model).parameters(),
+        "layer_norm": (p for norm in layer_norms(base_of(model)) for p in norm.parameters()),
+        "other": model.parameters(),
+    }
+    seen: set[int] = set()
+    sizes = {}
+    for name, parameters in claims.items():
+        mine = [p for p in parameters if p.requires_grad and id(p) not in seen]
+        seen.update(id(p) for p in mine)
+        sizes[name] = _size(mine)
+    return Groups(**sizes)
+
+
+def _per_adapter(model: nn.Module) -> int | None:
+    """Parameters of one adapter with the trained LayerNorm behind it; None where sites differ or have none."""
+    sizes = {
+        _size(site.block.dropout.adapter.parameters()) + _size(p for p in site.norm.parameters() if p.requires_grad)
+        for site in sites(model)
+        if isinstance(site.block.dropout, Adapted)
+    }
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _agree(count: ParameterCount, formula: Formula) -> None:
+    pairs = {
+        "adapters": (count.groups.adapters, formula.adapters),
+        "layer_norm": (count.groups.layer_norm, formula.layer_norm),
+        "other": (count.groups.other, formula.other),
+        "per adapter": (count.per_adapter, formula.per_adapter),
+        "number of adapters": (count.adapter_count, formula.adapter_count),
+    }
+    for name, (model, by_formula) in pairs.items():
+        if model != by_formula:
+            raise RunError(f"{name}: the model has {model} but the formula says {by_formula}; please report this bug")
+
+
+def _size(parameters: Iterable[nn.Parameter]) -> int:
+    """Elements of distinct parameters."""
+    return sum({id(p): p.numel() for p in parameters}.values())

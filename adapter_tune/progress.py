@@ -1,0 +1,98 @@
+"""What a user sees while a run goes on: a bar on a terminal, plain lines elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+_LINES = 10  # training lines in a whole run, off a terminal
+
+
+def library_noise(quiet: bool) -> None:
+    """Turn the progress bars and chatter of the libraries below off, or leave their bars on for a terminal."""
+    import datasets
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    datasets.utils.logging.set_verbosity_error()
+    if quiet:
+        from huggingface_hub.utils import disable_progress_bars
+
+        transformers.utils.logging.disable_progress_bar()
+        datasets.disable_progress_bars()
+        disable_progress_bars()
+
+
+class Reporter(TrainerCallback):
+    """Base: says the scores after every evaluation."""
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        """Say what was measured."""
+        logs = logs or {}
+        if "loss" in logs:
+            self.step(state, float(logs["loss"]))
+        skipped = ("_loss", "_runtime", "_per_second", "_distinct", "_time")
+        scores = {k.removeprefix("eval_"): v for k, v in logs.items()
+                  if k.startswith("eval_") and not k.endswith(skipped)}  # fmt: skip
+        if scores:
+            text = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+            console.print(f"epoch {state.epoch or 0:g}: {text}")
+
+    def step(self, state: TrainerState, loss: float) -> None:
+        """Show the training loss at a step."""
+        raise NotImplementedError
+
+
+class Lines(Reporter):
+    """Plain lines, a handful in a run."""
+
+    def step(self, state: TrainerState, loss: float) -> None:
+        """Say the loss at about ten points of the run."""
+        every = max(1, state.max_steps // _LINES)
+        if state.global_step == 1 or state.global_step // every > self._said // every:
+            console.print(f"step {state.global_step}/{state.max_steps}: loss {loss:.4f}")
+            self._said = state.global_step
+
+    _said = 0
+
+
+class Bar(Reporter):
+    """A progress bar with the loss beside it."""
+
+    def __init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
+        )  # fmt: skip
+        self._task = self._bar.add_task("training", total=None)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Show the bar."""
+        self._bar.update(self._task, total=state.max_steps, completed=state.global_step)
+        self._bar.start()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=state.global_step)
+
+    def step(self, state: TrainerState, loss: float) -> None:
+        """Show the loss."""
+        self._bar.update(self._task, description=f"training, loss {loss:.4f}")
+
+    def close(self) -> None:
+        """Take the bar off the screen, whatever happened."""
+        self._bar.stop()
+
+
+def reporter() -> Reporter:
+    """A bar on a terminal, plain lines elsewhere."""
+    return Bar() if console.is_terminal else Lines()

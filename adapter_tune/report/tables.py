@@ -1,0 +1,117 @@
+"""Tables on the terminal, and the same as plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from adapter_tune.counts import Formula, ParameterCount
+from adapter_tune.result import Result
+
+Rows = Sequence[Sequence[str]]
+
+
+def show(title: str, header: Sequence[str], rows: Rows, console: Console | None = None) -> None:
+    """Print rows under a header: a table on a terminal, aligned columns without control codes elsewhere.
+
+    Args:
+        title: printed above.
+        header: names of the columns; empty names for a list of facts.
+        rows: cells; columns of numbers are aligned to the right.
+        console: standard output by default.
+    """
+    console = console or Console(highlight=False, markup=False, emoji=False)
+    right = [all(_is_number(row[i]) for row in rows if row[i]) for i in range(len(header))]
+    if console.is_terminal:
+        table = Table(title=title, title_justify="left", show_header=any(header))
+        for name, is_right in zip(header, right, strict=True):
+            table.add_column(name, justify="right" if is_right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        return
+    lines = [list(header), *rows] if any(header) else list(rows)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    print(title)
+    for line in lines:
+        cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
+        print("  " + "  ".join(cells).rstrip())
+
+
+def show_result(result: Result) -> None:
+    """The table at the end of a run."""
+    p, s = result.parameters, result.speed
+    groups = ", ".join(f"{name} {size:,}" for name, size in p.groups.model_dump().items() if size)
+    rows = [
+        ["task", result.task],
+        ["strategy", result.strategy],
+        ["m", _text(result.config["strategy"].get("m"))],
+        ["backbone", result.model.id],
+        *([f"{metric} ({split})", f"{value:.4f}"] for split, row in result.scores.items() for metric, value in row.items()),
+        ["headline", f"{result.headline.metric} {result.headline.value:.4f} on {result.headline.split}"],
+        ["per adapter, by formula", _integer(p.formula // p.adapter_count if p.formula else None)],
+        ["adapters", _integer(p.adapter_count)],
+        ["trained", f"{p.trained:,} ({groups})"],
+        ["  of the unadapted model", f"{p.trained_percent:.2f} %"],
+        ["  of its encoder layers", f"{p.trained_percent_encoder:.2f} %"],
+        ["training", _rate(s.train_examples_per_second)],
+        ["evaluation", _rate(s.eval_examples_per_second)],
+        ["peak memory", _bytes(s.peak_memory_bytes)],
+        ["saved adapter", _bytes(result.storage.adapter_bytes)],
+        ["folder", result.storage.folder],
+    ]  # fmt: skip
+    show("result", ["", ""], rows)
+    for warning in result.warnings:
+        print(f"note: {warning}")
+
+
+def show_count(model: str, strategy: str, m: int | None, count: ParameterCount, formula: Formula) -> None:
+    """What is trained, by formula and from the model, group by group."""
+    size = "" if m is None else f", m = {m}"
+    by_formula = {"adapters": formula.adapters, "layer_norm": formula.layer_norm, "other": formula.other}
+    rows = [
+        [name, _integer(by_formula.get(name)), _integer(counted)]
+        for name, counted in count.groups.model_dump().items()
+    ]  # fmt: skip
+    rows += [
+        ["trained", "", _integer(count.trained)],
+        ["backbone", "", _integer(count.backbone)],
+        ["total", "", _integer(count.total)],
+        ["trained, % of the unadapted model", "", f"{count.trained_percent:.2f}"],
+        ["trained, % of its encoder layers", "", f"{count.trained_percent_encoder:.2f}"],
+    ]
+    if formula.per_adapter is not None and formula.total is not None:
+        rows = [
+            [f"per adapter: {formula.text} = {formula.filled}", _integer(formula.per_adapter), _integer(count.per_adapter)],
+            [f"{formula.adapter_count} adapters with their LayerNorms", _integer(formula.total), _integer(_with_norms(count))],
+            *rows,
+        ]
+    show(f"{model}, {strategy}{size}", ["parameters", "formula", "model"], rows)
+
+
+def _with_norms(count: ParameterCount) -> int | None:
+    return None if count.per_adapter is None else count.per_adapter * count.adapter_count
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "").replace("-", "").isdigit() or cell == "-"
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _integer(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f} examples/s"
+
+
+def _bytes(value: int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value / 2**20:,.1f} MiB" if value >= 2**20 else f"{value / 2**10:,.1f} KiB"

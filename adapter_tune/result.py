@@ -1,0 +1,137 @@
+"""The result of a run and its file: what was trained, how well, how fast, and what it takes to repeat it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from adapter_tune import atomic
+from adapter_tune.counts import ParameterCount
+from adapter_tune.errors import RunError, UsageError
+from adapter_tune.explain import first_problem
+
+FORMAT = 1
+"""Version of the result file; a reader refuses a newer one."""
+
+FILE = "result.json"
+
+Scores = dict[str, dict[str, float]]
+"""Metric values by split."""
+
+
+class Part(BaseModel):
+    """Base of a result's parts; keys of a later version are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class Backbone(Part):
+    """Which backbone was adapted."""
+
+    id: str
+    revision: str | None
+    """The commit that was loaded; None for a local folder."""
+    fingerprint: str
+    """SHA-256 over the backbone's tensors as loaded."""
+
+
+class Headline(Part):
+    """The score that stands for the run."""
+
+    split: str
+    metric: str
+    value: float
+
+
+class Speed(Part):
+    """How fast the run was. Training time leaves out evaluation and the writing of checkpoints."""
+
+    device: str
+    precision: str
+    real_token_share: float | None
+    """Tokens of the training batches that are not padding."""
+    train_seconds: float | None
+    train_examples_per_second: float | None
+    train_tokens_per_second: float | None
+    """Real tokens, padding left out."""
+    eval_examples_per_second: float | None
+    peak_memory_bytes: int | None
+    """Of the process on a CPU, of the allocator on a GPU."""
+
+
+class Storage(Part):
+    """Where the run lies."""
+
+    folder: str
+    adapter_bytes: int
+
+
+class Result(Part):
+    """All that is known about a finished run; ``result.json`` holds the same keys."""
+
+    format: int = FORMAT
+    task: str
+    strategy: str
+    model: Backbone
+    seed: int
+    config: dict[str, Any]
+    """The resolved configuration."""
+    scores: Scores
+    headline: Headline
+    parameters: ParameterCount
+    speed: Speed
+    storage: Storage
+    history: list[dict[str, float]]
+    """Training loss and validation scores by step."""
+    warnings: list[str]
+    versions: dict[str, str]
+    config_hash: str
+
+    def save(self, folder: Path) -> None:
+        """Write ``result.json`` into a folder, whole or not at all."""
+        atomic.write_text(folder / FILE, json.dumps(self.model_dump(), indent=2, allow_nan=False) + "\n")
+
+
+def read_result(folder: Path) -> Result:
+    """The result in a run folder.
+
+    Raises:
+        UsageError: the folder is not that of a finished run.
+        RunError: the file is damaged, or was written by a newer version.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise UsageError(f"{folder}: not a finished run (no {FILE} in it); give a folder that 'adapter-tune train' wrote")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(values, dict) and isinstance(values.get("format"), int) and values["format"] > FORMAT:
+            raise RunError(f"{path}: format {values['format']} is newer than this version reads; update adapter-tune")
+        return Result.model_validate(values)
+    except ValidationError as error:
+        loc, problem = first_problem(error, Result)
+        raise RunError(f"{path}: {'.'.join(loc)} {problem}; the file is damaged, run again with --force") from None
+    except ValueError as error:
+        raise RunError(f"{path}: not valid JSON ({error}); the file is damaged, run again with --force") from None
+
+
+def finished_runs(output: Path) -> list[Path]:
+    """Folders of the finished runs in an output folder, the newest first."""
+    files = sorted(output.glob(f"*/{FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
+    return [file.parent for file in files]
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that a number may depend on."""
+    names = ("adapter-tune", "torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "scikit-learn")
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

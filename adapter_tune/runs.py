@@ -1,0 +1,208 @@
+"""A run is a function of its configuration. The only place that composes the steps."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+
+from adapter_tune import atomic
+from adapter_tune.compose import read_yaml, to_yaml
+from adapter_tune.config import ModelConfig, RunConfig, parse_config
+from adapter_tune.counts import Shape
+from adapter_tune.data import check_split, load_split, load_splits
+from adapter_tune.errors import FieldError, RunError, UsageError
+from adapter_tune.model import Built, build_model, load_tokenizer
+from adapter_tune.model_card import model_card
+from adapter_tune.parameters import count_parameters
+from adapter_tune.result import FILE, Backbone, Result, Storage, read_result, versions
+from adapter_tune.store import check_backbone, load_weights, read_adapter_config, save_adapter
+from adapter_tune.tasks import get_task
+from adapter_tune.training import Outcome, evaluate, latest_checkpoint, train
+
+log = logging.getLogger("adapter_tune")
+
+CONFIG, ADAPTER = "config.yaml", "adapter"
+
+
+def run(config: RunConfig, *, force: bool = False, resume: bool = True) -> Result:
+    """Train and evaluate what a configuration says; a finished run is not run twice.
+
+    Args:
+        config: all that decides the run.
+        force: run a finished one anew.
+        resume: go on from the last checkpoint of an unfinished one.
+
+    Returns:
+        The result, which lies in the run folder too.
+
+    Raises:
+        AdapterTuneError: something the user wrote is wrong, or something failed on the way.
+    """
+    folder = config.folder
+    if (folder / FILE).is_file() and not force:
+        log.info("%s is finished; this is its stored result (--force runs it anew)", folder)
+        return read_result(folder)
+    checkpoint = _starting_point(folder, fresh=force or not resume)
+    tokenizer = load_tokenizer(config.model)
+    splits = load_splits(config, tokenizer)
+    set_seed(config.training.seed)
+    built = build_model(config)
+    for note in built.notes:
+        log.info("%s", note)
+    parameters = count_parameters(built.model, config.strategy.formula(Shape.of(built.model.config)))
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(folder / CONFIG, to_yaml(config.model_dump()))
+    outcome = train(config, built, splits, tokenizer, folder, checkpoint)
+    result = Result(
+        task=config.task,
+        strategy=config.strategy.name,
+        model=Backbone(id=config.model.id, revision=built.config.revision, fingerprint=built.fingerprint),
+        seed=config.training.seed,
+        config=config.model_dump(),
+        scores=outcome.scores,
+        headline=outcome.headline,
+        parameters=parameters,
+        speed=outcome.speed,
+        storage=Storage(folder=str(folder), adapter_bytes=0),
+        history=outcome.history,
+        warnings=[*built.notes, *outcome.warnings],
+        versions=versions(),
+        config_hash=config.hash(),
+    )
+    return _keep(result, config, built, tokenizer)
+
+
+def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A trained model in evaluation mode, and its tokenizer.
+
+    Args:
+        folder: a run folder, or the ``adapter`` folder in it.
+        model: where the backbone lies now, if not where it lay in training.
+
+    Returns:
+        A sequence classifier whose logits equal the trained one's to the bit; label names in ``config.id2label``.
+
+    Raises:
+        UsageError: the folder holds no adapter.
+        RunError: the backbone is another one, or a file is damaged.
+    """
+    folder = Path(folder)
+    folder = folder / ADAPTER if (folder / ADAPTER).is_dir() else folder
+    built = _rebuild(folder, model)
+    return built.model.eval(), load_tokenizer(ModelConfig(id=str(folder)))
+
+
+def load_run(folder: Path) -> RunConfig:
+    """The configuration of a run folder, its output folder being where it lies now.
+
+    Raises:
+        UsageError: it is not a run folder.
+    """
+    if not (folder / CONFIG).is_file():
+        raise UsageError(f"{folder}: not a run folder (no {CONFIG} in it); 'adapter-tune train' writes one")
+    values, _ = read_yaml(folder / CONFIG)
+    try:
+        return parse_config({**values, "output": str(folder.parent)})
+    except FieldError as error:
+        raise RunError(f"{folder / CONFIG}: {error}") from None
+
+
+def evaluate_run(
+    folder: Path, *, split: str | None = None, batch_size: int | None = None, model: str | None = None
+) -> Result:
+    """Rebuild a run from disk and score it again; nothing in the folder changes.
+
+    Args:
+        folder: the run folder.
+        split: one labelled split; None takes the task's validation splits.
+        batch_size: rows a forward pass; None takes the run's own, which gives the same scores to the last bit.
+        model: where the backbone lies now, if not where it lay in training.
+
+    Returns:
+        The stored result with scores, headline, evaluation speed and warnings measured anew.
+    """
+    config, stored = load_run(folder), read_result(folder)
+    task = get_task(config.task)
+    names = [split] if split else list(task.validation)
+    for name in names:
+        check_split(task, name)
+    if batch_size is not None:
+        training = config.training.model_copy(update={"eval_batch_size": batch_size})
+        config = config.model_copy(update={"training": training})
+    tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
+    splits: dict[str, Any] = {
+        name: load_split(config.data, task, name, tokenizer, _limit(config, name)) for name in names
+    }
+    built = _rebuild(folder / ADAPTER, model)
+    return _rescored(stored, evaluate(config, built, splits, tokenizer, folder), folder)
+
+
+def _starting_point(folder: Path, *, fresh: bool) -> Path | None:
+    """The checkpoint to go on from, if any; old ones go where the run starts anew."""
+    checkpoint = None if fresh else latest_checkpoint(folder)
+    if checkpoint is not None:
+        log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
+        return checkpoint
+    _remove_checkpoints(folder)
+    return None
+
+
+def _keep(result: Result, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase) -> Result:
+    """Write the adapter folder, then the result, then let the optimiser's state go."""
+    folder = Path(result.storage.folder)
+    try:
+        with atomic.new_folder(folder / ADAPTER) as adapter:
+            save_adapter(adapter, built, config, get_task(config.task).labels)
+            tokenizer.save_pretrained(adapter)
+            (adapter / "README.md").write_text(model_card(result), encoding="utf-8")
+            size = sum(file.stat().st_size for file in adapter.glob("adapter_*"))
+        result = result.model_copy(update={"storage": Storage(folder=str(folder), adapter_bytes=size)})
+        result.save(folder)
+    except OSError as error:
+        raise RunError(f"cannot write to {folder}: {error}; free some space and run the same again") from error
+    _remove_checkpoints(folder)
+    return result
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _rebuild(folder: Path, model: str | None) -> Built:
+    """Backbone and adapter from an adapter folder: build, inject, then load; nothing missing, nothing left over."""
+    adapter = read_adapter_config(folder)
+    try:
+        section = {**adapter.model, "id": model, "revision": None} if model else adapter.model
+        config = parse_config(
+            {"task": adapter.task, "model": section, "strategy": adapter.strategy,
+             "data": {"max_length": adapter.max_length}}
+        )  # fmt: skip
+    except FieldError as error:
+        raise RunError(f"{folder}: {error}; the adapter's configuration is damaged") from None
+    built = build_model(config)
+    check_backbone(adapter, built)
+    load_weights(built.model, built.fresh, folder)
+    return replace(built, notes=[])
+
+
+def _limit(config: RunConfig, split: str) -> int | None:
+    return config.data.max_train_samples if split == "train" else config.data.max_eval_samples
+
+
+def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
+    fresh = {
+        "scores": outcome.scores,
+        "headline": outcome.headline,
+        "speed": stored.speed.model_copy(
+            update={"device": outcome.speed.device, "eval_examples_per_second": outcome.speed.eval_examples_per_second}
+        ),
+        "storage": stored.storage.model_copy(update={"folder": str(folder)}),
+        "warnings": outcome.warnings,
+    }
+    return stored.model_copy(update=fresh)

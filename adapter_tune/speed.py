@@ -1,0 +1,92 @@
+"""What a run costs: seconds, rows, tokens, memory."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from adapter_tune.result import Speed
+
+
+class Clock(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Counts what training costs, evaluation and saving left out; its state travels in the checkpoints."""
+
+    def __init__(self) -> None:
+        self.seconds, self.examples, self.real, self.padded = 0.0, 0, 0, 0
+        self._since: float | None = None
+        self._pending: list[Tensor] = []
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        self.settle()
+        kept = {name: getattr(self, name) for name in ("seconds", "examples", "real", "padded")}
+        return {"args": {}, "attributes": kept}
+
+    def count(self, mask: Tensor) -> None:
+        """Count a training batch by its attention mask (rows, tokens), without waiting for the device."""
+        self.examples += len(mask)
+        self.padded += mask.numel()
+        self._pending.append(mask.sum())
+
+    def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+        """Start."""
+        self._since = time.perf_counter()
+
+    on_evaluate = on_save = on_epoch_begin  # called when evaluation or saving is done
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Add the time since the last event."""
+        now = time.perf_counter()
+        if self._since is not None:
+            self.seconds += now - self._since
+        self._since = now
+
+    def settle(self) -> None:
+        """Add up what was left on the device."""
+        self.real += sum(int(tensor) for tensor in self._pending)
+        self._pending.clear()
+
+
+
+def measured(clock: Clock, device: str, rates: list[dict[str, Any]], rows: dict[str, int]) -> Speed:
+    """The speed of a run.
+
+    Args:
+        clock: of its training; one that never ran gives nulls.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        rates: what the Trainer logged after evaluations, with ``eval_<split>_runtime`` in seconds.
+        rows: number of rows by split.
+    """
+    clock.settle()
+    runs = [(rows[split], entry[key]) for entry in rates for split in rows if (key := f"eval_{split}_runtime") in entry]
+    evaluated, seconds = sum(n for n, _ in runs), sum(t for _, t in runs)
+    trained = clock.seconds > 0
+    return Speed(
+        device=torch.cuda.get_device_name() if device == "cuda" else device,
+        precision="float32",
+        real_token_share=clock.real / clock.padded if clock.padded else None,
+        train_seconds=clock.seconds if trained else None,
+        train_examples_per_second=clock.examples / clock.seconds if trained else None,
+        train_tokens_per_second=clock.real / clock.seconds if trained else None,
+        eval_examples_per_second=evaluated / seconds if seconds else None,
+        peak_memory_bytes=peak_memory(device),
+    )
+
+
+def peak_memory(device: str) -> int | None:
+    """Peak in bytes: of the allocator on a GPU, of the whole process elsewhere; None where it is not known."""
+    if device == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    with suppress(ImportError):  # there is no such module on Windows
+        import resource
+        import sys
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    return None

@@ -1,0 +1,145 @@
+"""An adapter on disk: what was trained (and what no checkpoint holds), never the backbone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from adapter_tune.config import RunConfig
+from adapter_tune.errors import RunError, UsageError
+from adapter_tune.explain import first_problem
+from adapter_tune.model import Built
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+FORMAT = 1
+"""Version of the adapter folder; a reader refuses a newer one."""
+
+
+class AdapterConfig(BaseModel):
+    """``adapter_config.json``: what it takes to put the adapter back on its backbone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: int = FORMAT
+    task: str
+    labels: list[str]
+    """Class names by id; empty for regression."""
+    model: dict[str, Any]
+    """``id``, ``revision`` (a commit), ``pooler`` (frozen or train) of the backbone."""
+    fingerprint: str
+    """SHA-256 over the backbone's tensors as loaded."""
+    strategy: dict[str, Any]
+    max_length: int
+
+
+def saved_tensors(model: nn.Module, fresh: frozenset[str]) -> dict[str, Tensor]:
+    """The tensors that belong to an adapter, by name: the trained ones and those that no checkpoint holds."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad or name in fresh}
+
+
+def save_weights(model: nn.Module, fresh: frozenset[str], folder: Path) -> Path:
+    """Write ``adapter_model.safetensors`` into a folder.
+
+    Raises:
+        RunError: it cannot be written (a full disk).
+    """
+    path = folder / WEIGHTS
+    tensors = {name: t.contiguous().cpu() for name, t in saved_tensors(model, fresh).items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, path, metadata={"format": "pt"})
+    except (OSError, SafetensorError) as error:
+        path.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {error}; free some space or choose another --output") from error
+    return path
+
+
+def load_weights(model: nn.Module, fresh: frozenset[str], folder: Path) -> None:
+    """Fill the model's own tensors from ``adapter_model.safetensors``, each one or none at all.
+
+    Raises:
+        UsageError: there is no such file.
+        RunError: it is damaged, or a tensor is missing, left over, or of another shape or type.
+    """
+    path, wanted = folder / WEIGHTS, saved_tensors(model, fresh)
+    if not path.is_file():
+        raise UsageError(f"{folder}: no {WEIGHTS} in it; give a folder that 'adapter-tune train' wrote")
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); the file is damaged or cut short, copy it again") from None
+    _same_tensors(path, wanted, found)
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            tensor.copy_(found[name])
+
+
+def save_adapter(folder: Path, built: Built, config: RunConfig, labels: tuple[str, ...]) -> None:
+    """Write weights and ``adapter_config.json`` into a folder."""
+    save_weights(built.model, built.fresh, folder)
+    described = AdapterConfig(
+        task=config.task,
+        labels=list(labels),
+        model=built.config.model_dump(),
+        fingerprint=built.fingerprint,
+        strategy=config.strategy.to_dict(),
+        max_length=config.data.max_length,
+    )
+    (folder / CONFIG).write_text(json.dumps(described.model_dump(), indent=2) + "\n", encoding="utf-8")
+
+
+def read_adapter_config(folder: Path) -> AdapterConfig:
+    """``adapter_config.json`` of a folder.
+
+    Raises:
+        UsageError: the folder is not one of an adapter.
+        RunError: the file is damaged, or was written by a newer version.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UsageError(f"{folder}: no {CONFIG} in it; give a run folder that 'adapter-tune train' wrote")
+    try:
+        config = AdapterConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        loc, problem = first_problem(error, AdapterConfig)
+        raise RunError(f"{path}: {'.'.join(loc)} {problem}; the file is damaged, copy it again") from None
+    except ValueError as error:
+        raise RunError(f"{path}: not valid JSON ({error}); the file is damaged, copy it again") from None
+    if config.format > FORMAT:
+        raise RunError(f"{path}: format {config.format} is newer than this version reads; update adapter-tune")
+    return config
+
+
+def check_backbone(adapter: AdapterConfig, built: Built) -> None:
+    """Refuse a backbone other than the one the adapter was trained on.
+
+    Raises:
+        RunError: the fingerprints differ; the message names both.
+    """
+    if adapter.fingerprint != built.fingerprint:
+        raise RunError(
+            f"the adapter belongs to backbone {adapter.model['id']} with fingerprint {adapter.fingerprint[:16]}, but "
+            f"{built.config.id} has {built.fingerprint[:16]}; load it onto the backbone it was trained on"
+        )
+
+
+def _same_tensors(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing:
+        raise RunError(f"{path}: tensor {missing[0]} is missing ({len(missing)} in all); the file is of another adapter")
+    if extra:
+        raise RunError(f"{path}: tensor {extra[0]} is unexpected ({len(extra)} in all); the file is of another adapter")
+    for name, tensor in wanted.items():
+        if tensor.shape != found[name].shape or tensor.dtype != found[name].dtype:
+            raise RunError(
+                f"{path}: tensor {name} is {found[name].dtype} {tuple(found[name].shape)}, "
+                f"not {tensor.dtype} {tuple(tensor.shape)}; the file is of another adapter"
+            )

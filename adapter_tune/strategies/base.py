@@ -1,0 +1,91 @@
+"""The registry of strategies: what is attached to a frozen backbone, and what of it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from adapter_tune.counts import Formula, Shape
+from adapter_tune.errors import FieldError, unknown
+from adapter_tune.explain import first_problem
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Strategy(BaseModel):
+    """Base of all strategies. The fields of a subclass are its YAML options.
+
+    A subclass says what it does to a model whose every parameter is frozen but the head's (``apply``; it may
+    attach and unfreeze, never freeze), and what that amounts to (``formula``). Torch is imported inside ``apply``.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    """Where it was published."""
+    learning_rate: ClassVar[float]
+    """The peak learning rate of a run that names none."""
+    trains_pooler: ClassVar[bool] = False
+    """True where ``apply`` trains the pooler whatever ``model.pooler`` says."""
+
+    def apply(self, model: nn.Module) -> None:
+        """Attach and unfreeze, in place."""
+        raise NotImplementedError
+
+    def formula(self, shape: Shape) -> Formula:
+        """What ``apply`` trains in a backbone of this shape, by plain arithmetic."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ``strategy`` section of a configuration."""
+        return {"name": self.name, **self.model_dump()}
+
+    @classmethod
+    def summary(cls) -> str:
+        """One line: what the strategy is."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+REGISTRY: dict[str, type[Strategy]] = {}
+
+S = TypeVar("S", bound=Strategy)
+
+
+def strategy(name: str) -> Callable[[type[S]], type[S]]:
+    """Class decorator: register a strategy under the name used in YAML and on the command line."""
+
+    def register(cls: type[S]) -> type[S]:
+        assert name not in REGISTRY, f"two strategies are called {name}"
+        cls.name = name
+        REGISTRY[name] = cls
+        return cls
+
+    return register
+
+
+def parse_strategy(value: object) -> Strategy:
+    """A strategy from its YAML section, from its bare name, or as it is.
+
+    Raises:
+        FieldError: unknown name or option, or a wrong value; ``loc`` begins with ``strategy``.
+    """
+    if isinstance(value, Strategy):
+        return value
+    section = {"name": value} if isinstance(value, str) else value
+    if not isinstance(section, dict):
+        raise FieldError(("strategy",), f"should be a name or a section with a name, got {value!r}")
+    options = dict(section)
+    name = options.pop("name", "houlsby")
+    if name not in REGISTRY:
+        raise FieldError(("strategy", "name"), unknown("strategy", name, REGISTRY))
+    try:
+        return REGISTRY[name](**options)
+    except ValidationError as error:
+        loc, problem = first_problem(error, REGISTRY[name])
+        raise FieldError(("strategy", *loc), f"{problem} (strategy {name})") from None

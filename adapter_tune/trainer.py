@@ -1,0 +1,145 @@
+"""The HF Trainer as this project needs it: its arguments, adapter-only checkpoints, scores."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import (
+    DataCollatorWithPadding,
+    EvalPrediction,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from adapter_tune import store
+from adapter_tune.config import RunConfig
+from adapter_tune.data import Splits
+from adapter_tune.errors import RunError
+from adapter_tune.metrics import GlueMetric
+from adapter_tune.model import Built
+from adapter_tune.speed import Clock
+from adapter_tune.tasks import Task, get_task
+
+
+def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
+    """The one place where a configuration becomes the Trainer's arguments."""
+    t, task = config.training, get_task(config.task)
+    names = {f.name for f in fields(TrainingArguments)}  # renamed in transformers 5.2x, the old name deprecated
+    checkpointing = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
+    args = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=t.epochs,
+        max_steps=t.max_steps or -1,
+        learning_rate=config.learning_rate,
+        per_device_train_batch_size=t.batch_size,
+        per_device_eval_batch_size=t.eval_batch_size,
+        gradient_accumulation_steps=t.gradient_accumulation,
+        lr_scheduler_type="linear",
+        warmup_steps=t.warmup,  # below 1 it is a share of all steps
+        optim="adamw_torch",
+        weight_decay=t.weight_decay,
+        adam_epsilon=t.adam_epsilon,
+        max_grad_norm=t.max_grad_norm,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,  # the best and the last stay
+        load_best_model_at_end=True,
+        metric_for_best_model=f"{task.validation[0]}_{task.headline}",
+        greater_is_better=True,
+        logging_steps=t.logging_steps,
+        logging_first_step=True,
+        seed=t.seed,
+        use_cpu=pick_device(t.device) == "cpu",
+        dataloader_pin_memory=pick_device(t.device) == "cuda",
+        remove_unused_columns=False,
+        label_names=["labels"],
+        ddp_find_unused_parameters=False,
+        disable_tqdm=True,
+        report_to="none",
+        **{checkpointing: t.gradient_checkpointing},
+        **{f"{checkpointing}_kwargs": {"use_reentrant": False} if t.gradient_checkpointing else None},
+    )
+    args._n_gpu = min(1, args.n_gpu)  # several GPUs in one process would mean DataParallel
+    return args
+
+
+def pick_device(wanted: str) -> str:
+    """The kind of device to run on.
+
+    Raises:
+        RunError: it was named and is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, is_there in there.items() if is_there)
+    if not there[wanted]:
+        raise RunError(f"training.device: there is no {wanted} device here; set training.device=auto")
+    return wanted
+
+
+class Scorer:
+    """Logits to scores, and how many distinct predictions there were (at module level, so that it pickles)."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.metric = task, GlueMetric(task.name, keep_in_memory=True)
+
+    def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Scores of predictions (rows, labels) against labels (rows)."""
+        logits = np.asarray(prediction.predictions)
+        predicted = logits[:, 0] if self.task.is_regression else logits.argmax(axis=1)
+        scores: dict[str, float] = self.metric.compute(predictions=predicted, references=prediction.label_ids)
+        return {**scores, "distinct": float(len(np.unique(predicted)))}
+
+
+class AdapterTrainer(Trainer):
+    """A Trainer whose checkpoints hold what is trained and never the backbone."""
+
+    def __init__(self, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase, folder: Path,
+                 splits: Splits, callbacks: list[TrainerCallback], clock: Clock) -> None:  # fmt: skip
+        self.fresh, self.clock = built.fresh, clock
+        super().__init__(
+            model=built.model,
+            args=arguments(config, folder),
+            data_collator=DataCollatorWithPadding(tokenizer),
+            train_dataset=splits.train,
+            eval_dataset=splits.validation,
+            compute_metrics=Scorer(get_task(config.task)),
+            callbacks=callbacks,
+        )
+        for callback in list(self.callback_handler.callbacks):
+            if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
+                self.remove_callback(callback)
+        # The model's forward takes **kwargs but does not divide its loss by them: let the Trainer average it.
+        self.model_accepts_loss_kwargs = False
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Count the batch, then train on it."""
+        self.clock.count(inputs["attention_mask"])
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        return loss
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if self.args.should_save:
+            store.save_weights(self.model, self.fresh, Path(output_dir or self.args.output_dir))
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+            first = str(error).splitlines()[0]
+            raise RunError(
+                f"cannot write a checkpoint to {self.args.output_dir}: {first}; free some space and run the same again"
+            ) from error
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        store.load_weights(model or self.model, self.fresh, Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        store.load_weights(self.model, self.fresh, Path(self.state.best_model_checkpoint))

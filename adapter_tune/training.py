@@ -1,0 +1,111 @@
+"""Training and evaluation, from a prepared model to scores, speed and warnings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, TrainerCallback
+
+from adapter_tune.config import RunConfig
+from adapter_tune.data import Splits
+from adapter_tune.model import Built
+from adapter_tune.progress import Bar, reporter
+from adapter_tune.result import Headline, Scores, Speed
+from adapter_tune.speed import Clock, measured
+from adapter_tune.tasks import Task, get_task
+from adapter_tune.trainer import AdapterTrainer
+
+_STATE = "trainer_state.json"
+_ZERO = 0.005  # a correlation below this prints as 0.00
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training or evaluation gave."""
+
+    scores: Scores
+    headline: Headline
+    speed: Speed
+    history: list[dict[str, float]]
+    warnings: list[str]
+
+
+def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrainedTokenizerBase,
+          folder: Path, checkpoint: Path | None = None) -> Outcome:  # fmt: skip
+    """Train in place and leave the model at its best checkpoint.
+
+    Args:
+        config: the run's configuration.
+        built: the model, prepared.
+        splits: the data.
+        tokenizer: pads the batches.
+        folder: where checkpoints are written while training goes on.
+        checkpoint: go on from here.
+
+    Raises:
+        RunError: the device is not there, or a checkpoint cannot be written.
+    """
+    task, clock, seen = get_task(config.task), Clock(), reporter()
+    callbacks: list[TrainerCallback] = [clock, seen]
+    if config.training.early_stopping is not None:
+        callbacks.append(EarlyStoppingCallback(config.training.early_stopping))
+    trainer = AdapterTrainer(config, built, tokenizer, folder, splits, callbacks, clock)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        if isinstance(seen, Bar):
+            seen.close()
+    state = trainer.state
+    state.save_to_json(str(folder / _STATE))
+    best = [entry for entry in state.log_history if entry["step"] == state.best_global_step]
+    values = {key: value for entry in best for key, value in entry.items()}
+    device = trainer.args.device.type
+    return _outcome(task, values, state.log_history, splits.validation, clock, device, _history(state.log_history))
+
+
+def evaluate(config: RunConfig, built: Built, splits: dict[str, Any], tokenizer: PreTrainedTokenizerBase,
+             folder: Path) -> Outcome:  # fmt: skip
+    """Score a model on splits, with the batches that training's evaluation has."""
+    clock = Clock()
+    trainer = AdapterTrainer(config, built, tokenizer, folder, Splits(None, splits), [], clock)
+    values = trainer.evaluate()
+    return _outcome(get_task(config.task), values, [values], splits, clock, trainer.args.device.type, [])
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint in a run folder; the trainer's state is the last file of one to be written."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_STATE}")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _outcome(task: Task, values: dict[str, Any], rates: list[dict[str, Any]], splits: dict[str, Any],
+             clock: Clock, device: str, history: list[dict[str, float]]) -> Outcome:  # fmt: skip
+    scores = {split: {name: float(values[f"eval_{split}_{name}"]) for name in task.metrics} for split in splits}
+    first = next(iter(scores))
+    headline = Headline(split=first, metric=task.headline, value=scores[first][task.headline])
+    distinct = {split: values[f"eval_{split}_distinct"] for split in splits}
+    speed = measured(clock, device, rates, {split: len(rows) for split, rows in splits.items()})
+    return Outcome(scores, headline, speed, history, _collapsed(task, scores, distinct))
+
+
+def _collapsed(task: Task, scores: Scores, distinct: dict[str, float]) -> list[str]:
+    """A warning for every split on which the model says nothing."""
+    out = []
+    for split, values in scores.items():
+        if distinct[split] == 1:
+            what = "the same value" if task.is_regression else "one class"
+            out.append(f"collapsed: {what} is predicted for every row of {split}; try another learning rate or seed")
+            continue
+        zero = [name for name in ("matthews_correlation", "pearson", "spearmanr") if abs(values.get(name, 1.0)) < _ZERO]
+        out += [f"collapsed: {name} is 0 on {split}; try another learning rate or seed" for name in zero]
+    return out
+
+
+def _history(log: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Training loss and scores by step, without the trainer's timings and without numbers that are not finite."""
+    dropped = ("_runtime", "_per_second", "_distinct", "_time")
+    entries = [{k: v for k, v in entry.items() if not k.endswith(dropped) and math.isfinite(v)} for entry in log]
+    return [entry for entry in entries if any(k == "loss" or k.startswith("eval_") for k in entry)]
