@@ -8,7 +8,7 @@ import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import click
 import typer
@@ -26,12 +26,35 @@ app = typer.Typer(
 config_app = typer.Typer(help="Look at configurations and check them.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
-Text = Optional[str]  # noqa: UP045  (typer reads annotations at run time, on Python 3.10 too)
-Set = Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="Any option, by its path in the configuration: training.warmup=0.2. Repeatable.")]  # noqa: UP045, E501  # fmt: skip
-Model = Annotated[Text, typer.Option("--model", help="The backbone: a model on the Hub, or a local folder.")]
-StrategyName = Annotated[Text, typer.Option("--strategy", help="What is attached and trained; see 'list strategies'.")]
-Size = Annotated[Text, typer.Option("--m", help="Bottleneck size of the adapters.")]
-TrainPooler = Annotated[bool, typer.Option("--train-pooler", help="Train the pooler with the head, whatever the checkpoint holds.")]  # noqa: E501  # fmt: skip
+ConfigFile = Annotated[str | None, typer.Option("--config", help="A YAML file, or the name of a shipped one.")]
+Task = Annotated[str | None, typer.Option("--task", help="The GLUE task; see 'list tasks'.")]
+Size = Annotated[str | None, typer.Option("--m", help="Bottleneck size of the adapters.")]
+Sizes = Annotated[str | None, typer.Option("--m", help="Bottleneck size; several with commas: 8,64,256.")]
+StrategyName = Annotated[str | None, typer.Option("--strategy", help="What is trained; see 'list strategies'.")]
+Model = Annotated[str | None, typer.Option("--model", help="The backbone: a model on the Hub, or a local folder.")]
+Pooler = Annotated[bool, typer.Option("--train-pooler", help="Train the pooler, whatever the checkpoint holds.")]
+Rate = Annotated[str | None, typer.Option("--lr", help="Peak learning rate; the strategy's own by default.")]
+Epochs = Annotated[str | None, typer.Option("--epochs", help="Passes over the training rows.")]
+BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Rows a forward pass in training.")]
+Seed = Annotated[str | None, typer.Option("--seed", help="Of new weights, order of rows, and dropout.")]
+Output = Annotated[str | None, typer.Option("--output", help="The folder that holds the run folders.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any option by its path: training.warmup=0.2. Repeatable."),
+]
+Resume = Annotated[bool, typer.Option(help="Go on from the last checkpoint of an unfinished run, or start it anew.")]
+Force = Annotated[bool, typer.Option("--force", help="Run anew what is finished already.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the counts; train nothing.")]
+RunFolder = Annotated[Path | None, typer.Argument(help="The run folder; the newest one by default.")]
+Split = Annotated[str | None, typer.Option("--split", help="One labelled split; all validation splits by default.")]
+EvalBatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rows a forward pass.")]
+Moved = Annotated[str | None, typer.Option("--model", help="Where the backbone lies now, if it moved.")]
+Newest = Annotated[Path, typer.Option("--output", help="Where the newest run is looked for.")]
+OutputJson = Annotated[Path | None, typer.Option("--output-json", help="Write the result to this file too.")]
+NumLabels = Annotated[int, typer.Option("--num-labels", min=1, help="Width of the classification head.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a list with one object a size.")]
+ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]
+AnyConfig = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped one.")]
 
 
 class Listing(str, Enum):
@@ -42,38 +65,39 @@ class Listing(str, Enum):
     configs = "configs"
 
 
+What = Annotated[Listing | None, typer.Argument(help="One of the three; all by default.")]
+
+
 @app.command()
 def train(
-    config: Annotated[Text, typer.Option(help="A YAML file, or the name of a shipped configuration.")] = None,
-    task: Annotated[Text, typer.Option(help="The GLUE task; see 'list tasks'.")] = None,
+    config: ConfigFile = None,
+    task: Task = None,
     m: Size = None,
     strategy: StrategyName = None,
     model: Model = None,
-    lr: Annotated[Text, typer.Option(help="Peak learning rate; the strategy's own by default.")] = None,
-    epochs: Annotated[Text, typer.Option(help="Passes over the training rows.")] = None,
-    batch_size: Annotated[Text, typer.Option(help="Rows a training step.")] = None,
-    seed: Annotated[Text, typer.Option(help="Of the new weights, the order of the rows and the dropout.")] = None,
-    output: Annotated[Text, typer.Option(help="The folder that holds the run folders.")] = None,
+    train_pooler: Pooler = False,
+    lr: Rate = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    seed: Seed = None,
+    output: Output = None,
     set_: Set = None,
-    train_pooler: TrainPooler = False,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint of an unfinished run.")] = True,
-    force: Annotated[bool, typer.Option("--force", help="Run anew what is finished already.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the counts; train nothing.")] = False,  # noqa: E501  # fmt: skip
+    resume: Resume = True,
+    force: Force = False,
+    dry_run: DryRun = False,
 ) -> None:
-    """Train adapters on a task, the backbone frozen, and print scores beside what was trained."""
+    """Train on a task, the backbone frozen, and print scores beside what was trained."""
     from adapter_tune.compose import compose, to_yaml
 
     flags = {
         "--task task": task,
         "--output output": output,
-        **_yaml_flags({
-            "--seed training.seed": seed,
-            "--lr training.learning_rate": lr,
-            "--epochs training.epochs": epochs,
-            "--batch-size training.batch_size": batch_size,
-        }),
+        "--seed training.seed": _yaml("--seed", seed),
+        "--lr training.learning_rate": _yaml("--lr", lr),
+        "--epochs training.epochs": _yaml("--epochs", epochs),
+        "--batch-size training.batch_size": _yaml("--batch-size", batch_size),
         **_model_flags(model, strategy, m, train_pooler),
-    }  # fmt: skip
+    }
     composed = compose(config, flags, set_ or [])
     if dry_run:
         from adapter_tune.tasks import get_task
@@ -91,12 +115,12 @@ def train(
 
 @app.command("eval")
 def evaluate(
-    run: Annotated[Optional[Path], typer.Argument(help="The run folder; the newest one by default.")] = None,  # noqa: UP045
-    split: Annotated[Text, typer.Option(help="One labelled split; the task's validation splits by default.")] = None,
-    batch_size: Annotated[Optional[int], typer.Option(min=1, help="Rows a forward pass; the run's own by default.")] = None,  # noqa: UP045, E501  # fmt: skip
-    model: Annotated[Text, typer.Option(help="Where the backbone lies now, if not where it lay in training.")] = None,
-    output: Annotated[Path, typer.Option(help="Where the newest run is looked for.")] = Path("runs"),
-    output_json: Annotated[Optional[Path], typer.Option(help="Write the result to this file as well.")] = None,  # noqa: UP045, E501  # fmt: skip
+    run: RunFolder = None,
+    split: Split = None,
+    batch_size: EvalBatchSize = None,
+    model: Moved = None,
+    output: Newest = Path("runs"),
+    output_json: OutputJson = None,
 ) -> None:
     """Rebuild backbone and adapter from disk and score them again."""
     from adapter_tune.report.tables import show_result
@@ -122,11 +146,11 @@ def evaluate(
 def count_params(
     model: Model = None,
     strategy: StrategyName = None,
-    m: Annotated[Text, typer.Option("--m", help="Bottleneck size of the adapters; several with commas: 8,64,256.")] = None,  # noqa: E501  # fmt: skip
-    num_labels: Annotated[int, typer.Option(min=1, help="Width of the classification head.")] = 2,
+    m: Sizes = None,
+    num_labels: NumLabels = 2,
+    train_pooler: Pooler = False,
     set_: Set = None,
-    train_pooler: TrainPooler = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a list with one object a size.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Count parameters by the closed formula and from the model, without weights."""
     from adapter_tune.compose import compose
@@ -137,9 +161,7 @@ def count_params(
 
 
 @app.command("list")
-def list_(
-    what: Annotated[Optional[Listing], typer.Argument(help="One of the three; all by default.")] = None,  # noqa: UP045
-) -> None:
+def list_(what: What = None) -> None:
     """List tasks, strategies and shipped configurations."""
     from adapter_tune.report.tables import show
 
@@ -154,13 +176,14 @@ def list_(
         strategies = [[s.name, s.summary(), " ".join(s.model_fields), s.paper] for s in REGISTRY.values()]
         show("strategies", ["name", "what", "options", "source"], strategies)
     if what in (None, Listing.configs):
-        from adapter_tune.compose import shipped_configs
+        from adapter_tune.compose import shipped_configs, summary
 
-        show("configs", ["name", "file"], [[name, str(path)] for name, path in shipped_configs().items()])
+        configs = [[name, summary(path)] for name, path in shipped_configs().items()]
+        show("configs", ["name", "what"], configs)
 
 
 @config_app.command("show")
-def config_show(name: Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]) -> None:
+def config_show(name: ConfigName) -> None:
     """Print a shipped configuration."""
     from adapter_tune.compose import find_config
 
@@ -171,10 +194,7 @@ def config_show(name: Annotated[str, typer.Argument(help="Name of a shipped conf
 
 
 @config_app.command("validate")
-def config_validate(
-    file: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped configuration.")],
-    task: Annotated[Text, typer.Option(help="The task, if the file leaves it open.")] = None,
-) -> None:
+def config_validate(file: AnyConfig, task: Task = None) -> None:
     """Check a configuration: every key, every value."""
     from adapter_tune.compose import compose
 
@@ -188,11 +208,12 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+
+
 @app.callback()
-def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,  # noqa: E501  # fmt: skip
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
-) -> None:
+def options(version: Version = False, debug: Debug = False) -> None:
     """Adapter tuning of BERT-family encoders: few trained parameters, nearly full accuracy."""
 
 
@@ -249,10 +270,10 @@ def _quiet_libraries() -> None:
     library_noise(quiet=not console.is_terminal)
 
 
-def _yaml_flags(flags: dict[str, str | None]) -> dict[str, Any]:
+def _yaml(flag: str, text: str | None) -> Any:
     from adapter_tune.compose import parse_value
 
-    return {name: None if text is None else parse_value(text, name.split()[0]) for name, text in flags.items()}
+    return None if text is None else parse_value(text, flag)
 
 
 def _model_flags(model: str | None, strategy: str | None, m: str | None, train_pooler: bool) -> dict[str, Any]:
@@ -260,7 +281,7 @@ def _model_flags(model: str | None, strategy: str | None, m: str | None, train_p
         "--model model.id": model,
         "--train-pooler model.pooler": "train" if train_pooler else None,
         "--strategy strategy.name": strategy,
-        **_yaml_flags({"--m strategy.m": m}),
+        "--m strategy.m": _yaml("--m", m),
     }
 
 
@@ -278,7 +299,7 @@ def _count(configs: list[Any], num_labels: int, *, as_json: bool) -> None:
         named = {"model": config.model.id, "strategy": config.strategy.name, "m": config.m}
         objects.append({**named, **count.model_dump()})
         if not as_json:
-            show_count(*named.values(), count, config.strategy.formula(shape))
+            show_count(config.model.id, config.strategy.name, config.m, count, config.strategy.formula(shape))
             for note in notes:
                 print(f"note: {note}")
     if as_json:

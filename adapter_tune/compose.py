@@ -35,18 +35,17 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
         UsageError: a file that is not there or does not parse, or a wrong value, with where it was written.
     """
     values, origins = read_yaml(find_config(file)) if file else ({}, {})
-    given = [(path, value, flag) for name, value in (flags or {}).items() if value is not None
-             for flag, path in [name.split()]]  # fmt: skip
-    given += [(*_split_set(text), "--set") for text in sets]
+    given = [(*name.split(), value) for name, value in (flags or {}).items() if value is not None]
+    given += [("--set", *_split_set(text)) for text in sets]
     # A strategy's name goes first, since another strategy has other options.
-    for path, value, origin in sorted(given, key=lambda item: item[0] not in ("strategy", "strategy.name")):
+    for flag, path, value in sorted(given, key=lambda item: item[1] not in ("strategy", "strategy.name")):
         _assign(values, path, value)
-        origins[tuple(path.split("."))] = origin
+        origins[tuple(path.split("."))] = flag
     try:
         return parse_config(values)
     except FieldError as error:
-        origin = _origin(origins, error.loc)
-        raise UsageError(f"{origin}: {error}" if origin else str(error)) from None
+        where = _origin(origins, error.loc)
+        raise UsageError(f"{where}: {error}" if where else str(error)) from None
 
 
 def parse_value(text: str, origin: str) -> Any:
@@ -89,7 +88,9 @@ def to_yaml(values: Mapping[str, Any]) -> str:
     stream = io.StringIO()
     writer = YAML()
     writer.default_flow_style = False
-    writer.representer.add_representer(type(None), lambda rep, _: rep.represent_scalar("tag:yaml.org,2002:null", "null"))
+    writer.representer.add_representer(
+        type(None), lambda rep, _: rep.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     writer.dump(dict(values), stream)
     return stream.getvalue()
 
@@ -99,6 +100,12 @@ def shipped_configs() -> dict[str, Path]:
     installed, checkout = _PACKAGE / "configs", _PACKAGE.parent / "configs"
     root = installed if installed.is_dir() else checkout
     return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+
+
+def summary(path: Path) -> str:
+    """What a configuration says of itself: its first comment line."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.lstrip("# ")
 
 
 def find_config(name: str) -> Path:

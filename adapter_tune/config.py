@@ -14,14 +14,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from adapter_tune.errors import FieldError, UsageError, unknown
 from adapter_tune.explain import first_problem
-from adapter_tune.strategies import Strategy, parse_strategy
+from adapter_tune.strategies import Houlsby, Strategy, parse_strategy
 from adapter_tune.tasks import TASKS
 
 
 class Section(BaseModel):
     """Base of the configuration's parts: frozen, exact types, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class ModelConfig(Section):
@@ -100,9 +102,7 @@ class RunConfig(Section):
     """A GLUE task."""
     model: Annotated[ModelConfig, BeforeValidator(_model_section)] = ModelConfig()
     """The backbone; a plain string is taken as its id."""
-    strategy: Annotated[Strategy, BeforeValidator(parse_strategy), PlainSerializer(Strategy.to_dict)] = Field(
-        default="houlsby", validate_default=True
-    )  # type: ignore[assignment]
+    strategy: Annotated[Strategy, BeforeValidator(parse_strategy), PlainSerializer(Strategy.to_dict)] = Houlsby()
     """What is attached and trained; a plain string is taken as its name."""
     data: DataConfig = DataConfig()
     """The data."""

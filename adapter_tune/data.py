@@ -11,6 +11,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.compute as pc
 from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerBase
 
@@ -65,6 +66,11 @@ def load_split(
     if max_samples is not None and max_samples < len(rows):
         rows = rows.shuffle(seed=_SUBSET_SEED).select(range(max_samples))
     return _tokenise(rows, task, tokenizer, config.max_length)
+
+
+def lengths(rows: Any) -> Any:
+    """Tokens of every row of a tokenised split."""
+    return pc.list_value_length(rows.data.column("input_ids")).to_numpy()
 
 
 def check_split(task: Task, split: str) -> None:

@@ -58,7 +58,7 @@ def _reason(error: Exception, what: str, local: str) -> str:
     if any(word in texts for word in _UNREACHABLE):
         return f"the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), or {local}"
     if any(word in texts for word in ("notfound", "not a valid model", "doesn't exist", "hfvalidation", "404")):
-        return f"there is no such {what} on the Hub and no such folder; check the name, log in if it is private, or {local}"
+        return f"no such {what} on the Hub and no such folder; check the name, log in if it is private, or {local}"
     return f"cannot be loaded: {first}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import datasets
@@ -17,9 +18,9 @@ from adapter_tune.tasks import Task, get_task
 Values = NDArray[Any]
 
 METRICS: dict[str, Callable[[Values, Values], float]] = {
-    "accuracy": lambda truth, predicted: sk.accuracy_score(truth, predicted),
-    "f1": lambda truth, predicted: sk.f1_score(truth, predicted, zero_division=0.0),
-    "matthews_correlation": lambda truth, predicted: sk.matthews_corrcoef(truth, predicted),
+    "accuracy": sk.accuracy_score,
+    "f1": partial(sk.f1_score, zero_division=0.0),
+    "matthews_correlation": sk.matthews_corrcoef,
     "pearson": lambda truth, predicted: _correlation(stats.pearsonr, truth, predicted),
     "spearmanr": lambda truth, predicted: _correlation(stats.spearmanr, truth, predicted),
 }

@@ -128,7 +128,8 @@ def check_length(max_length: int, config: Any) -> None:
     positions = getattr(config, "max_position_embeddings", max_length)
     if max_length > positions:
         raise UsageError(
-            f"data.max_length is {max_length}, but the backbone has {positions} positions; set data.max_length={positions}"
+            f"data.max_length is {max_length}, but the backbone has {positions} positions; "
+            f"set data.max_length={positions}"
         )
 
 
@@ -144,7 +145,7 @@ def fingerprint(model: nn.Module, fresh: frozenset[str] = frozenset()) -> str:
     for name, p in sorted(model.named_parameters(), key=lambda item: item[0]):
         if id(p) in inside and name not in fresh:
             digest.update(f"{name} {p.dtype} {tuple(p.shape)}\n".encode())
-            digest.update(p.detach().cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(p.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -222,4 +223,3 @@ def _decide_pooler(
     is_random = any(name in fresh for name, p in model.named_parameters() if id(p) in inside)
     state = "has no pooler" if is_random else f"has no {objective}, so its pooler may be stale"
     return "train", [f"the pooler is trained with the head: the checkpoint {state} (model.pooler=frozen keeps it)"]
-

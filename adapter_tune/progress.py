@@ -73,9 +73,7 @@ class Bar(Reporter):
         )  # fmt: skip
         self._task = self._bar.add_task("training", total=None)
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Show the bar."""
         self._bar.update(self._task, total=state.max_steps, completed=state.global_step)
         self._bar.start()

@@ -106,7 +106,9 @@ def read_result(folder: Path) -> Result:
     """
     path = folder / FILE
     if not path.is_file():
-        raise UsageError(f"{folder}: not a finished run (no {FILE} in it); give a folder that 'adapter-tune train' wrote")
+        raise UsageError(
+            f"{folder}: not a finished run (no {FILE} in it); give a folder that 'adapter-tune train' wrote"
+        )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(values, dict) and isinstance(values.get("format"), int) and values["format"] > FORMAT:

@@ -22,7 +22,7 @@ from adapter_tune.parameters import count_parameters
 from adapter_tune.result import FILE, Backbone, Result, Storage, read_result, versions
 from adapter_tune.store import check_backbone, load_weights, read_adapter_config, save_adapter
 from adapter_tune.tasks import get_task
-from adapter_tune.training import Outcome, evaluate, latest_checkpoint, train
+from adapter_tune.training import COLLAPSED, Outcome, evaluate, latest_checkpoint, train
 
 log = logging.getLogger("adapter_tune")
 
@@ -203,6 +203,6 @@ def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
             update={"device": outcome.speed.device, "eval_examples_per_second": outcome.speed.eval_examples_per_second}
         ),
         "storage": stored.storage.model_copy(update={"folder": str(folder)}),
-        "warnings": outcome.warnings,
+        "warnings": [note for note in stored.warnings if not note.startswith(COLLAPSED)] + outcome.warnings,
     }
     return stored.model_copy(update=fresh)

@@ -14,7 +14,7 @@ from transformers.trainer_callback import ExportableState
 from adapter_tune.result import Speed
 
 
-class Clock(TrainerCallback, ExportableState):  # type: ignore[misc]
+class Clock(TrainerCallback, ExportableState):
     """Counts what training costs, evaluation and saving left out; its state travels in the checkpoints."""
 
     def __init__(self) -> None:
@@ -51,7 +51,6 @@ class Clock(TrainerCallback, ExportableState):  # type: ignore[misc]
         """Add up what was left on the device."""
         self.real += sum(int(tensor) for tensor in self._pending)
         self._pending.clear()
-
 
 
 def measured(clock: Clock, device: str, rates: list[dict[str, Any]], rows: dict[str, int]) -> Speed:

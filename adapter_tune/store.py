@@ -134,7 +134,9 @@ def check_backbone(adapter: AdapterConfig, built: Built) -> None:
 def _same_tensors(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
     missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing:
-        raise RunError(f"{path}: tensor {missing[0]} is missing ({len(missing)} in all); the file is of another adapter")
+        raise RunError(
+            f"{path}: tensor {missing[0]} is missing ({len(missing)} in all); the file is of another adapter"
+        )
     if extra:
         raise RunError(f"{path}: tensor {extra[0]} is unexpected ({len(extra)} in all); the file is of another adapter")
     for name, tensor in wanted.items():

@@ -20,10 +20,11 @@ from transformers import (
 
 from adapter_tune import store
 from adapter_tune.config import RunConfig
-from adapter_tune.data import Splits
+from adapter_tune.data import Splits, lengths
 from adapter_tune.errors import RunError
 from adapter_tune.metrics import GlueMetric
 from adapter_tune.model import Built
+from adapter_tune.sampling import LengthGrouped, Longest
 from adapter_tune.speed import Clock
 from adapter_tune.tasks import Task, get_task
 
@@ -118,6 +119,13 @@ class AdapterTrainer(Trainer):
                 self.remove_callback(callback)
         # The model's forward takes **kwargs but does not divide its loss by them: let the Trainer average it.
         self.model_accepts_loss_kwargs = False
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        return LengthGrouped(lengths(rows), self.args.train_batch_size, self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Longest:
+        return Longest(lengths(eval_dataset))
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Count the batch, then train on it."""

@@ -19,6 +19,8 @@ from adapter_tune.tasks import Task, get_task
 from adapter_tune.trainer import AdapterTrainer
 
 _STATE = "trainer_state.json"
+COLLAPSED = "collapsed"
+"""How a warning begins that says the model predicts nothing."""
 _ZERO = 0.005  # a correlation below this prints as 0.00
 
 
@@ -97,10 +99,10 @@ def _collapsed(task: Task, scores: Scores, distinct: dict[str, float]) -> list[s
     for split, values in scores.items():
         if distinct[split] == 1:
             what = "the same value" if task.is_regression else "one class"
-            out.append(f"collapsed: {what} is predicted for every row of {split}; try another learning rate or seed")
+            out.append(f"{COLLAPSED}: {what} is predicted for every row of {split}; try another learning rate or seed")
             continue
         zero = [name for name in ("matthews_correlation", "pearson", "spearmanr") if abs(values.get(name, 1.0)) < _ZERO]
-        out += [f"collapsed: {name} is 0 on {split}; try another learning rate or seed" for name in zero]
+        out += [f"{COLLAPSED}: {name} is 0 on {split}; try another learning rate or seed" for name in zero]
     return out
 
 

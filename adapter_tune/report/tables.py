@@ -44,12 +44,15 @@ def show_result(result: Result) -> None:
     """The table at the end of a run."""
     p, s = result.parameters, result.speed
     groups = ", ".join(f"{name} {size:,}" for name, size in p.groups.model_dump().items() if size)
+    scores = [
+        [f"{name} ({split})", f"{value:.4f}"] for split, row in result.scores.items() for name, value in row.items()
+    ]
     rows = [
         ["task", result.task],
         ["strategy", result.strategy],
         ["m", _text(result.config["strategy"].get("m"))],
         ["backbone", result.model.id],
-        *([f"{metric} ({split})", f"{value:.4f}"] for split, row in result.scores.items() for metric, value in row.items()),
+        *scores,
         ["headline", f"{result.headline.metric} {result.headline.value:.4f} on {result.headline.split}"],
         ["per adapter, by formula", _integer(p.formula // p.adapter_count if p.formula else None)],
         ["adapters", _integer(p.adapter_count)],
@@ -84,8 +87,16 @@ def show_count(model: str, strategy: str, m: int | None, count: ParameterCount, 
     ]
     if formula.per_adapter is not None and formula.total is not None:
         rows = [
-            [f"per adapter: {formula.text} = {formula.filled}", _integer(formula.per_adapter), _integer(count.per_adapter)],
-            [f"{formula.adapter_count} adapters with their LayerNorms", _integer(formula.total), _integer(_with_norms(count))],
+            [
+                f"per adapter: {formula.text} = {formula.filled}",
+                _integer(formula.per_adapter),
+                _integer(count.per_adapter),
+            ],
+            [
+                f"{formula.adapter_count} adapters with their LayerNorms",
+                _integer(formula.total),
+                _integer(_with_norms(count)),
+            ],
             *rows,
         ]
     show(f"{model}, {strategy}{size}", ["parameters", "formula", "model"], rows)
