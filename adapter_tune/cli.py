@@ -10,7 +10,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from adapter_tune import __version__
@@ -19,11 +18,10 @@ from adapter_tune.errors import AdapterTuneError, UsageError
 app = typer.Typer(
     name="adapter-tune",
     help="Adapter tuning of BERT-family encoders: few trained parameters, nearly full accuracy.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-config_app = typer.Typer(help="Look at configurations and check them.", no_args_is_help=True)
+config_app = typer.Typer(help="Look at configurations and check them.")
 app.add_typer(config_app, name="config")
 
 ConfigFile = Annotated[str | None, typer.Option("--config", help="A YAML file, or the name of a shipped one.")]
@@ -219,14 +217,12 @@ def options(version: Version = False, debug: Debug = False) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; every failure is one line on stderr and an exit code."""
-    given = sys.argv[1:] if argv is None else argv
+    given = (sys.argv[1:] if argv is None else argv) or ["--help"]
     arguments = sorted(given, key=lambda word: word != "--debug")  # --debug may stand anywhere
     _log_to_stderr()
     try:
         app(arguments, standalone_mode=False)
         sys.stdout.flush()
-    except (typer.Exit, click.exceptions.Exit) as stop:
-        sys.exit(stop.exit_code)
     except Exception as error:
         if "--debug" in arguments:
             raise
