@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -58,7 +59,7 @@ def load_split(
     """
     check_split(task, split)
     with loading("data set", f"{config.source} ({task.name})", _LOCAL):
-        rows = datasets.load_dataset(config.source, task.name)
+        rows = datasets.load_dataset(config.source, task.name, cache_dir=_local_cache(config.source))
     if split not in rows:
         raise RunError(f"data set {config.source} ({task.name}): no split {split}; it has {', '.join(rows)}")
     rows = rows[split]
@@ -101,6 +102,16 @@ def _check(rows: Any, task: Task, where: str) -> None:
         row = int(wrong.argmax())
         allowed = "finite numbers" if task.is_regression else f"0 to {task.num_labels - 1}"
         raise RunError(f"{where}: row {row} has label {labels[row]}; labels are {allowed}")
+
+
+def _local_cache(source: str) -> str | None:
+    """A cache of its own for every state of a local copy, since ``datasets`` knows one by its folder's name alone."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return None
+    files = sorted(path for path in folder.resolve().rglob("*") if path.is_file())
+    state = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return str(Path(datasets.config.HF_DATASETS_CACHE) / f"local-{Hasher.hash(state)}")
 
 
 def _tokenise(rows: Any, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Any:

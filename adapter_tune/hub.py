@@ -55,6 +55,8 @@ def _reason(error: Exception, what: str, local: str) -> str:
         return f"its weights cannot be read ({first}); the file is damaged or cut short, fetch it again"
     if "builderconfig" in texts:
         return f"it is not served there ({first}); choose another task, or {local}"
+    if "corresponds to no data" in texts:
+        return f"a split has no rows ({first}); fetch it again"
     if any(word in texts for word in _UNREACHABLE):
         return f"the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), or {local}"
     if any(word in texts for word in ("notfound", "not a valid model", "doesn't exist", "hfvalidation", "404")):

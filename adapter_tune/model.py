@@ -83,7 +83,7 @@ def build_model(config: RunConfig) -> Built:
         )
     check_length(config.data.max_length, model.config)
     fresh = _fresh_tensors(config.model.id, model, info)
-    pooler, notes = _decide_pooler(config.model, model, info["unexpected_keys"], fresh)
+    pooler, notes = _decide_pooler(config, model, info["unexpected_keys"], fresh)
     settled = ModelConfig(
         id=str(Path(config.model.id).resolve()) if Path(config.model.id).is_dir() else config.model.id,
         revision=resolved_revision(config.model.id, config.model.revision),
@@ -207,15 +207,17 @@ def _fresh_tensors(model_id: str, model: nn.Module, info: dict[str, Any]) -> fro
 
 
 def _decide_pooler(
-    config: ModelConfig, model: nn.Module, unexpected: set[str], fresh: frozenset[str]
+    config: RunConfig, model: nn.Module, unexpected: set[str], fresh: frozenset[str]
 ) -> tuple[Any, list[str]]:
     """Whether the pooler is trained, and the reason where the user left it open.
 
     A pooler that no objective kept in step with its encoder is stale or random and must be trained; BERT's own
     checkpoints hold the objective theirs was pretrained with (next sentence).
     """
-    if config.pooler != "auto":
-        return config.pooler, []
+    if config.strategy.trains_pooler:
+        return "train", []
+    if config.model.pooler != "auto":
+        return config.model.pooler, []
     objective = family_of(model).pooler_objective
     if any(key.startswith(objective) for key in unexpected):
         return "frozen", []

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+_home = tempfile.TemporaryDirectory()  # nothing is read from or left in the user's own cache
+os.environ.update(HF_HOME=_home.name, HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_METRICS_CACHE", "HUGGINGFACE_HUB_CACHE"):
+    os.environ.pop(name, None)
 
 import datasets
 import pytest
@@ -108,7 +112,9 @@ def glue(tmp_path_factory: pytest.TempPathFactory) -> str:
 def make_config(backbone: str, glue: str, tmp_path: Path) -> Any:
     """Configurations over the small world: ``make_config("rte", strategy="full", epochs=1)``."""
 
-    def make(task: str = "sst2", strategy: Any = None, model: Any = None, data: Any = None, **training: Any) -> RunConfig:
+    def make(
+        task: str = "sst2", strategy: Any = None, model: Any = None, data: Any = None, **training: Any
+    ) -> RunConfig:
         return parse_config(
             {
                 "task": task,

@@ -1,0 +1,164 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from adapter_tune import store
+from adapter_tune.errors import RunError, UsageError
+from adapter_tune.model import build_model
+from adapter_tune.strategies import REGISTRY
+
+
+def shaken(built: Any) -> Any:
+    """A built model whose own tensors are anything but their initial values."""
+    torch.manual_seed(9)
+    with torch.no_grad():
+        for tensor in store.saved_tensors(built.model, built.fresh).values():
+            tensor.copy_(torch.randn(tensor.shape))
+    return built
+
+
+def logits(built: Any) -> torch.Tensor:
+    ids = torch.arange(5, 17).reshape(2, 6)
+    with torch.no_grad():
+        out: torch.Tensor = built.model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    return out
+
+
+@pytest.mark.parametrize("strategy", REGISTRY)
+@pytest.mark.parametrize("pooler", ["auto", "frozen"])
+def test_logits_after_save_and_load_are_equal_to_the_bit(
+    make_config: Any, bare_backbone: str, tmp_path: Path, strategy: str, pooler: str
+) -> None:
+    if REGISTRY[strategy].trains_pooler and pooler == "frozen":
+        return
+    config = make_config("mnli", strategy=strategy, model={"id": bare_backbone, "pooler": pooler})
+    saved = shaken(build_model(config))
+    store.save_weights(saved.model, saved.fresh, tmp_path)
+    again = build_model(config)
+    assert not torch.equal(logits(again), logits(saved))
+    store.load_weights(again.model, again.fresh, tmp_path)
+    assert torch.equal(logits(again), logits(saved))
+
+
+def test_a_random_pooler_is_saved_even_where_it_is_frozen(make_config: Any, tmp_path: Path) -> None:
+    from conftest import bert_config, save_tokenizer
+    from transformers import BertModel
+
+    BertModel(bert_config(), add_pooling_layer=False).save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    config = make_config(model={"id": str(tmp_path), "pooler": "frozen"})
+    saved = build_model(config)
+    store.save_weights(saved.model, saved.fresh, tmp_path / "adapter")
+    again = build_model(config)
+    store.load_weights(again.model, again.fresh, tmp_path / "adapter")
+    assert torch.equal(logits(again), logits(saved))
+
+
+@pytest.mark.parametrize("strategy", REGISTRY)
+def test_the_file_holds_what_is_trained_and_not_the_backbone(make_config: Any, tmp_path: Path, strategy: str) -> None:
+    built = build_model(make_config(strategy=strategy))
+    path = store.save_weights(built.model, built.fresh, tmp_path)
+    trained = {name for name, p in built.model.named_parameters() if p.requires_grad}
+    held = load_file(path)
+    assert held.keys() == trained
+    assert path.stat().st_size <= 4 * sum(t.numel() for t in held.values()) + 64 * 1024
+
+
+def test_adapter_config_says_what_it_takes(make_config: Any, tmp_path: Path) -> None:
+    config = make_config("mnli")
+    built = build_model(config)
+    store.save_adapter(tmp_path, built, config, ("entailment", "neutral", "contradiction"))
+    read = store.read_adapter_config(tmp_path)
+    assert read.fingerprint == built.fingerprint
+    assert read.strategy == {**config.strategy.to_dict(), "name": "houlsby"}
+    assert read.labels == ["entailment", "neutral", "contradiction"]
+    assert read.model == {"id": config.model.id, "revision": None, "pooler": "frozen"}
+
+
+def _drop(tensors: dict[str, torch.Tensor]) -> None:
+    del tensors["classifier.bias"]
+
+
+def _add(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["stranger"] = torch.zeros(1)
+
+
+def _reshape(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["classifier.bias"] = torch.zeros(5)
+
+
+def _recast(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["classifier.bias"] = tensors["classifier.bias"].half()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_drop, "tensor classifier.bias is missing"),
+        (_add, "tensor stranger is unexpected"),
+        (_reshape, r"tensor classifier.bias is torch.float32 \(5,\), not torch.float32 \(2,\)"),
+        (_recast, r"tensor classifier.bias is torch.float16"),
+    ],
+)
+def test_a_file_of_another_adapter_is_refused_and_changes_nothing(
+    make_config: Any, tmp_path: Path, damage: Any, message: str
+) -> None:
+    built = build_model(make_config())
+    path = store.save_weights(shaken(built).model, built.fresh, tmp_path)
+    before = logits(built)
+    tensors = load_file(path)
+    tensors["classifier.weight"] += 1
+    damage(tensors)
+    save_file(tensors, path)
+    with pytest.raises(RunError, match=message):
+        store.load_weights(built.model, built.fresh, tmp_path)
+    assert torch.equal(logits(built), before)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_truncated_file_is_refused(make_config: Any, tmp_path: Path, keep: int) -> None:
+    built = build_model(make_config())
+    path = store.save_weights(built.model, built.fresh, tmp_path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(RunError, match="damaged or cut short"):
+        store.load_weights(built.model, built.fresh, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "damaged"),
+        ('{"format": 1}', "task is missing"),
+        (None, "newer than this version reads"),
+    ],
+)
+def test_a_damaged_adapter_config_is_refused(make_config: Any, tmp_path: Path, text: str | None, message: str) -> None:
+    config = make_config()
+    store.save_adapter(tmp_path, build_model(config), config, ("a", "b"))
+    path = tmp_path / store.CONFIG
+    path.write_text(text or json.dumps({**json.loads(path.read_text()), "format": store.FORMAT + 1}))
+    with pytest.raises(RunError, match=message):
+        store.read_adapter_config(tmp_path)
+
+
+def test_a_folder_without_an_adapter_is_the_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=store.CONFIG):
+        store.read_adapter_config(tmp_path)
+
+
+def test_another_backbone_is_refused_by_name_and_fingerprint(
+    make_config: Any, backbone: str, bare_backbone: str, tmp_path: Path
+) -> None:
+    config = make_config()
+    built = build_model(config)
+    store.save_adapter(tmp_path, built, config, ("a", "b"))
+    other = build_model(make_config(model=bare_backbone))
+    with pytest.raises(RunError) as caught:
+        store.check_backbone(store.read_adapter_config(tmp_path), other)
+    for part in (backbone, bare_backbone, built.fingerprint[:16], other.fingerprint[:16]):
+        assert part in str(caught.value)
