@@ -21,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+INTERRUPTED = 130
+
 config_app = typer.Typer(help="Look at configurations and check them.")
 app.add_typer(config_app, name="config")
 
@@ -105,7 +107,7 @@ def train(
         return
     from adapter_tune.report.tables import show_result
 
-    _quiet_libraries()
+    _ready_libraries()
     from adapter_tune.runs import run
 
     show_result(run(composed, force=force, resume=resume))
@@ -129,7 +131,7 @@ def evaluate(
         if run is None:
             raise UsageError(f"no finished run in {output}; name a run folder, or train first")
         logging.getLogger("adapter_tune").info("the newest run: %s", run)
-    _quiet_libraries()
+    _ready_libraries()
     from adapter_tune.runs import evaluate_run
 
     result = evaluate_run(run, split=split, batch_size=batch_size, model=model)
@@ -221,17 +223,18 @@ def main(argv: list[str] | None = None) -> None:
     arguments = sorted(given, key=lambda word: word != "--debug")  # --debug may stand anywhere
     _log_to_stderr()
     try:
-        app(arguments, standalone_mode=False)
+        if app(arguments, standalone_mode=False) == INTERRUPTED:  # typer makes an interruption an exit code
+            raise KeyboardInterrupt
         sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if "--debug" in arguments:
             raise
         message, code = _explain(error)
         print(f"error: {message}", file=sys.stderr)
         sys.exit(code)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -257,12 +260,16 @@ def _log_to_stderr() -> None:
     logger.propagate = False
 
 
-def _quiet_libraries() -> None:
+def _ready_libraries() -> None:
+    """Before the first heavy import: decide whether the Hub is there, and silence what is below."""
     import warnings
 
+    from adapter_tune.hub import offline_if_unreachable
+
+    offline_if_unreachable()
+    warnings.filterwarnings("ignore", category=FutureWarning)
     from adapter_tune.progress import console, library_noise
 
-    warnings.filterwarnings("ignore", category=FutureWarning)
     library_noise(quiet=not console.is_terminal)
 
 
@@ -285,7 +292,10 @@ def _count(configs: list[Any], num_labels: int, *, as_json: bool) -> None:
     """Print the counts of several configurations."""
     import json
 
-    _quiet_libraries()
+    from adapter_tune.published import published_shape
+
+    if not all(published_shape(config.model.id) for config in configs):
+        _ready_libraries()
     from adapter_tune.model import count_on_meta
     from adapter_tune.report.tables import show_count
 

@@ -2,15 +2,63 @@
 
 from __future__ import annotations
 
-import errno
+import logging
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from adapter_tune.errors import AdapterTuneError, RunError
 
-_UNREACHABLE = ("couldn't connect", "couldn't reach", "connection error", "offline", "cannot reach", "max retries",
-                "name or service not known", "localentrynotfound")  # fmt: skip
+_REASONS = (
+    (
+        ("no space left", "file too large", "quota exceeded"),
+        "the disk is full ({first}); free some space, or set HF_HOME to another disk",
+    ),
+    (
+        ("safetensor",),
+        "its weights cannot be read ({first}); the file is damaged or cut short, fetch it again",
+    ),
+    (
+        ("builderconfig",),
+        "it is not served there ({first}); choose another task, or {local}",
+    ),
+    (
+        ("corresponds to no data",),
+        "a split has no rows ({first}); fetch it again",
+    ),
+    (
+        ("couldn't connect", "couldn't reach", "connecterror", "offline", "localentrynotfound"),
+        "the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), or {local}",
+    ),
+    (
+        ("notfound", "not a valid model", "doesn't exist", "hfvalidation"),
+        "no such {what} on the Hub and no such folder; check the name, log in if it is private, or {local}",
+    ),
+)
+"""What the loading libraries' messages mean, by words in them (lower case), the first that fits."""
+
+_PATIENCE = 5.0  # seconds to wait for the Hub's first answer
+
+log = logging.getLogger("adapter_tune")
+
+
+def offline_if_unreachable() -> None:
+    """Where the Hub does not answer, use the cache at once instead of after a minute of retries.
+
+    It works through the environment, so it must come before any Hugging Face library is imported.
+    """
+    if os.environ.get("HF_HUB_OFFLINE") or getproxies():
+        return
+    url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    try:
+        socket.create_connection((url.hostname, url.port or {"http": 80}.get(url.scheme, 443)), _PATIENCE).close()
+    except OSError:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        log.info("the Hub cannot be reached; only local folders and the cache are used")
 
 
 @contextmanager
@@ -46,21 +94,11 @@ def resolved_revision(model_id: str, revision: str | None) -> str | None:
 
 
 def _reason(error: Exception, what: str, local: str) -> str:
-    chain = [error, *_causes(error)]
-    texts = " ".join(f"{type(e).__name__} {e}" for e in chain).lower()
+    texts = " ".join(f"{type(e).__name__} {e}" for e in (error, *_causes(error))).lower()
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if any(isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) for e in chain):
-        return f"the disk is full ({first}); free some space, or set HF_HOME to another disk"
-    if "safetensor" in texts:
-        return f"its weights cannot be read ({first}); the file is damaged or cut short, fetch it again"
-    if "builderconfig" in texts:
-        return f"it is not served there ({first}); choose another task, or {local}"
-    if "corresponds to no data" in texts:
-        return f"a split has no rows ({first}); fetch it again"
-    if any(word in texts for word in _UNREACHABLE):
-        return f"the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), or {local}"
-    if any(word in texts for word in ("notfound", "not a valid model", "doesn't exist", "hfvalidation", "404")):
-        return f"no such {what} on the Hub and no such folder; check the name, log in if it is private, or {local}"
+    for words, reason in _REASONS:
+        if any(word in texts for word in words):
+            return reason.format(first=first, what=what, local=local)
     return f"cannot be loaded: {first}"
 
 

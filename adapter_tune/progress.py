@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +21,7 @@ def library_noise(quiet: bool) -> None:
 
     transformers.utils.logging.set_verbosity_error()
     datasets.utils.logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if quiet:
         from huggingface_hub.utils import disable_progress_bars
 

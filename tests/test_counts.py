@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import bert_config
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
 import adapter_tune
@@ -12,7 +13,6 @@ from adapter_tune.model import count_on_meta, prepare
 from adapter_tune.parameters import count_parameters
 from adapter_tune.published import PUBLISHED, published_shape
 from adapter_tune.strategies import REGISTRY, Houlsby, parse_strategy
-from conftest import bert_config
 
 BASE, LARGE = "google-bert/bert-base-uncased", "google-bert/bert-large-uncased"
 OPTIONS: list[Any] = [

@@ -4,13 +4,13 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+from conftest import rows_of
 from transformers import AutoTokenizer
 
 from adapter_tune.data import lengths, load_split, load_splits
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.model import load_tokenizer
 from adapter_tune.tasks import TASKS, get_task
-from conftest import rows_of
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import bert_config, save_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, BertForSequenceClassification, BertModel
 
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.model import build_model, fingerprint
-from conftest import bert_config, save_tokenizer
 
 
 def test_everything_is_frozen_but_the_head_and_the_strategys_own(make_config: Any) -> None:

@@ -19,10 +19,10 @@ from adapter_tune.strategies import REGISTRY
 from adapter_tune.tasks import TASKS
 from adapter_tune.trainer import AdapterTrainer
 
-KEYS = (
-    "format task strategy model seed config scores headline parameters speed storage history warnings versions "
-    "config_hash"
-).split()
+KEYS = [
+    "format", "task", "strategy", "model", "seed", "config", "scores", "headline", "parameters", "speed", "storage",
+    "history", "warnings", "versions", "config_hash",
+]  # fmt: skip
 PARTS = {
     "model": "id revision fingerprint",
     "headline": "split metric value",
@@ -164,7 +164,7 @@ def test_a_backbone_that_moved_is_found(make_config: Any, backbone: str, tmp_pat
     assert evaluate_run(config.folder, model=str(tmp_path / "second")).scores == result.scores
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Ends a training in the middle."""
 
 
@@ -176,13 +176,13 @@ def interrupted(config: Any, monkeypatch: pytest.MonkeyPatch, after: int) -> Non
     def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal count
         if count == after:
-            raise Stop
+            raise StopError
         count += 1
         return step(self, *args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(AdapterTrainer, "training_step", training_step)
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             run(config)
 
 

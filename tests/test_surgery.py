@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import bert_config
 from transformers import BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 
 from adapter_tune.adapter import Adapted, Bottleneck, cut_normal_
@@ -10,7 +11,6 @@ from adapter_tune.errors import RunError
 from adapter_tune.model import prepare
 from adapter_tune.strategies import REGISTRY, Houlsby, parse_strategy
 from adapter_tune.surgery import adapters_of, attach, layer_norms, sites
-from conftest import bert_config
 
 
 @pytest.fixture

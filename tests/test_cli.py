@@ -1,0 +1,260 @@
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from adapter_tune import __version__, hub, runs
+from adapter_tune.cli import main
+from adapter_tune.compose import shipped_configs
+from adapter_tune.result import read_result
+from adapter_tune.strategies import REGISTRY
+from adapter_tune.tasks import TASKS
+
+
+class Output:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Call the command line in this process: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> Output:
+        capsys.readouterr()
+        code = 0
+        try:
+            main(list(words))
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        said = capsys.readouterr()
+        return Output(code, said.out, said.err)
+
+    return call
+
+
+def assert_one_line(output: Output, code: int, *parts: str) -> None:
+    """The last line on stderr is the error, and there is no traceback."""
+    lines = [line for line in output.err.splitlines() if line.startswith("error: ")]
+    assert output.code == code, output.err
+    assert len(lines) == 1, output.err
+    assert lines[0] == output.err.splitlines()[-1]
+    assert "Traceback" not in output.err + output.out
+    for part in parts:
+        assert part in lines[0]
+
+
+def test_train_eval_and_the_stored_result(cli: Any, small_world: list[str]) -> None:
+    trained = cli("train", "--task", "mnli", "--m", "4", *small_world)
+    assert trained.code == 0, trained.err
+    for part in ("accuracy (validation_matched)", "accuracy (validation_mismatched)", "adapters", "examples/s"):
+        assert part in trained.out
+    assert "\x1b" not in trained.out + trained.err
+    scored = cli("eval", "--output", "runs", "--output-json", "scores.json")
+    assert scored.code == 0, scored.err
+    assert "the newest run: runs/mnli-houlsby-m4-" in scored.err
+    folder = next(Path("runs").iterdir())
+    assert json.loads(Path("scores.json").read_text())["scores"] == read_result(folder).scores
+
+    def scores(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "accuracy" in line]
+
+    assert scores(scored.out) == scores(trained.out)
+    again = cli("train", "--task", "mnli", "--m", "4", *small_world)
+    assert "is finished" in again.err
+    assert again.out == trained.out
+
+
+def test_dry_run_prints_configuration_and_counts_and_trains_nothing(cli: Any, small_world: list[str]) -> None:
+    output = cli("train", "--task", "mnli", "--m", "4", "--dry-run", *small_world)
+    assert output.code == 0, output.err
+    assert "m: 4" in output.out
+    assert "2md + 3d + m = 2*4*32 + 3*32 + 4" in output.out
+    assert not Path("runs").exists()
+    assert cli("train", "--task", "rte", "--dry-run").code == 0  # a published model, without network
+
+
+def test_count_params_for_several_sizes(cli: Any) -> None:
+    output = cli("count-params", "--m", "8,64,256", "--num-labels", "3", "--json")
+    counts = json.loads(output.out)
+    assert [count["m"] for count in counts] == [8, 64, 256]
+    assert list(counts[1]) == [
+        "model", "strategy", "m", "backbone", "groups", "trained", "total", "trained_percent",
+        "trained_percent_encoder", "per_adapter", "adapter_count", "formula",
+    ]  # fmt: skip
+    assert counts[1]["formula"] == 24 * counts[1]["per_adapter"] == 2_416_128
+    assert counts[1]["trained"] == 2_418_435
+    table = cli("count-params", "--m", "64", "--num-labels", "3").out
+    for part in ("2md + 3d + m = 2*64*768 + 3*768 + 64", "100,672", "2,416,128", "2,307", "2,418,435"):
+        assert part in table
+
+
+def test_count_params_for_other_models_strategies_and_options(cli: Any, backbone: str) -> None:
+    def count(*words: str) -> Any:
+        return json.loads(cli("count-params", "--json", *words).out)[0]
+
+    assert count("--model", "bert-large-uncased")["adapter_count"] == 48
+    assert count("--strategy", "full")["formula"] is None
+    assert count("--set", "strategy.layer_norm=none")["per_adapter"] == 100_672 - 2 * 768
+    assert count("--train-pooler")["groups"]["pooler"] == 768 * 769
+    assert count("--model", backbone, "--m", "4")["per_adapter"] == 2 * 4 * 32 + 3 * 32 + 4
+
+
+def test_list_config_and_version(cli: Any) -> None:
+    everything = cli("list").out
+    for name in (*TASKS, *REGISTRY, *shipped_configs()):
+        assert name in everything
+    assert "mnli" not in cli("list", "strategies").out
+    assert cli("config", "show", "glue/mrpc").out == Path(shipped_configs()["glue/mrpc"]).read_text()
+    assert "is valid" in cli("config", "validate", "glue/mrpc").out
+    assert cli("--version").out == f"adapter-tune {__version__}\n"
+    assert "Usage" in cli().out
+
+
+WRONG = [
+    (["train", "--task", "mnly"], "unknown task 'mnly'; did you mean 'mnli'?"),
+    (["train"], "task: is missing: give --task"),
+    (["train", "--task", "rte", "--strategy", "hulsby"], "did you mean 'houlsby'?"),
+    (["train", "--task", "rte", "--set", "training.epoch=3"], "did you mean 'epochs'?"),
+    (["train", "--task", "rte", "--m", "0"], "--m: strategy.m: should be greater than or equal to 1, got 0"),
+    (["train", "--task", "rte", "--m", "-5"], "got -5"),
+    (["train", "--task", "rte", "--m", "abc"], "--m: strategy.m: should be a valid integer, got 'abc'"),
+    (["train", "--task", "rte", "--m", "8", "--strategy", "full"], "unknown option 'm'"),
+    (["train", "--task", "rte", "--lr", "fast"], "--lr: training.learning_rate: should be a valid number"),
+    (["train", "--task", "rte", "--lr", "[1"], "--lr: cannot read '[1'"),
+    (["train", "--task", "rte", "--epochs", "0"], "--epochs: training.epochs: should be greater than 0"),
+    (["train", "--config", "nowhere.yaml"], "nowhere.yaml: No such file"),
+    (["train", "--config", "broken.yaml"], "broken.yaml:2:1: not valid YAML"),
+    (["train", "--bogus"], "--bogus"),
+    (["train", "--m"], "--m"),
+    (["bogus"], "bogus"),
+    (["config"], "command"),
+    (["config", "show", "glue/mnly"], "did you mean 'glue/mnli'?"),
+    (["config", "show", "nowhere.yaml"], "no such file"),
+    (["config", "validate", "broken.yaml"], "broken.yaml:2:1"),
+    (["count-params", "--m", "8,x"], "got 'x'"),
+    (["count-params", "--num-labels", "0"], "--num-labels"),
+    (["list", "models"], "models"),
+    (["eval"], "no finished run in runs"),
+    (["eval", "."], "not a run folder"),
+    (["eval", "nowhere"], "nowhere: not a run folder"),
+    (["eval", "unfinished"], "unfinished: not a finished run"),
+]
+
+
+@pytest.mark.parametrize(("words", "part"), WRONG, ids=[" ".join(words) for words, _ in WRONG])
+def test_what_the_user_wrote_wrong_exits_with_2(cli: Any, words: list[str], part: str) -> None:
+    Path("broken.yaml").write_text("task: rte\n}\n")
+    Path("unfinished").mkdir()
+    Path("unfinished/config.yaml").write_text("task: rte\n")
+    assert_one_line(cli(*words), 2, part)
+
+
+def test_what_fails_on_the_way_exits_with_1(cli: Any, small_world: list[str], backbone: str, tmp_path: Path) -> None:
+    nowhere = cli("train", "--task", "rte", *small_world, "--model", "no/where")
+    assert_one_line(nowhere, 1, "model no/where: the Hub cannot be reached", "--model DIR")
+    local = cli("train", "--task", "rte", *small_world, "--model", "./nodir/x/y")
+    assert_one_line(local, 1, "no such model", "--model DIR")
+    data = cli("train", "--task", "rte", *small_world, "--set", "data.source=no/where")
+    assert_one_line(data, 1, "data set no/where (rte): the Hub cannot be reached", "data.source=DIR")
+    shutil.copytree(backbone, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    cut = cli("train", "--task", "rte", *small_world, "--model", str(tmp_path / "cut"))
+    assert_one_line(cut, 1, "its weights cannot be read", "damaged or cut short")
+    device = cli("train", "--task", "rte", *small_world, "--set", "training.device=mps")
+    assert_one_line(device, 1, "no mps device here")
+
+
+def test_a_truncated_adapter_is_refused(cli: Any, small_world: list[str]) -> None:
+    assert cli("train", "--task", "rte", "--m", "4", *small_world).code == 0
+    weights = next(Path("runs").rglob("adapter_model.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert_one_line(cli("eval"), 1, str(weights), "damaged or cut short")
+
+
+def test_a_full_disk_ends_in_one_line_and_loses_nothing(cli: Any, small_world: list[str]) -> None:
+    words = ["train", "--task", "sst2", "--strategy", "full", *small_world]
+    assert cli("train", "--task", "sst2", "--strategy", "head", *small_world).code == 0  # the data is in the cache now
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        full = cli(*words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert_one_line(full, 1, "cannot write", "free some space")
+    folder = next(Path("runs").glob("sst2-full-*"))
+    assert not (folder / "result.json").exists()
+    assert not list(folder.rglob("*.safetensors"))
+    assert cli(*words).code == 0
+
+
+def test_a_failed_rerun_keeps_the_result_that_was_there(
+    cli: Any, small_world: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["train", "--task", "rte", "--m", "4", *small_world]
+    assert cli(*words).code == 0
+    folder = next(Path("runs").iterdir())
+    stored = read_result(folder)
+    before = load_file(folder / "adapter" / "adapter_model.safetensors")
+    monkeypatch.setattr(runs, "save_adapter", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    assert_one_line(cli(*words, "--force"), 1, "cannot write to", "No space left")
+    assert read_result(folder) == stored
+    assert load_file(folder / "adapter" / "adapter_model.safetensors").keys() == before.keys()
+
+
+def test_a_bug_is_one_line_too_and_debug_shows_where(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr("adapter_tune.compose.compose", broken)
+    assert_one_line(cli("train", "--task", "rte"), 1, "RuntimeError: first line (unexpected; --debug shows where)")
+    with pytest.raises(RuntimeError, match="second line"):
+        main(["train", "--task", "rte", "--debug"])
+
+
+def test_an_interruption_says_how_to_go_on(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("adapter_tune.compose.compose", interrupted)
+    output = cli("train", "--task", "rte")
+    assert (output.code, output.err) == (130, "interrupted; the same command goes on from the last checkpoint\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["list"], ["train", "--help"], ["config", "show", "default"], ["config", "validate", "default"]],
+)
+def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys; from adapter_tune.cli import main\n"
+        f"try: main({words!r})\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'evaluate', 'numpy', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "adapter_tune", "--version"], check=True, capture_output=True)
+    assert done.stdout.decode() == f"adapter-tune {__version__}\n"
+
+
+def test_an_unreachable_hub_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    for name in ("HF_HUB_OFFLINE", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with caplog.at_level("INFO", logger="adapter_tune"):
+        hub.offline_if_unreachable()
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+    assert "cannot be reached" in caplog.text
