@@ -45,7 +45,8 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
         return parse_config(values)
     except FieldError as error:
         where = _origin(origins, error.loc)
-        raise UsageError(f"{where}: {error}" if where else str(error)) from None
+        is_flag = where is not None and where.startswith("--") and where != "--set"
+        raise UsageError(f"{where}: {error.problem if is_flag else error}" if where else str(error)) from None
 
 
 def parse_value(text: str, origin: str) -> Any:

@@ -253,7 +253,7 @@ def test_the_best_checkpoint_comes_back_head_and_layer_norms_too(
         return {"accuracy": next(falling), "distinct": 2.0}
 
     monkeypatch.setattr("adapter_tune.trainer.Scorer.__call__", scores)
-    save = runs.train.__globals__["AdapterTrainer"]._save_checkpoint
+    save = AdapterTrainer._save_checkpoint
 
     def save_checkpoint(self: Any, model: Any, trial: Any) -> None:
         kept[-1].update({n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad})
@@ -337,10 +337,8 @@ def test_a_collapsed_run_says_so(make_config: Any, monkeypatch: pytest.MonkeyPat
         with torch.no_grad():
             built.model.classifier.weight.zero_()
 
-    prepare = runs.build_model
-
     def build(config: Any) -> Any:
-        built = prepare(config)
+        built = build_model(config)
         collapse(built)
         return built
 

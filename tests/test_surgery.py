@@ -63,7 +63,7 @@ def test_the_adapted_model_starts_as_the_frozen_one(model: Any, batch: Any, init
 def test_the_adapted_model_is_the_frozen_one_exactly_where_up_is_zero(model: Any, batch: Any) -> None:
     adapted = adapted_copy(model, Houlsby(m=64, init_std=0.5))
     for site in adapters_of(adapted):
-        site.adapter.up.weight.data.zero_()
+        torch.nn.init.zeros_(site.adapter.get_parameter("up.weight"))
     assert torch.equal(adapted(**batch).logits, model(**batch).logits)
 
 
