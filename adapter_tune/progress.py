@@ -6,7 +6,15 @@ import logging
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -41,15 +49,17 @@ class Reporter(TrainerCallback):
         if "loss" in logs:
             self.step(state, float(logs["loss"]))
         skipped = ("_loss", "_runtime", "_per_second", "_distinct", "_time")
-        scores = {k.removeprefix("eval_"): v for k, v in logs.items()
-                  if k.startswith("eval_") and not k.endswith(skipped)}  # fmt: skip
-        if scores:
-            text = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-            console.print(f"epoch {state.epoch or 0:g}: {text}")
+        names = [name for name in logs if name.startswith("eval_") and not name.endswith(skipped)]
+        scores = [f"{name.removeprefix('eval_')} {logs[name]:.4f}" for name in names]
+        if scores and state.epoch:
+            console.print(f"epoch {state.epoch:.3g}: {'  '.join(scores)}")
 
     def step(self, state: TrainerState, loss: float) -> None:
         """Show the training loss at a step."""
         raise NotImplementedError
+
+    def close(self) -> None:
+        """Leave the screen as it was, whatever happened."""
 
 
 class Lines(Reporter):
@@ -66,30 +76,58 @@ class Lines(Reporter):
 
 
 class Bar(Reporter):
-    """A progress bar with the loss beside it."""
+    """A progress bar with the loss beside it, and another one while evaluation goes on."""
 
     def __init__(self) -> None:
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
-        )  # fmt: skip
-        self._task = self._bar.add_task("training", total=None)
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._training: TaskID | None = None
+        self._evaluating: TaskID | None = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Show the bar."""
-        self._bar.update(self._task, total=state.max_steps, completed=state.global_step)
+        self._training = self._bar.add_task("training", total=state.max_steps, completed=state.global_step)
         self._bar.start()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Move the bar."""
-        self._bar.update(self._task, completed=state.global_step)
+        if self._training is not None:
+            self._bar.update(self._training, completed=state.global_step)
 
     def step(self, state: TrainerState, loss: float) -> None:
         """Show the loss."""
-        self._bar.update(self._task, description=f"training, loss {loss:.4f}")
+        if self._training is not None:
+            self._bar.update(self._training, description=f"training, loss {loss:.4f}")
+
+    def on_prediction_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        eval_dataloader: Any = None,
+        **_: Any,
+    ) -> None:
+        """Move the bar of the evaluation."""
+        if self._evaluating is None:
+            self._evaluating = self._bar.add_task("evaluating", total=len(eval_dataloader))
+            self._bar.start()
+        self._bar.advance(self._evaluating)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Take the bar of the evaluation away."""
+        if self._evaluating is not None:
+            self._bar.remove_task(self._evaluating)
+            self._evaluating = None
 
     def close(self) -> None:
-        """Take the bar off the screen, whatever happened."""
+        """Take the bars off the screen."""
         self._bar.stop()
 
 

@@ -12,7 +12,7 @@ from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, Trainer
 from adapter_tune.config import RunConfig
 from adapter_tune.data import Splits
 from adapter_tune.model import Built
-from adapter_tune.progress import Bar, reporter
+from adapter_tune.progress import reporter
 from adapter_tune.result import Headline, Scores, Speed
 from adapter_tune.speed import Clock, measured
 from adapter_tune.tasks import Task, get_task
@@ -58,8 +58,7 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
-        if isinstance(seen, Bar):
-            seen.close()
+        seen.close()
     state = trainer.state
     state.save_to_json(str(folder / _STATE))
     best = [entry for entry in state.log_history if entry["step"] == state.best_global_step]
@@ -71,9 +70,12 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
 def evaluate(config: RunConfig, built: Built, splits: dict[str, Any], tokenizer: PreTrainedTokenizerBase,
              folder: Path) -> Outcome:  # fmt: skip
     """Score a model on splits, with the batches that training's evaluation has."""
-    clock = Clock()
-    trainer = AdapterTrainer(config, built, tokenizer, folder, Splits(None, splits), [], clock)
-    values = trainer.evaluate()
+    clock, seen = Clock(), reporter()
+    trainer = AdapterTrainer(config, built, tokenizer, folder, Splits(None, splits), [seen], clock)
+    try:
+        values = trainer.evaluate()
+    finally:
+        seen.close()
     return _outcome(get_task(config.task), values, [values], splits, clock, trainer.args.device.type, [])
 
 
