@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sys
@@ -246,9 +245,11 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, BrokenPipeError):
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (nobody reads on)
         return "the reader of the output is gone", 1
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"the disk is full ({error}); free some space or choose another --output", 1
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'}: {error.strerror}; free some space or choose another path", 1
     first = (str(error).strip() or "no message").splitlines()[0]
+    if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
+        return f"out of memory ({first}); lower --batch-size, or --set training.gradient_checkpointing=true", 1
     return f"{type(error).__name__}: {first} (unexpected; --debug shows where)", 1
 
 

@@ -13,16 +13,24 @@ _DATASET = "nyu-mll/glue"
 
 def model_card(result: Result) -> str:
     """Markdown with YAML front matter (``base_model``, ``datasets``, ``metrics``, ``model-index``)."""
-    data = result.config["data"]["source"]
+    is_glue = result.config["data"]["source"] == _DATASET
+    kind, data = "text-classification", _DATASET if is_glue else "local"
     name = f"{result.task}-{result.strategy}"
     card = ModelCardData(
         base_model=None if Path(result.model.id).is_dir() else result.model.id,
-        datasets=[data] if data == _DATASET else None,
+        datasets=[_DATASET] if is_glue else None,
         metrics=sorted({metric for scores in result.scores.values() for metric in scores}),
         tags=["adapter-tune", result.strategy],
         model_name=name,
         eval_results=[
-            EvalResult("text-classification", data, f"GLUE {result.task}", metric, value, dataset_split=split)
+            EvalResult(
+                "text-classification",
+                _DATASET if is_glue else "local",
+                f"GLUE {result.task}",
+                metric,
+                value,
+                dataset_split=split,
+            )
             for split, scores in result.scores.items()
             for metric, value in scores.items()
         ],

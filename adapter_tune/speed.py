@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 from transformers.trainer_callback import ExportableState
 
 from adapter_tune.result import Speed
@@ -34,6 +34,12 @@ class Clock(TrainerCallback, ExportableState):
         self.padded += mask.numel()
         self._pending.append(mask.sum())
 
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
+        """Go on from what the checkpoint kept, if training goes on from one."""
+        if state.global_step:
+            for name, value in state.stateful_callbacks.get("Clock", {}).get("attributes", {}).items():
+                setattr(self, name, value)
+
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
         """Start."""
         self._since = time.perf_counter()
@@ -53,12 +59,13 @@ class Clock(TrainerCallback, ExportableState):
         self._pending.clear()
 
 
-def measured(clock: Clock, device: str, rates: list[dict[str, Any]], rows: dict[str, int]) -> Speed:
+def measured(clock: Clock, device: str, precision: str, rates: list[dict[str, Any]], rows: dict[str, int]) -> Speed:
     """The speed of a run.
 
     Args:
         clock: of its training; one that never ran gives nulls.
         device: ``cpu``, ``cuda`` or ``mps``.
+        precision: the type that the model computes in.
         rates: what the Trainer logged after evaluations, with ``eval_<split>_runtime`` in seconds.
         rows: number of rows by split.
     """
@@ -68,7 +75,7 @@ def measured(clock: Clock, device: str, rates: list[dict[str, Any]], rows: dict[
     trained = clock.seconds > 0
     return Speed(
         device=torch.cuda.get_device_name() if device == "cuda" else device,
-        precision="float32",
+        precision=precision,
         real_token_share=clock.real / clock.padded if clock.padded else None,
         train_seconds=clock.seconds if trained else None,
         train_examples_per_second=clock.examples / clock.seconds if trained else None,

@@ -15,6 +15,8 @@ from transformers import (
     PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
 
@@ -100,6 +102,16 @@ class Scorer:
         return {**scores, "distinct": 1.0 if constant else float(len(np.unique(predicted)))}
 
 
+class BestCheckpoint(TrainerCallback):
+    """Finds the best checkpoint again when training goes on in a run folder that has moved."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Point the state at the checkpoint in this folder."""
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        if best.is_dir():
+            state.best_model_checkpoint = str(best)
+
+
 class AdapterTrainer(Trainer):
     """A Trainer whose checkpoints hold what is trained and never the backbone."""
 
@@ -113,7 +125,7 @@ class AdapterTrainer(Trainer):
             train_dataset=splits.train,
             eval_dataset=splits.validation,
             compute_metrics=Scorer(get_task(config.task)),
-            callbacks=callbacks,
+            callbacks=[BestCheckpoint(), *callbacks],
         )
         for callback in list(self.callback_handler.callbacks):
             if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):

@@ -11,6 +11,7 @@ from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, Trainer
 
 from adapter_tune.config import RunConfig
 from adapter_tune.data import Splits
+from adapter_tune.errors import RunError
 from adapter_tune.model import Built
 from adapter_tune.progress import reporter
 from adapter_tune.result import Headline, Scores, Speed
@@ -48,7 +49,7 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
         checkpoint: go on from here.
 
     Raises:
-        RunError: the device is not there, or a checkpoint cannot be written.
+        RunError: the device is not there, a checkpoint cannot be written, or the best one is gone.
     """
     task, clock, seen = get_task(config.task), Clock(), reporter()
     callbacks: list[TrainerCallback] = [clock, seen]
@@ -60,11 +61,13 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
     finally:
         seen.close()
     state = trainer.state
+    if state.best_model_checkpoint is None:
+        raise RunError(f"{folder}: the best checkpoint (step {state.best_global_step}) is gone; use --no-resume")
     state.save_to_json(str(folder / _STATE))
     best = [entry for entry in state.log_history if entry["step"] == state.best_global_step]
     values = {key: value for entry in best for key, value in entry.items()}
-    device = trainer.args.device.type
-    return _outcome(task, values, state.log_history, splits.validation, clock, device, _history(state.log_history))
+    speed = _speed(trainer, clock, state.log_history, splits.validation)
+    return _outcome(task, values, splits.validation, speed, _history(state.log_history))
 
 
 def evaluate(config: RunConfig, built: Built, splits: dict[str, Any], tokenizer: PreTrainedTokenizerBase,
@@ -76,7 +79,7 @@ def evaluate(config: RunConfig, built: Built, splits: dict[str, Any], tokenizer:
         values = trainer.evaluate()
     finally:
         seen.close()
-    return _outcome(get_task(config.task), values, [values], splits, clock, trainer.args.device.type, [])
+    return _outcome(get_task(config.task), values, splits, _speed(trainer, clock, [values], splits), [])
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -85,14 +88,20 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def _outcome(task: Task, values: dict[str, Any], rates: list[dict[str, Any]], splits: dict[str, Any],
-             clock: Clock, device: str, history: list[dict[str, float]]) -> Outcome:  # fmt: skip
+def _outcome(
+    task: Task, values: dict[str, Any], splits: dict[str, Any], speed: Speed, history: list[dict[str, float]]
+) -> Outcome:
     scores = {split: {name: float(values[f"eval_{split}_{name}"]) for name in task.metrics} for split in splits}
     first = next(iter(scores))
     headline = Headline(split=first, metric=task.headline, value=scores[first][task.headline])
     distinct = {split: values[f"eval_{split}_distinct"] for split in splits}
-    speed = measured(clock, device, rates, {split: len(rows) for split, rows in splits.items()})
     return Outcome(scores, headline, speed, history, _collapsed(task, scores, distinct))
+
+
+def _speed(trainer: AdapterTrainer, clock: Clock, rates: list[dict[str, Any]], splits: dict[str, Any]) -> Speed:
+    precision = str(trainer.model.dtype).removeprefix("torch.")
+    rows = {split: len(rows) for split, rows in splits.items()}
+    return measured(clock, trainer.args.device.type, precision, rates, rows)
 
 
 def _collapsed(task: Task, scores: Scores, distinct: dict[str, float]) -> list[str]:

@@ -174,6 +174,13 @@ def test_what_fails_on_the_way_exits_with_1(cli: Any, small_world: list[str], ba
     assert_one_line(device, 1, "no mps device here")
 
 
+def test_paths_that_cannot_be_written(cli: Any, small_world: list[str]) -> None:
+    Path("file").write_text("")
+    assert_one_line(cli("train", "--task", "rte", *small_world, "--output", "file"), 1, "file", "Not a directory")
+    assert cli("train", "--task", "rte", *small_world).code == 0
+    assert_one_line(cli("eval", "--output-json", "no/where.json"), 1, "no/", "No such file or directory")
+
+
 def test_a_truncated_adapter_is_refused(cli: Any, small_world: list[str]) -> None:
     assert cli("train", "--task", "rte", "--m", "4", *small_world).code == 0
     weights = next(Path("runs").rglob("adapter_model.safetensors"))

@@ -190,6 +190,14 @@ def weights(config: Any) -> dict[str, torch.Tensor]:
     return load_file(config.folder / "adapter" / "adapter_model.safetensors")
 
 
+def examples(result: Result) -> int:
+    """Rows trained on, as the speed says."""
+    speed = result.speed
+    assert speed.train_seconds
+    assert speed.train_examples_per_second
+    return round(speed.train_seconds * speed.train_examples_per_second)
+
+
 @pytest.mark.parametrize("strategy", ["houlsby", "full"])
 def test_a_run_that_was_stopped_ends_like_one_that_was_not(
     make_config: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any, strategy: str
@@ -204,6 +212,7 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(
     assert "is unfinished; going on from checkpoint-8" in caplog.text
     assert resumed.scores == whole.scores
     assert resumed.history == whole.history
+    assert examples(resumed) == examples(whole) == 3 * 64
     assert weights(config).keys() == tensors.keys()
     assert all(torch.equal(tensor, weights(config)[name]) for name, tensor in tensors.items())
 
@@ -266,6 +275,27 @@ def test_the_best_checkpoint_comes_back_head_and_layer_norms_too(
     assert all(torch.equal(final[name], tensor) for name, tensor in best.items())
     for part in ("classifier.weight", "output.LayerNorm.weight", "adapter.up.weight"):
         assert any(name.endswith(part) and not torch.equal(best[name], last[name]) for name in best)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_best_checkpoint_is_found_in_a_folder_that_moved(
+    make_config: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost: bool
+) -> None:
+    config = make_config("sst2", epochs=3)
+    falling = iter([0.9, 0.8, 0.7])
+    monkeypatch.setattr("adapter_tune.trainer.Scorer.__call__", lambda *_: {"accuracy": next(falling), "distinct": 2.0})
+    interrupted(config, monkeypatch, after=10)
+    best = load_file(config.folder / "checkpoint-4" / "adapter_model.safetensors")
+    if lost:
+        shutil.rmtree(config.folder / "checkpoint-4")
+    Path(config.output).rename(tmp_path / "moved")
+    moved = config.model_copy(update={"output": str(tmp_path / "moved")})
+    if lost:
+        with pytest.raises(RunError, match=r"best checkpoint \(step 4\) is gone"):
+            run(moved)
+        return
+    assert run(moved).headline.value == 0.9
+    assert all(torch.equal(tensor, best[name]) for name, tensor in weights(moved).items())
 
 
 def test_early_stopping_and_max_steps(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
