@@ -8,29 +8,22 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from adapter_tune.result import Result
 
-_DATASET = "nyu-mll/glue"
+_DATASET, _KIND = "nyu-mll/glue", "text-classification"
 
 
 def model_card(result: Result) -> str:
     """Markdown with YAML front matter (``base_model``, ``datasets``, ``metrics``, ``model-index``)."""
-    is_glue = result.config["data"]["source"] == _DATASET
-    kind, data = "text-classification", _DATASET if is_glue else "local"
+    source = result.config["data"]["source"]
+    dataset = source if source == _DATASET else "local"
     name = f"{result.task}-{result.strategy}"
     card = ModelCardData(
         base_model=None if Path(result.model.id).is_dir() else result.model.id,
-        datasets=[_DATASET] if is_glue else None,
+        datasets=[dataset] if dataset == _DATASET else None,
         metrics=sorted({metric for scores in result.scores.values() for metric in scores}),
         tags=["adapter-tune", result.strategy],
         model_name=name,
         eval_results=[
-            EvalResult(
-                "text-classification",
-                _DATASET if is_glue else "local",
-                f"GLUE {result.task}",
-                metric,
-                value,
-                dataset_split=split,
-            )
+            EvalResult(_KIND, dataset, f"GLUE {result.task}", metric, value, dataset_split=split)
             for split, scores in result.scores.items()
             for metric, value in scores.items()
         ],
