@@ -103,13 +103,12 @@ class Scorer:
 
 
 class BestCheckpoint(TrainerCallback):
-    """Finds the best checkpoint again when training goes on in a run folder that has moved."""
+    """Finds the best checkpoint again when training goes on, also in a run folder that has moved."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Point the state at the checkpoint in this folder."""
+        """Point the state at the checkpoint in this folder, or at none where it is gone."""
         best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-        if best.is_dir():
-            state.best_model_checkpoint = str(best)
+        state.best_model_checkpoint = str(best) if best.is_dir() else None
 
 
 class AdapterTrainer(Trainer):

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import resource
 import shutil
@@ -38,7 +39,10 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         said = capsys.readouterr()
         return Output(code, said.out, said.err)
 
-    return call
+    yield call
+    logger = logging.getLogger("adapter_tune")
+    logger.handlers.clear()
+    logger.propagate = True
 
 
 def assert_one_line(output: Output, code: int, *parts: str) -> None:
