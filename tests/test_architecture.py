@@ -1,7 +1,6 @@
 """The shape of the project: arrows one way, every command and option in the documents."""
 
 import ast
-import logging
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -126,7 +125,6 @@ def test_a_new_strategy_is_one_class(small_world: list[str], capsys: pytest.Capt
         out = capsys.readouterr().out
     finally:
         REGISTRY.pop("layer_norm", None)
-        logging.getLogger("adapter_tune").handlers.clear()
     assert "38,400" in out  # 25 LayerNorms of BERT-base
     assert "Only the LayerNorms of the encoder are trained." in out
 

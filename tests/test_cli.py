@@ -1,5 +1,4 @@
 import json
-import logging
 import os
 import resource
 import shutil
@@ -39,10 +38,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         said = capsys.readouterr()
         return Output(code, said.out, said.err)
 
-    yield call
-    logger = logging.getLogger("adapter_tune")
-    logger.handlers.clear()
-    logger.propagate = True
+    return call
 
 
 def assert_one_line(output: Output, code: int, *parts: str) -> None:

@@ -217,6 +217,34 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(
     assert all(torch.equal(tensor, weights(config)[name]) for name, tensor in tensors.items())
 
 
+def test_batches_are_of_like_length_and_other_ones_in_every_epoch(
+    make_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[torch.Tensor]] = {"training_step": [], "prediction_step": []}
+
+    def watch(name: str) -> None:
+        original = getattr(AdapterTrainer, name)
+
+        def step(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            seen[name].append(inputs["attention_mask"].sum(1))
+            return original(self, model, inputs, *args, **kwargs)
+
+        monkeypatch.setattr(AdapterTrainer, name, step)
+
+    for name in seen:
+        watch(name)
+    result = run(make_config("rte", batch_size=8, epochs=2, eval_batch_size=8))
+    first, second = seen["training_step"][:8], seen["training_step"][8:]
+    assert [t.tolist() for t in first] != [t.tolist() for t in second]
+    for epoch in (first, second):
+        assert sorted(torch.cat(epoch).tolist()) == sorted(torch.cat(first).tolist())
+        assert sum(int(t.max() - t.min()) for t in epoch) <= 16
+    evaluated = torch.cat(seen["prediction_step"][:3]).tolist()
+    assert evaluated == sorted(evaluated, reverse=True)
+    assert result.speed.real_token_share is not None
+    assert result.speed.real_token_share > 0.9
+
+
 def test_no_resume_starts_anew(make_config: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     config = make_config("sst2", epochs=3)
     interrupted(config, monkeypatch, after=6)

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+from adapter_tune import atomic
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*")}
+
+
+def test_a_text_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    atomic.write_text(tmp_path / "a", "one")
+    atomic.write_text(tmp_path / "a", "two")
+    assert (tmp_path / "a").read_text() == "two"
+    with pytest.raises(UnicodeEncodeError):
+        atomic.write_text(tmp_path / "a", "three \ud800")
+    assert (tmp_path / "a").read_text() == "two"
+    assert names(tmp_path) == {"a"}
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        with atomic.new_folder(tmp_path / "f") as folder:
+            (folder / text).write_text(text)
+    assert names(tmp_path) == {"f", "two"}
+    with pytest.raises(ZeroDivisionError), atomic.new_folder(tmp_path / "f") as folder:
+        (folder / "three").write_text("three")
+        1 / 0  # noqa: B018
+    assert names(tmp_path) == {"f", "two"}
