@@ -23,17 +23,17 @@ _LINES = 10  # training lines in a whole run, off a terminal
 
 
 def library_noise(quiet: bool) -> None:
-    """Turn the progress bars and chatter of the libraries below off, or leave their bars on for a terminal."""
+    """Turn off the chatter of the libraries below and, if ``quiet``, their bars for downloads and tokenising too."""
     import datasets
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
     datasets.utils.logging.set_verbosity_error()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()
     if quiet:
         from huggingface_hub.utils import disable_progress_bars
 
-        transformers.utils.logging.disable_progress_bar()
         datasets.disable_progress_bars()
         disable_progress_bars()
 

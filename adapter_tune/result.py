@@ -20,6 +20,9 @@ FORMAT = 1
 
 FILE = "result.json"
 
+COLLAPSED = "collapsed"
+"""How a warning begins that says that the model predicts nothing."""
+
 Scores = dict[str, dict[str, float]]
 """Metric values by split."""
 

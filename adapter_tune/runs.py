@@ -19,10 +19,10 @@ from adapter_tune.errors import FieldError, RunError, UsageError
 from adapter_tune.model import Built, build_model, load_tokenizer
 from adapter_tune.model_card import model_card
 from adapter_tune.parameters import count_parameters
-from adapter_tune.result import FILE, Backbone, Result, Storage, read_result, versions
+from adapter_tune.result import COLLAPSED, FILE, Backbone, Result, Storage, read_result, versions
 from adapter_tune.store import check_backbone, load_weights, read_adapter_config, save_adapter
 from adapter_tune.tasks import get_task
-from adapter_tune.training import COLLAPSED, Outcome, evaluate, latest_checkpoint, train
+from adapter_tune.training import Outcome, evaluate, latest_checkpoint, train
 
 log = logging.getLogger("adapter_tune")
 

@@ -14,14 +14,12 @@ from adapter_tune.data import Splits
 from adapter_tune.errors import RunError
 from adapter_tune.model import Built
 from adapter_tune.progress import reporter
-from adapter_tune.result import Headline, Scores, Speed
+from adapter_tune.result import COLLAPSED, Headline, Scores, Speed
 from adapter_tune.speed import Clock, measured
 from adapter_tune.tasks import Task, get_task
 from adapter_tune.trainer import AdapterTrainer
 
 _STATE = "trainer_state.json"
-COLLAPSED = "collapsed"
-"""How a warning begins that says the model predicts nothing."""
 _ZERO = 0.005  # a correlation below this prints as 0.00
 
 

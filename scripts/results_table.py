@@ -33,14 +33,13 @@ def table(results: list[Result]) -> str:
     strategies = sorted({r.strategy for r in results}, key=lambda name: (name != "houlsby", name))
     tasks = [task for task in TASKS if any(r.task == task for r in results)]
     found = {(r.task, r.strategy): r for r in results}
-    head = ["task", *(f"{name}: {what}" for name in strategies for what in ("scores", "trained", "examples/s"))]
+    head = ["task", *(f"{name}: {what}" for name in strategies for what in ("scores", "trained"))]
     lines = [head, ["---"] * len(head)]
     for task in tasks:
         line = [task]
         for name in strategies:
             r = found.get((task, name))
-            rate = f"{r.speed.train_examples_per_second:.0f}" if r and r.speed.train_examples_per_second else ""
-            line += [scores(r), trained(r), rate] if r else ["", "", ""]
+            line += [scores(r), trained(r)] if r else ["", ""]
         lines.append(line)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -45,20 +45,28 @@ def test_every_task_trains_and_evaluates(make_config: Any, task: Any) -> None:
 
 @pytest.mark.parametrize("strategy", REGISTRY)
 def test_every_strategy_learns_and_moves_nothing_it_did_not_declare(
-    make_config: Any, backbone: str, strategy: str
+    make_config: Any, backbone: str, strategy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kept: list[Any] = []
+
+    def build(config: Any) -> Any:
+        kept.append(build_model(config))
+        return kept[-1]
+
+    monkeypatch.setattr(runs, "build_model", build)
     config = make_config("sst2", strategy=strategy, epochs=6, learning_rate=1e-2)
     result = run(config)
     losses = [entry["loss"] for entry in result.history if "loss" in entry]
     assert losses[-1] < losses[0]
-    loaded = AutoModelForSequenceClassification.from_pretrained(backbone)
-    trained, _ = load(config.folder)
-    declared = {name for name, p in build_model(config).model.named_parameters() if p.requires_grad}
-    for name, tensor in loaded.state_dict().items():
+    trained = dict(kept[0].model.named_parameters())
+    declared = {name for name, p in trained.items() if p.requires_grad}
+    loaded = AutoModelForSequenceClassification.from_pretrained(backbone).state_dict()
+    for name, tensor in trained.items():
         if name not in declared:
-            assert torch.equal(tensor, trained.state_dict()[name]), name
+            assert torch.equal(tensor, loaded[name]), name
     moved = load_file(config.folder / "adapter" / "adapter_model.safetensors")
     assert moved.keys() == declared
+    assert not [name for name in declared & loaded.keys() if torch.equal(moved[name], loaded[name])]
 
 
 def test_a_run_folder_holds_the_run_and_no_more(make_config: Any) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapter_tune.counts import Formula, ParameterCount
-from adapter_tune.result import Result
+from adapter_tune.result import COLLAPSED, Result
 
 Rows = Sequence[Sequence[str]]
 
@@ -66,8 +66,8 @@ def show_result(result: Result) -> None:
         ["folder", result.storage.folder],
     ]  # fmt: skip
     show("result", ["", ""], rows)
-    for warning in result.warnings:
-        print(f"note: {warning}")
+    for text in result.warnings:
+        print(f"{'warning' if text.startswith(COLLAPSED) else 'note'}: {text}")
 
 
 def show_count(model: str, strategy: str, m: int | None, count: ParameterCount, formula: Formula) -> None:
