@@ -50,7 +50,7 @@ EvalBatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="
 Moved = Annotated[str | None, typer.Option("--model", help="Where the backbone lies now, if it moved.")]
 Newest = Annotated[Path, typer.Option("--output", help="Where the newest run is looked for.")]
 OutputJson = Annotated[Path | None, typer.Option("--output-json", help="Write the result to this file too.")]
-NumLabels = Annotated[int, typer.Option("--num-labels", min=1, help="Width of the classification head.")]
+NumLabels = Annotated[int, typer.Option("--num-labels", min=1, max=100_000, help="Width of the classification head.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a list with one object a size.")]
 ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]
 AnyConfig = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped one.")]
@@ -86,7 +86,8 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Train on a task, the backbone frozen, and print scores beside what was trained."""
-    from adapter_tune.compose import compose, to_yaml
+    from adapter_tune.compose import compose
+    from adapter_tune.yaml_io import to_yaml
 
     flags = {
         "--task task": task,
@@ -102,7 +103,7 @@ def train(
         from adapter_tune.tasks import get_task
 
         print(to_yaml(composed.model_dump()))
-        _count([composed], get_task(composed.task).num_labels, as_json=False)
+        _count([composed], get_task(composed.task).num_labels, max_length=composed.data.max_length)
         return
     from adapter_tune.report.tables import show_result
 
@@ -125,6 +126,8 @@ def evaluate(
     from adapter_tune.report.tables import show_result
     from adapter_tune.result import finished_runs
 
+    if output_json is not None and (output_json.is_dir() or not output_json.parent.is_dir()):
+        raise UsageError(f"--output-json: {output_json} cannot be written; name a file in a folder that is there")
     if run is None:
         run = next(iter(finished_runs(output)), None)
         if run is None:
@@ -185,11 +188,9 @@ def list_(what: What = None) -> None:
 def config_show(name: ConfigName) -> None:
     """Print a shipped configuration."""
     from adapter_tune.compose import find_config
+    from adapter_tune.yaml_io import read_text
 
-    path = find_config(name)
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file; 'adapter-tune list configs' names the shipped ones")
-    print(path.read_text(encoding="utf-8"), end="")
+    print(read_text(find_config(name)), end="")
 
 
 @config_app.command("validate")
@@ -226,7 +227,8 @@ def main(argv: list[str] | None = None) -> None:
             raise KeyboardInterrupt
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        goes_on = "train" in arguments and not {"--force", "--no-resume"} & set(arguments)
+        print("interrupted" + "; the same command goes on from the last checkpoint" * goes_on, file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
         if "--debug" in arguments:
@@ -248,7 +250,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'}: {error.strerror}; free some space or choose another path", 1
     first = (str(error).strip() or "no message").splitlines()[0]
-    if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
+    if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or "can't allocate memory" in str(error):
         return f"out of memory ({first}); lower --batch-size, or --set training.gradient_checkpointing=true", 1
     return f"{type(error).__name__}: {first} (unexpected; --debug shows where)", 1
 
@@ -275,9 +277,13 @@ def _ready_libraries() -> None:
 
 
 def _yaml(flag: str, text: str | None) -> Any:
-    from adapter_tune.compose import parse_value
+    """A flag's text read as YAML; None where the flag was not given."""
+    from adapter_tune.yaml_io import parse_value
 
-    return None if text is None else parse_value(text, flag)
+    value = None if text is None else parse_value(text, flag)
+    if text is not None and value is None:
+        raise UsageError(f"{flag}: the value is empty; leave the option out for its default")
+    return value
 
 
 def _model_flags(model: str | None, strategy: str | None, m: str | None, train_pooler: bool) -> dict[str, Any]:
@@ -289,7 +295,7 @@ def _model_flags(model: str | None, strategy: str | None, m: str | None, train_p
     }
 
 
-def _count(configs: list[Any], num_labels: int, *, as_json: bool) -> None:
+def _count(configs: list[Any], num_labels: int, *, max_length: int | None = None, as_json: bool = False) -> None:
     """Print the counts of several configurations."""
     import json
 
@@ -302,7 +308,7 @@ def _count(configs: list[Any], num_labels: int, *, as_json: bool) -> None:
 
     objects = []
     for config in configs:
-        count, shape, notes = count_on_meta(config.model, config.strategy, {"num_labels": num_labels})
+        count, shape, notes = count_on_meta(config.model, config.strategy, {"num_labels": num_labels}, max_length)
         named = {"model": config.model.id, "strategy": config.strategy.name, "m": config.m}
         objects.append({**named, **count.model_dump()})
         if not as_json:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node
-
 from adapter_tune.config import RunConfig, parse_config
 from adapter_tune.errors import FieldError, UsageError, unknown
+from adapter_tune.yaml_io import parse_value, read_text, read_yaml
 
 _PACKAGE = Path(__file__).parent
 
@@ -34,66 +30,24 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
     Raises:
         UsageError: a file that is not there or does not parse, or a wrong value, with where it was written.
     """
-    values, origins = read_yaml(find_config(file)) if file else ({}, {})
+    values: dict[str, Any] = {}
+    origins: Origins = {}
+    if file is not None:
+        path = find_config(file)
+        values, lines = read_yaml(path)
+        origins = {loc: f"{path}:{line}" for loc, line in lines.items()}
     given = [(*name.split(), value) for name, value in (flags or {}).items() if value is not None]
     given += [("--set", *_split_set(text)) for text in sets]
     # A strategy's name goes first, since another strategy has other options.
-    for flag, path, value in sorted(given, key=lambda item: item[1] not in ("strategy", "strategy.name")):
-        _assign(values, path, value)
-        origins[tuple(path.split("."))] = flag
+    for flag, key, value in sorted(given, key=lambda item: item[1] not in ("strategy", "strategy.name")):
+        _assign(values, key, value)
+        origins[tuple(key.split("."))] = flag
     try:
         return parse_config(values)
     except FieldError as error:
         where = _origin(origins, error.loc)
         is_flag = where is not None and where.startswith("--") and where != "--set"
         raise UsageError(f"{where}: {error.problem if is_flag else error}" if where else str(error)) from None
-
-
-def parse_value(text: str, origin: str) -> Any:
-    """A command-line text read as YAML, so that ``8`` is a number and ``null`` is nothing."""
-    try:
-        return _yaml().load(text)
-    except YAMLError:
-        raise UsageError(f"{origin}: cannot read {text!r} as a YAML value; quote it") from None
-
-
-def read_yaml(path: Path) -> tuple[dict[str, Any], Origins]:
-    """The nested values of a YAML file and where each stands.
-
-    Raises:
-        UsageError: not there, not text, not YAML (with line and column), or not a mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = _yaml().compose(text)
-        values = _yaml().load(text)
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: not a UTF-8 text file; save it as UTF-8") from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; give the path of a YAML file") from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise UsageError(f"{path}{where}: not valid YAML: {error.problem or error.context}") from None
-    except YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
-    if values is None:
-        return {}, {}
-    if not isinstance(values, dict):
-        raise UsageError(f"{path}: should hold keys and values, as in 'task: mnli'; got {type(values).__name__}")
-    return values, {loc: f"{path}:{line}" for loc, line in _lines(node)}
-
-
-def to_yaml(values: Mapping[str, Any]) -> str:
-    """Nested values as YAML text, keys in their own order."""
-    stream = io.StringIO()
-    writer = YAML()
-    writer.default_flow_style = False
-    writer.representer.add_representer(
-        type(None), lambda rep, _: rep.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    writer.dump(dict(values), stream)
-    return stream.getvalue()
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -105,32 +59,18 @@ def shipped_configs() -> dict[str, Path]:
 
 def summary(path: Path) -> str:
     """What a configuration says of itself: its first comment line."""
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    first = read_text(path).partition("\n")[0]
     return first.lstrip("# ")
 
 
 def find_config(name: str) -> Path:
     """The file at a path or, where there is none, the shipped configuration of that name."""
-    path = Path(name)
-    if path.exists() or path.suffix in (".yaml", ".yml"):
+    path, shipped = Path(name), shipped_configs()
+    if path.is_file() or (name not in shipped and path.suffix in (".yaml", ".yml")):
         return path
-    shipped = shipped_configs()
     if name not in shipped:
-        raise UsageError(f"no file {name}, and {unknown('shipped configuration', name, shipped)}")
+        raise UsageError(f"no file '{name}', and {unknown('shipped configuration', name, shipped)}")
     return shipped[name]
-
-
-def _yaml() -> Any:
-    return YAML(typ="safe", pure=True)  # YAML 1.2: 3e-4 is a number, on is a word, keys may not repeat
-
-
-def _lines(node: Node | None, loc: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], int]]:
-    """Line of every key, by its path."""
-    if isinstance(node, MappingNode):
-        for key, value in node.value:
-            here = (*loc, str(key.value))
-            yield here, key.start_mark.line + 1
-            yield from _lines(value, here)
 
 
 def _split_set(text: str) -> tuple[str, Any]:
@@ -141,14 +81,25 @@ def _split_set(text: str) -> tuple[str, Any]:
 
 
 def _assign(values: dict[str, Any], path: str, value: Any) -> None:
-    """Put a value at a dotted path. Naming another strategy drops the options of the one before."""
+    """Put a value at a dotted path; a section is merged into the one that is there.
+
+    Naming another strategy drops the options of the one before.
+    """
+    if path in _SHORT_FORM and isinstance(value, str):
+        path = f"{path}.{_SHORT_FORM[path]}"
+    if isinstance(value, dict):
+        for key in sorted(value, key=lambda key: key != "name"):
+            _assign(values, f"{path}.{key}", value[key])
+        return
     *sections, key = path.split(".")
     if path == "strategy.name":
-        old = values.get("strategy", {})
+        old = values.get("strategy")
         if value != (old.get("name") if isinstance(old, dict) else old):
             values["strategy"] = {}
     for section in sections:
-        inner = values.setdefault(section, {})
+        inner = values.get(section)
+        if inner is None:
+            inner = values[section] = {}
         if isinstance(inner, str) and section in _SHORT_FORM:
             inner = values[section] = {_SHORT_FORM[section]: inner}
         if not isinstance(inner, dict):

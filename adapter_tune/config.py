@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
-from adapter_tune.errors import FieldError, UsageError, unknown
+from adapter_tune.errors import FieldError, unknown
 from adapter_tune.explain import first_problem
 from adapter_tune.strategies import Houlsby, Strategy, parse_strategy
 from adapter_tune.tasks import TASKS
+
+_MANY = 10**6  # more than anyone means; past it libraries overflow instead of saying so
 
 
 class Section(BaseModel):
@@ -42,7 +45,7 @@ class DataConfig(Section):
 
     source: str = "nyu-mll/glue"
     """The data set on the Hub, or a local copy of it."""
-    max_length: int = Field(default=128, ge=2)
+    max_length: int = Field(default=128, ge=2, le=_MANY)
     """Tokens a row may have; longer rows are truncated."""
     max_train_samples: int | None = Field(default=None, ge=1)
     """Train on so many rows, drawn at random, the same ones for every seed; null takes all."""
@@ -53,21 +56,21 @@ class DataConfig(Section):
 class TrainingConfig(Section):
     """Optimisation, as in the paper where nothing else is said."""
 
-    epochs: float = Field(default=3.0, gt=0)
+    epochs: float = Field(default=3.0, gt=0, le=_MANY)
     """Passes over the training rows."""
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after so many optimiser steps; overrides epochs."""
-    learning_rate: float | None = Field(default=None, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0, le=1000)
     """Peak learning rate; null takes the strategy's own."""
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, le=_MANY)
     """Rows a forward pass in training."""
-    eval_batch_size: int = Field(default=32, ge=1)
+    eval_batch_size: int = Field(default=32, ge=1, le=_MANY)
     """Rows a forward pass in evaluation."""
-    gradient_accumulation: int = Field(default=1, ge=1)
+    gradient_accumulation: int = Field(default=1, ge=1, le=_MANY)
     """Forward passes an optimiser step."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps over which the learning rate rises linearly from 0; then it falls linearly to 0."""
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0, le=1000)
     """Decoupled; none on LayerNorm and biases."""
     adam_epsilon: float = Field(default=1e-6, gt=0)
     """AdamW's epsilon."""
@@ -81,12 +84,14 @@ class TrainingConfig(Section):
     """Where to train; auto takes the best there is."""
     logging_steps: int = Field(default=20, ge=1)
     """The training loss is written down every so many steps."""
-    seed: int = Field(default=42, ge=0)
+    seed: int = Field(default=42, ge=0, lt=2**32)
     """Of the new weights, the order of the rows and the dropout."""
 
 
 def _task_name(value: object) -> str:
-    if not isinstance(value, str) or value not in TASKS:
+    if not isinstance(value, str):
+        raise FieldError(("task",), f"should be the name of a task, got {reprlib.repr(value)}")
+    if value not in TASKS:
         raise FieldError(("task",), unknown("task", value, TASKS))
     return value
 
@@ -163,11 +168,9 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
         FieldError: the first wrong value, with its path.
     """
     try:
-        return RunConfig(**{key: value for key, value in values.items() if value is not None})
+        return RunConfig(**{str(key): value for key, value in values.items() if value is not None})
     except ValidationError as error:
         loc, problem = first_problem(error, RunConfig)
         if loc == ("task",) and problem == "is missing":
             problem = f"is missing: give --task, or task: in a YAML file. Known: {', '.join(TASKS)}"
         raise FieldError(loc, problem) from None
-    except TypeError as error:  # a key that is not a string
-        raise UsageError(f"the configuration: {error}") from None

@@ -12,6 +12,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerBase
@@ -96,12 +97,24 @@ def _check(rows: Any, task: Task, where: str) -> None:
     names = getattr(rows.features["label"], "names", None)
     if names is not None and tuple(names) != task.labels:
         raise RunError(f"{where}: labels are in the order {names}, not {list(task.labels)}; scores would be wrong")
-    labels = np.asarray(rows.with_format("numpy")["label"])
-    wrong = ~np.isfinite(labels) if task.is_regression else (labels < 0) | (labels >= task.num_labels)
+    for column in task.text:
+        if not pa.types.is_string(kind := rows.data.schema.field(column).type) and not pa.types.is_large_string(kind):
+            raise RunError(f"{where}: column '{column}' holds {kind}, not text")
+    for column in (*task.text, "label"):
+        if empty := rows.data.column(column).null_count:
+            raise RunError(f"{where}: column '{column}' is empty in {empty} rows; fill or drop them")
+    _check_labels(rows, task, where)
+
+
+def _check_labels(rows: Any, task: Task, where: str) -> None:
+    labels = rows.data.column("label").to_numpy()
+    if not np.issubdtype(labels.dtype, np.number if task.is_regression else np.integer):
+        raise RunError(f"{where}: labels are {labels.dtype}, not {'numbers' if task.is_regression else 'class ids'}")
+    low, high = task.bounds if task.is_regression else (0, task.num_labels - 1)
+    wrong = ~((labels >= low) & (labels <= high))
     if wrong.any():
         row = int(wrong.argmax())
-        allowed = "finite numbers" if task.is_regression else f"0 to {task.num_labels - 1}"
-        raise RunError(f"{where}: row {row} has label {labels[row]}; labels are {allowed}")
+        raise RunError(f"{where}: row {row} has label {labels[row]}; labels are {low:g} to {high:g}")
 
 
 def _local_cache(source: str) -> str | None:
@@ -115,6 +128,9 @@ def _local_cache(source: str) -> str | None:
 
 
 def _tokenise(rows: Any, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Any:
+    marks = tokenizer.num_special_tokens_to_add(pair=len(task.text) == 2)
+    if max_length < marks + len(task.text):
+        raise UsageError(f"data.max_length is {max_length}, but {marks} tokens go to [CLS] and [SEP]; set it higher")
     encode = partial(_encode, tokenizer=tokenizer, columns=task.text, max_length=max_length)
     key = [rows._fingerprint, _identity(tokenizer), task.text, task.is_regression, max_length]
     return rows.map(

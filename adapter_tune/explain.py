@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import reprlib
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,8 +20,7 @@ def first_problem(error: ValidationError, schema: type[BaseModel]) -> tuple[Loc,
     if detail["type"] == "missing":
         return loc, "is missing"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    given: Any = detail["input"]
-    return loc, f"{message}, got {given!r}"
+    return loc, f"{message}, got {reprlib.repr(detail['input'])}"
 
 
 def _fields(schema: type[BaseModel], loc: Loc) -> list[str]:

@@ -19,8 +19,12 @@ _REASONS = (
         "the disk is full ({first}); free some space, or set HF_HOME to another disk",
     ),
     (
-        ("safetensor",),
+        ("safetensorerror",),
         "its weights cannot be read ({first}); the file is damaged or cut short, fetch it again",
+    ),
+    (
+        ("no file named", "does not appear to have a file"),
+        "a file is not there ({first}); fetch it again, or {local}",
     ),
     (
         ("builderconfig",),
@@ -99,7 +103,7 @@ def _reason(error: Exception, what: str, local: str) -> str:
     for words, reason in _REASONS:
         if any(word in texts for word in words):
             return reason.format(first=first, what=what, local=local)
-    return f"cannot be loaded: {first}"
+    return f"cannot be loaded ({first}); check its files, or {local}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -56,10 +56,13 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     """The backbone's tokenizer.
 
     Raises:
-        RunError: there is none, or the Hub cannot be reached.
+        RunError: there is none, it has no vocabulary, or the Hub cannot be reached.
     """
     with loading("model", config.id, _LOCAL):
-        return AutoTokenizer.from_pretrained(config.id, revision=config.revision)
+        tokenizer = AutoTokenizer.from_pretrained(config.id, revision=config.revision)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers 5 makes an empty one where files lack
+        raise RunError(f"model {config.id}: its tokenizer has no vocabulary; put tokenizer.json or vocab.txt beside it")
+    return tokenizer
 
 
 def build_model(config: RunConfig) -> Built:
@@ -136,6 +139,8 @@ def check_length(max_length: int, config: Any) -> None:
 def fingerprint(model: nn.Module, fresh: frozenset[str] = frozenset()) -> str:
     """SHA-256 over name, type, shape and bytes of a backbone's tensors as loaded, before anything is attached.
 
+    They are loaded in float32, so a checkpoint has one fingerprint whatever type its file stores it in.
+
     Args:
         model: with or without a head, which is left out.
         fresh: names (in the whole model) of tensors that no checkpoint held; they are left out.
@@ -150,7 +155,7 @@ def fingerprint(model: nn.Module, fresh: frozenset[str] = frozenset()) -> str:
 
 
 def count_on_meta(
-    config: ModelConfig, strategy: Strategy, options: dict[str, Any]
+    config: ModelConfig, strategy: Strategy, options: dict[str, Any], max_length: int | None = None
 ) -> tuple[ParameterCount, Shape, list[str]]:
     """Counts of a model that is never given weights; the published models need no network either.
 
@@ -158,11 +163,12 @@ def count_on_meta(
         config: the backbone.
         strategy: what is attached and trained.
         options: as of ``head_options``; ``num_labels`` is enough.
+        max_length: tokens a row, checked against the backbone's positions if given.
 
     Returns:
         The count, the backbone's shape, and what had to be assumed.
     """
-    known = published_shape(config.id)
+    known = None if Path(config.id).is_dir() else published_shape(config.id)
     if known is not None:
         bert = BertConfig(
             vocab_size=known.vocabulary,
@@ -175,11 +181,13 @@ def count_on_meta(
     else:
         with loading("model", config.id, _LOCAL):
             bert = AutoConfig.from_pretrained(config.id, revision=config.revision, **options)
+    if max_length is not None:
+        check_length(max_length, bert)
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(bert)
     family_of(model)
     train_pooler, notes = config.pooler == "train", []
-    if config.pooler == "auto":
+    if config.pooler == "auto" and not strategy.trains_pooler:
         train_pooler = known is None
         notes = [_ASSUMED_TRAINED if train_pooler else _ASSUMED_FROZEN]
     prepare(model, strategy, train_pooler=train_pooler)

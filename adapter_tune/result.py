@@ -8,12 +8,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from adapter_tune import atomic
 from adapter_tune.counts import ParameterCount
-from adapter_tune.errors import RunError, UsageError
-from adapter_tune.explain import first_problem
+from adapter_tune.records import read_record
 
 FORMAT = 1
 """Version of the result file; a reader refuses a newer one."""
@@ -107,21 +106,7 @@ def read_result(folder: Path) -> Result:
         UsageError: the folder is not that of a finished run.
         RunError: the file is damaged, or was written by a newer version.
     """
-    path = folder / FILE
-    if not path.is_file():
-        raise UsageError(
-            f"{folder}: not a finished run (no {FILE} in it); give a folder that 'adapter-tune train' wrote"
-        )
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(values, dict) and isinstance(values.get("format"), int) and values["format"] > FORMAT:
-            raise RunError(f"{path}: format {values['format']} is newer than this version reads; update adapter-tune")
-        return Result.model_validate(values)
-    except ValidationError as error:
-        loc, problem = first_problem(error, Result)
-        raise RunError(f"{path}: {'.'.join(loc)} {problem}; the file is damaged, run again with --force") from None
-    except ValueError as error:
-        raise RunError(f"{path}: not valid JSON ({error}); the file is damaged, run again with --force") from None
+    return read_record(folder / FILE, Result, FORMAT, "run again with --force")
 
 
 def finished_runs(output: Path) -> list[Path]:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from adapter_tune import atomic
-from adapter_tune.compose import read_yaml, to_yaml
 from adapter_tune.config import ModelConfig, RunConfig, parse_config
 from adapter_tune.counts import Shape
 from adapter_tune.data import check_split, load_split, load_splits
-from adapter_tune.errors import FieldError, RunError, UsageError
+from adapter_tune.errors import FieldError, RunError
 from adapter_tune.model import Built, build_model, load_tokenizer
 from adapter_tune.model_card import model_card
 from adapter_tune.parameters import count_parameters
 from adapter_tune.result import COLLAPSED, FILE, Backbone, Result, Storage, read_result, versions
-from adapter_tune.store import check_backbone, load_weights, read_adapter_config, save_adapter
+from adapter_tune.store import AdapterConfig, check_backbone, load_weights, read_adapter_config, save_adapter
 from adapter_tune.tasks import get_task
 from adapter_tune.training import Outcome, evaluate, latest_checkpoint, train
+from adapter_tune.yaml_io import to_yaml
 
 log = logging.getLogger("adapter_tune")
 
@@ -47,7 +46,9 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True) -> Resul
     if (folder / FILE).is_file() and not force:
         log.info("%s is finished; this is its stored result (--force runs it anew)", folder)
         return read_result(folder)
-    checkpoint = _starting_point(folder, fresh=force or not resume)
+    checkpoint = None if force or not resume else latest_checkpoint(folder)
+    if checkpoint is not None:
+        log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
     tokenizer = load_tokenizer(config.model)
     splits = load_splits(config, tokenizer)
     set_seed(config.training.seed)
@@ -56,6 +57,8 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True) -> Resul
         log.info("%s", note)
     parameters = count_parameters(built.model, config.strategy.formula(Shape.of(built.model.config)))
     folder.mkdir(parents=True, exist_ok=True)
+    if checkpoint is None:
+        _remove_checkpoints(folder)
     atomic.write_text(folder / CONFIG, to_yaml(config.model_dump()))
     outcome = train(config, built, splits, tokenizer, folder, checkpoint)
     result = Result(
@@ -97,21 +100,6 @@ def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedMod
     return built.model.eval(), load_tokenizer(ModelConfig(id=str(folder)))
 
 
-def load_run(folder: Path) -> RunConfig:
-    """The configuration of a run folder, its output folder being where it lies now.
-
-    Raises:
-        UsageError: it is not a run folder.
-    """
-    if not (folder / CONFIG).is_file():
-        raise UsageError(f"{folder}: not a run folder (no {CONFIG} in it); 'adapter-tune train' writes one")
-    values, _ = read_yaml(folder / CONFIG)
-    try:
-        return parse_config({**values, "output": str(folder.parent)})
-    except FieldError as error:
-        raise RunError(f"{folder / CONFIG}: {error}") from None
-
-
 def evaluate_run(
     folder: Path, *, split: str | None = None, batch_size: int | None = None, model: str | None = None
 ) -> Result:
@@ -126,9 +114,10 @@ def evaluate_run(
     Returns:
         The stored result with scores, headline, evaluation speed and warnings measured anew.
     """
-    config, stored = load_run(folder), read_result(folder)
+    stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
+    config = _again(stored.config, folder / FILE)
     task = get_task(config.task)
-    names = [split] if split else list(task.validation)
+    names = [split] if split is not None else list(task.validation)
     for name in names:
         check_split(task, name)
     if batch_size is not None:
@@ -142,22 +131,12 @@ def evaluate_run(
     return _rescored(stored, evaluate(config, built, splits, tokenizer, folder), folder)
 
 
-def _starting_point(folder: Path, *, fresh: bool) -> Path | None:
-    """The checkpoint to go on from, if any; old ones go where the run starts anew."""
-    checkpoint = None if fresh else latest_checkpoint(folder)
-    if checkpoint is not None:
-        log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
-        return checkpoint
-    _remove_checkpoints(folder)
-    return None
-
-
 def _keep(result: Result, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase) -> Result:
     """Write the adapter folder, then the result, then let the optimiser's state go."""
     folder = Path(result.storage.folder)
     try:
         with atomic.new_folder(folder / ADAPTER) as adapter:
-            save_adapter(adapter, built, config, get_task(config.task).labels)
+            save_adapter(adapter, built.model, built.fresh, _described(built, config))
             tokenizer.save_pretrained(adapter)
             (adapter / "README.md").write_text(model_card(result), encoding="utf-8")
             size = sum(file.stat().st_size for file in adapter.glob("adapter_*"))
@@ -174,21 +153,37 @@ def _remove_checkpoints(folder: Path) -> None:
         shutil.rmtree(checkpoint, ignore_errors=True)
 
 
+def _described(built: Built, config: RunConfig) -> AdapterConfig:
+    return AdapterConfig(
+        task=config.task,
+        labels=list(get_task(config.task).labels),
+        model=built.config.model_dump(),
+        fingerprint=built.fingerprint,
+        strategy=config.strategy.to_dict(),
+        max_length=config.data.max_length,
+    )
+
+
 def _rebuild(folder: Path, model: str | None) -> Built:
     """Backbone and adapter from an adapter folder: build, inject, then load; nothing missing, nothing left over."""
     adapter = read_adapter_config(folder)
-    try:
-        section = {**adapter.model, "id": model, "revision": None} if model else adapter.model
-        config = parse_config(
-            {"task": adapter.task, "model": section, "strategy": adapter.strategy,
-             "data": {"max_length": adapter.max_length}}
-        )  # fmt: skip
-    except FieldError as error:
-        raise RunError(f"{folder}: {error}; the adapter's configuration is damaged") from None
+    section = {**adapter.model, "id": model, "revision": None} if model else adapter.model
+    values = {"task": adapter.task, "model": section, "strategy": adapter.strategy}
+    config = _again({**values, "data": {"max_length": adapter.max_length}}, folder / "adapter_config.json")
+    if list(get_task(config.task).labels) != adapter.labels:
+        raise RunError(f"{folder}: labels {adapter.labels} are not those of {config.task}; the file is damaged")
     built = build_model(config)
-    check_backbone(adapter, built)
+    check_backbone(adapter, built.config.id, built.fingerprint)
     load_weights(built.model, built.fresh, folder)
-    return replace(built, notes=[])
+    return built
+
+
+def _again(values: dict[str, Any], path: Path) -> RunConfig:
+    """A configuration that was stored in a file of ours."""
+    try:
+        return parse_config(values)
+    except FieldError as error:
+        raise RunError(f"{path}: {error}; the file is damaged, or of another version") from None
 
 
 def _limit(config: RunConfig, split: str) -> int | None:

@@ -36,9 +36,8 @@ class Clock(TrainerCallback, ExportableState):
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Go on from what the checkpoint kept, if training goes on from one."""
-        if state.global_step:
-            for name, value in state.stateful_callbacks.get("Clock", {}).get("attributes", {}).items():
-                setattr(self, name, value)
+        for name, value in kept(self, state).items():
+            setattr(self, name, value)
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
         """Start."""
@@ -57,6 +56,12 @@ class Clock(TrainerCallback, ExportableState):
         """Add up what was left on the device."""
         self.real += sum(int(tensor) for tensor in self._pending)
         self._pending.clear()
+
+
+def kept(callback: TrainerCallback, state: TrainerState) -> dict[str, Any]:
+    """The attributes of a callback that the checkpoint holds from which training goes on; none at the start."""
+    stored = state.stateful_callbacks.get(type(callback).__name__) if state.global_step else None
+    return stored["attributes"] if isinstance(stored, dict) else {}
 
 
 def measured(clock: Clock, device: str, precision: str, rates: list[dict[str, Any]], rows: dict[str, int]) -> Speed:
@@ -83,6 +88,12 @@ def measured(clock: Clock, device: str, precision: str, rates: list[dict[str, An
         eval_examples_per_second=evaluated / seconds if seconds else None,
         peak_memory_bytes=peak_memory(device),
     )
+
+
+def forget_peak_memory() -> None:
+    """Begin to measure a GPU's peak anew; a process keeps its own for good."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
 
 
 def peak_memory(device: str) -> int | None:

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from adapter_tune.config import RunConfig
 from adapter_tune.errors import RunError, UsageError
-from adapter_tune.explain import first_problem
-from adapter_tune.model import Built
+from adapter_tune.records import read_record
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 FORMAT = 1
@@ -82,17 +80,9 @@ def load_weights(model: nn.Module, fresh: frozenset[str], folder: Path) -> None:
             tensor.copy_(found[name])
 
 
-def save_adapter(folder: Path, built: Built, config: RunConfig, labels: tuple[str, ...]) -> None:
+def save_adapter(folder: Path, model: nn.Module, fresh: frozenset[str], described: AdapterConfig) -> None:
     """Write weights and ``adapter_config.json`` into a folder."""
-    save_weights(built.model, built.fresh, folder)
-    described = AdapterConfig(
-        task=config.task,
-        labels=list(labels),
-        model=built.config.model_dump(),
-        fingerprint=built.fingerprint,
-        strategy=config.strategy.to_dict(),
-        max_length=config.data.max_length,
-    )
+    save_weights(model, fresh, folder)
     (folder / CONFIG).write_text(json.dumps(described.model_dump(), indent=2) + "\n", encoding="utf-8")
 
 
@@ -103,31 +93,24 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
         UsageError: the folder is not one of an adapter.
         RunError: the file is damaged, or was written by a newer version.
     """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise UsageError(f"{folder}: no {CONFIG} in it; give a run folder that 'adapter-tune train' wrote")
-    try:
-        config = AdapterConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        loc, problem = first_problem(error, AdapterConfig)
-        raise RunError(f"{path}: {'.'.join(loc)} {problem}; the file is damaged, copy it again") from None
-    except ValueError as error:
-        raise RunError(f"{path}: not valid JSON ({error}); the file is damaged, copy it again") from None
-    if config.format > FORMAT:
-        raise RunError(f"{path}: format {config.format} is newer than this version reads; update adapter-tune")
-    return config
+    return read_record(folder / CONFIG, AdapterConfig, FORMAT, "copy it again")
 
 
-def check_backbone(adapter: AdapterConfig, built: Built) -> None:
+def check_backbone(adapter: AdapterConfig, model_id: str, fingerprint: str) -> None:
     """Refuse a backbone other than the one the adapter was trained on.
+
+    Args:
+        adapter: what the adapter says of its backbone.
+        model_id: the backbone that was loaded.
+        fingerprint: of its tensors.
 
     Raises:
         RunError: the fingerprints differ; the message names both.
     """
-    if adapter.fingerprint != built.fingerprint:
+    if adapter.fingerprint != fingerprint:
         raise RunError(
             f"the adapter belongs to backbone {adapter.model['id']} with fingerprint {adapter.fingerprint[:16]}, but "
-            f"{built.config.id} has {built.fingerprint[:16]}; load it onto the backbone it was trained on"
+            f"{model_id} has {fingerprint[:16]}; load it onto the backbone it was trained on"
         )
 
 

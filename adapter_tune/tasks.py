@@ -28,6 +28,9 @@ class Task:
     test: tuple[str, ...] = ("test",)
     """Splits whose labels are -1."""
 
+    bounds: tuple[float, float] = (0.0, 5.0)
+    """Lowest and highest label of a regression."""
+
     @property
     def is_regression(self) -> bool:
         """True where the label is a real number."""

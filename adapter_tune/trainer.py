@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import (
     DataCollatorWithPadding,
+    EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedTokenizerBase,
     Trainer,
@@ -27,7 +31,7 @@ from adapter_tune.errors import RunError
 from adapter_tune.metrics import GlueMetric
 from adapter_tune.model import Built
 from adapter_tune.sampling import LengthGrouped, Longest
-from adapter_tune.speed import Clock
+from adapter_tune.speed import Clock, forget_peak_memory, kept
 from adapter_tune.tasks import Task, get_task
 
 
@@ -111,12 +115,22 @@ class BestCheckpoint(TrainerCallback):
         state.best_model_checkpoint = str(best) if best.is_dir() else None
 
 
+class Patience(EarlyStoppingCallback):
+    """Early stopping that remembers over a resume how long it has waited."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Go on waiting from where the checkpoint stood."""
+        super().on_train_begin(args, state, control)
+        self.early_stopping_patience_counter = kept(self, state).get("early_stopping_patience_counter", 0)
+
+
 class AdapterTrainer(Trainer):
     """A Trainer whose checkpoints hold what is trained and never the backbone."""
 
     def __init__(self, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase, folder: Path,
                  splits: Splits, callbacks: list[TrainerCallback], clock: Clock) -> None:  # fmt: skip
         self.fresh, self.clock = built.fresh, clock
+        forget_peak_memory()
         super().__init__(
             model=built.model,
             args=arguments(config, folder),
@@ -152,7 +166,9 @@ class AdapterTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         try:
             super()._save_checkpoint(model, trial)
-        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+        except (OSError, RuntimeError, RunError) as error:  # torch.save reports a full disk as a RuntimeError
+            half = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            shutil.rmtree(half, ignore_errors=True)
             first = str(error).splitlines()[0]
             raise RunError(
                 f"cannot write a checkpoint to {self.args.output_dir}: {first}; free some space and run the same again"
@@ -161,5 +177,23 @@ class AdapterTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         store.load_weights(model or self.model, self.fresh, Path(resume_from_checkpoint))
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with _readable(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with _readable(checkpoint):
+            super()._load_rng_state(checkpoint)
+
     def _load_best_model(self) -> None:
         store.load_weights(self.model, self.fresh, Path(self.state.best_model_checkpoint))
+
+
+@contextmanager
+def _readable(checkpoint: str | None) -> Iterator[None]:
+    """Say which checkpoint it is that cannot be read."""
+    try:
+        yield
+    except Exception as error:  # unpickling raises whatever the bytes make it
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise RunError(f"{checkpoint}: cannot be read ({first}); remove it, or start anew with --no-resume") from error

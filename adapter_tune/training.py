@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from adapter_tune.config import RunConfig
 from adapter_tune.data import Splits
@@ -17,7 +18,7 @@ from adapter_tune.progress import reporter
 from adapter_tune.result import COLLAPSED, Headline, Scores, Speed
 from adapter_tune.speed import Clock, measured
 from adapter_tune.tasks import Task, get_task
-from adapter_tune.trainer import AdapterTrainer
+from adapter_tune.trainer import AdapterTrainer, Patience
 
 _STATE = "trainer_state.json"
 _ZERO = 0.005  # a correlation below this prints as 0.00
@@ -52,7 +53,7 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
     task, clock, seen = get_task(config.task), Clock(), reporter()
     callbacks: list[TrainerCallback] = [clock, seen]
     if config.training.early_stopping is not None:
-        callbacks.append(EarlyStoppingCallback(config.training.early_stopping))
+        callbacks.append(Patience(config.training.early_stopping))
     trainer = AdapterTrainer(config, built, tokenizer, folder, splits, callbacks, clock)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -82,8 +83,15 @@ def evaluate(config: RunConfig, built: Built, splits: dict[str, Any], tokenizer:
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint in a run folder; the trainer's state is the last file of one to be written."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_STATE}")]
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_STATE}") if _is_json(path)]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except ValueError:
+        return False
 
 
 def _outcome(

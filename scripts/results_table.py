@@ -33,6 +33,8 @@ def table(results: list[Result]) -> str:
     strategies = sorted({r.strategy for r in results}, key=lambda name: (name != "houlsby", name))
     tasks = [task for task in TASKS if any(r.task == task for r in results)]
     found = {(r.task, r.strategy): r for r in results}
+    if len(found) < len(results):
+        sys.exit("two runs of one task and strategy; name the one to show")
     head = ["task", *(f"{name}: {what}" for name in strategies for what in ("scores", "trained"))]
     lines = [head, ["---"] * len(head)]
     for task in tasks:

@@ -3,11 +3,12 @@ from typing import Any
 
 import pytest
 
-from adapter_tune.compose import compose, find_config, read_yaml, shipped_configs, to_yaml
+from adapter_tune.compose import compose, find_config, shipped_configs
 from adapter_tune.config import RunConfig, parse_config
 from adapter_tune.errors import UsageError
 from adapter_tune.strategies import REGISTRY
 from adapter_tune.tasks import TASKS
+from adapter_tune.yaml_io import read_yaml, to_yaml
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_the_hash_is_over_what_differs_from_the_defaults() -> None:
 
 WRONG: list[tuple[str, list[str], str]] = [
     ("task: mnly\n", [], r"my.yaml:1: task: unknown task 'mnly'; did you mean 'mnli'\?"),
-    ("task: [rte]\n", [], r"unknown task"),
+    ("task: [rte]\n", [], r"task: should be the name of a task, got \['rte'\]"),
     ("training: {}\n", [], r"task: is missing: give --task"),
     ("task: rte\ntrainin: {}\n", [], r"my.yaml:2: trainin: unknown option .* did you mean 'training'\?"),
     ("task: rte\ntraining:\n  lerning_rate: 1\n", [], r"my.yaml:3: training.lerning_rate: .*'learning_rate'\?"),
@@ -124,7 +125,20 @@ WRONG: list[tuple[str, list[str], str]] = [
     ("task: rte\n  x: [1\n", [], r"my.yaml:2:\d+: not valid YAML"),
     ("task: rte\ntask: cola\n", [], r"my.yaml:2:1: not valid YAML: found duplicate key"),
     ("- rte\n", [], r"my.yaml: should hold keys and values, .* got list"),
-    ("1: rte\n", [], r"keywords must be strings"),
+    ("task: rte\n1: rte\n", [], r"1: unknown option '1'"),
+    ("task: rte\ntraining: {seed: 99999999999}\n", [], r"training.seed: should be less than 4294967296"),
+    ("task: rte\nstrategy: {m: 9999999999999999999999}\n", [], r"strategy.m: should be less than or equal to 65536"),
+    ("task: rte\ntraining: {batch_size: 9999999999}\n", [], r"training.batch_size: should be less than or equal"),
+    ("task: rte\ndata: {max_length: 9999999999}\n", [], r"data.max_length: should be less than or equal"),
+    ("task: rte\ntraining: {learning_rate: 1e300}\n", [], r"training.learning_rate: should be less than or equal"),
+    ("[" * 3000, [], r"my.yaml: not valid YAML"),
+    ("task: &a [*a]\n", [], r"my.yaml"),
+    ("task: " + "9" * 5000 + "\n", [], r"my.yaml: not valid YAML"),
+    ("task: !!int x\n", [], r"my.yaml: not valid YAML"),
+    ("task: 2024-99-99\n", [], r"my.yaml: not valid YAML"),
+    ("task: rte\n\nx\0y: 1\n", [], r"my.yaml:3:2: not valid YAML"),
+    ("task: rte\n", ["strategy.m=!!bool x"], r"--set strategy.m: cannot read"),
+    ("task: rte\n", ["training="], r"--set training: the value is empty"),
     ("task: !!python/object:os.system x\n", [], r"my.yaml:1:7: not valid YAML"),
 ]
 
@@ -136,10 +150,37 @@ def test_what_is_wrong_is_refused_in_one_line(yaml: Any, text: str, sets: list[s
     assert "\n" not in str(caught.value)
 
 
+def test_nested_aliases_are_read_in_no_time(yaml: Any) -> None:
+    lines = ["task: rte", "a0: &a0 {" + ", ".join(f"k{i}: 1" for i in range(10)) + "}"]
+    lines += [f"a{n}: &a{n} {{" + ", ".join(f"k{i}: *a{n - 1}" for i in range(10)) + "}" for n in range(1, 12)]
+    with pytest.raises(UsageError, match="unknown option 'a0'"):
+        compose(yaml("\n".join(lines)))
+
+
+def test_sections_are_merged_and_short_forms_keep_what_is_beside_them(yaml: Any) -> None:
+    config = compose(None, {"--task task": "rte", "--lr training.learning_rate": 0.5}, ["training={epochs: 2}"])
+    assert (config.learning_rate, config.training.epochs) == (0.5, 2)
+    config = compose(None, {"--task task": "rte", "--train-pooler model.pooler": "train"}, ["model=some/bert"])
+    assert (config.model.id, config.model.pooler) == ("some/bert", "train")
+    config = compose(yaml("task: rte\ntraining:\nmodel:\nstrategy:\n"), {"--lr training.learning_rate": 0.5})
+    assert config.learning_rate == 0.5
+    config = compose(yaml("task: rte\nstrategy:\nmodel:\n"), {"--m strategy.m": 8}, ["model.id=x/y"])
+    assert (config.m, config.model.id) == (8, "x/y")
+    config = compose(None, {"--task task": "rte", "--m strategy.m": 8}, ["strategy={activation: relu}"])
+    assert config.strategy.to_dict()["activation"] == "relu"
+    assert config.m == 8
+
+
+def test_a_folder_does_not_hide_a_shipped_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "glue" / "mrpc").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert compose("glue/mrpc").task == "mrpc"
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere.yaml: No such file"):
         compose("nowhere.yaml")
-    with pytest.raises(UsageError, match=r"no file glue/mnly, .* did you mean 'glue/mnli'\?"):
+    with pytest.raises(UsageError, match=r"no file 'glue/mnly', .* did you mean 'glue/mnli'\?"):
         compose("glue/mnly")
     (tmp_path / "latin.yaml").write_bytes(b"task: rt\xe9\n")
     with pytest.raises(UsageError, match=r"latin.yaml: not a UTF-8 text file"):

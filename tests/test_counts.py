@@ -1,3 +1,5 @@
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +84,18 @@ def test_published_models_need_no_network_and_say_what_is_assumed(backbone: str)
     assert "is trained" in notes[0]
     *_, notes = count_on_meta(ModelConfig(id=BASE, pooler="frozen"), Houlsby(), {"num_labels": 2})
     assert notes == []
+
+
+def test_what_is_assumed_is_said_only_where_it_matters() -> None:
+    assert count_on_meta(ModelConfig(id=BASE), parse_strategy("full"), {"num_labels": 2})[2] == []
+
+
+def test_a_local_folder_is_counted_for_what_it_is(
+    backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(backbone, tmp_path / "bert-base-uncased")
+    monkeypatch.chdir(tmp_path)
+    assert counted("bert-base-uncased", "head").backbone < 100_000
 
 
 @pytest.mark.parametrize(("model", "total"), [(BASE, 109_482_240), ("google-bert/bert-base-cased", 108_310_272)])

@@ -89,6 +89,12 @@ def write_rte(folder: Path, **changes: Any) -> str:
         ({"columns": {"label": [0, 1, -1, 0, 0, 1]}}, "row 2 has label -1"),
         ({"names": ["not_entailment", "entailment"]}, "labels are in the order"),
         ({"rows": 0}, "no rows"),
+        ({"columns": {"label": [0, 1, None, 0, 0, 1]}}, "column 'label' is empty in 1 rows"),
+        ({"columns": {"label": [0.0, 0.5, 1.0, 0.0, 0.0, 1.0]}}, "labels are float64, not class ids"),
+        ({"columns": {"label": ["yes"] * 6}}, "labels are object, not class ids"),
+        ({"columns": {"label": [True] * 6}}, "labels are bool, not class ids"),
+        ({"columns": {"sentence1": ["a", None, "b", "c", "d", "e"]}}, "column 'sentence1' is empty in 1 rows"),
+        ({"columns": {"sentence1": [1, 2, 3, 4, 5, 6]}}, "column 'sentence1' holds int64, not text"),
     ],
     ids=str,
 )
@@ -110,15 +116,24 @@ def test_a_local_copy_that_changed_is_read_anew(make_config: Any, tokenizer: Any
     assert first_row() != before
 
 
-def test_a_regression_label_that_is_not_a_number_is_refused(
-    make_config: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("label", [float("nan"), -1.0, 5.5])
+def test_a_regression_label_out_of_bounds_is_refused(
+    make_config: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, label: float
 ) -> None:
     rows = rows_of(get_task("stsb"), 4, "x")
-    rows["label"][2] = float("nan")
+    rows["label"][2] = label
     table = datasets.Dataset.from_dict(rows)
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: {"train": table})
-    with pytest.raises(RunError, match="row 2 has label nan; labels are finite numbers"):
+    with pytest.raises(RunError, match=f"row 2 has label {label}; labels are 0 to 5"):
         load_split(make_config("stsb").data, get_task("stsb"), "train", tokenizer)
+
+
+@pytest.mark.parametrize(("task", "fits"), [("rte", 5), ("sst2", 3)])
+def test_rows_too_short_for_the_marks_are_refused(make_config: Any, tokenizer: Any, task: str, fits: int) -> None:
+    rows = load_splits(make_config(task, data={"max_length": fits}), tokenizer).train
+    assert max(lengths(rows)) == fits
+    with pytest.raises(UsageError, match=rf"data.max_length is {fits - 1}, but .* tokens go to \[CLS\] and \[SEP\]"):
+        load_splits(make_config(task, data={"max_length": fits - 1}), tokenizer)
 
 
 @pytest.mark.parametrize(

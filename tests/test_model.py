@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ from conftest import bert_config, save_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, BertForSequenceClassification, BertModel
 
+from adapter_tune.config import ModelConfig
 from adapter_tune.errors import RunError, UsageError
-from adapter_tune.model import build_model, fingerprint
+from adapter_tune.model import build_model, fingerprint, load_tokenizer
 
 
 def test_everything_is_frozen_but_the_head_and_the_strategys_own(make_config: Any) -> None:
@@ -99,6 +101,12 @@ def test_an_encoder_that_the_checkpoint_does_not_fill_is_refused(
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(RunError, match=r"lack or misshape 1 tensors .*layer.1.output.dense.weight"):
         build_model(make_config(model=str(tmp_path)))
+
+
+def test_a_tokenizer_without_a_vocabulary_is_refused(backbone: str, tmp_path: Path) -> None:
+    shutil.copytree(backbone, tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*", "vocab*"))
+    with pytest.raises(RunError, match=r"(no vocabulary|cannot be loaded).*"):
+        load_tokenizer(ModelConfig(id=str(tmp_path / "bare")))
 
 
 def test_rows_longer_than_the_positions_are_refused(make_config: Any) -> None:

@@ -11,13 +11,14 @@ from transformers import AutoModelForSequenceClassification
 
 import adapter_tune
 from adapter_tune import runs
+from adapter_tune.config import parse_config
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.model import build_model
 from adapter_tune.result import Result, finished_runs, read_result
 from adapter_tune.runs import evaluate_run, load, run
 from adapter_tune.strategies import REGISTRY
 from adapter_tune.tasks import TASKS
-from adapter_tune.trainer import AdapterTrainer
+from adapter_tune.trainer import AdapterTrainer, arguments
 
 KEYS = [
     "format", "task", "strategy", "model", "seed", "config", "scores", "headline", "parameters", "speed", "storage",
@@ -253,20 +254,101 @@ def test_batches_are_of_like_length_and_other_ones_in_every_epoch(
     assert result.speed.real_token_share > 0.9
 
 
-def test_no_resume_starts_anew(make_config: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+def test_no_resume_starts_anew(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     config = make_config("sst2", epochs=3)
     interrupted(config, monkeypatch, after=6)
-    with caplog.at_level("INFO", logger="adapter_tune"):
-        run(config, resume=False)
-    assert "going on" not in caplog.text
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "load_splits", lambda *_: (_ for _ in ()).throw(StopError))
+        with pytest.raises(StopError):
+            run(config, resume=False)
+    assert (config.folder / "checkpoint-4").is_dir()  # nothing goes before data and model are there
+    steps = 0
+    original = AdapterTrainer.training_step
+
+    def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(AdapterTrainer, "training_step", training_step)
+    run(config, resume=False)
+    assert steps == 12
 
 
+@pytest.mark.parametrize("file", ["optimizer.pt", "rng_state.pth", "scheduler.pt"])
+def test_a_damaged_checkpoint_is_named(make_config: Any, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    config = make_config("sst2", epochs=3)
+    interrupted(config, monkeypatch, after=10)
+    path = config.folder / "checkpoint-8" / file
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(RunError, match=r"checkpoint-8: cannot be read .*--no-resume"):
+        run(config)
+
+
+def test_patience_lasts_over_a_resume(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_config("sst2", epochs=9, early_stopping=3)
+    falling = iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
+    monkeypatch.setattr("adapter_tune.trainer.Scorer.__call__", lambda *_: {"accuracy": next(falling), "distinct": 2.0})
+    interrupted(config, monkeypatch, after=10)
+    assert run(config).history[-1]["epoch"] == 4
+
+
+def test_the_learning_rate_rises_and_falls_as_in_the_paper(make_config: Any) -> None:
+    history = run(make_config("sst2", epochs=5, warmup=0.2, learning_rate=1e-3)).history
+    rates = [entry["learning_rate"] for entry in history if "learning_rate" in entry]
+    assert rates == pytest.approx([1e-3 * (k / 4 if k < 4 else (20 - k) / 16) for k in range(20)])
+
+
+def test_the_trainers_arguments_are_the_papers(make_config: Any, tmp_path: Path) -> None:
+    args = arguments(parse_config({"task": "rte", "training": {"device": "cpu"}}), tmp_path)
+    wanted = {
+        "learning_rate": 3e-4, "per_device_train_batch_size": 32, "weight_decay": 0.01, "adam_beta1": 0.9,
+        "adam_beta2": 0.999, "adam_epsilon": 1e-6, "max_grad_norm": 1.0, "warmup_steps": 0.1, "num_train_epochs": 3,
+        "lr_scheduler_type": "linear", "metric_for_best_model": "validation_accuracy", "load_best_model_at_end": True,
+        "ddp_find_unused_parameters": False,
+    }  # fmt: skip
+    assert {name: getattr(args, name) for name in wanted} == wanted
+
+
+def test_gradients_are_clipped(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(torch.stack([g.norm() for g in grads]).norm().item())
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    run(make_config("sst2", epochs=1, max_grad_norm=0.01))
+    assert norms == pytest.approx([0.01] * 4, rel=1e-3)
+
+
+def test_eval_goes_by_the_stored_result(make_config: Any) -> None:
+    config = make_config("rte", epochs=1)
+    result = run(config)
+    path = config.folder / "config.yaml"
+    path.write_text(path.read_text().replace("task: rte", "task: sst2"))
+    assert evaluate_run(config.folder).scores == result.scores
+
+
+def test_labels_that_are_not_the_tasks_are_refused(make_config: Any) -> None:
+    config = make_config("rte", epochs=1)
+    run(config)
+    path = config.folder / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "labels": ["not_entailment", "entailment"]}))
+    with pytest.raises(RunError, match=r"labels .* are not those of rte"):
+        load(config.folder)
+
+
+@pytest.mark.parametrize("cut", [None, 1, 100])
 def test_a_half_written_checkpoint_is_passed_over(
-    make_config: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    make_config: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any, cut: int | None
 ) -> None:
     config = make_config("sst2", epochs=3)
     interrupted(config, monkeypatch, after=10)
-    (config.folder / "checkpoint-8" / "trainer_state.json").unlink()
+    state = config.folder / "checkpoint-8" / "trainer_state.json"
+    state.write_text(state.read_text()[:cut]) if cut else state.unlink()
     with caplog.at_level("INFO", logger="adapter_tune"):
         run(config)
     assert "going on from checkpoint-4" in caplog.text

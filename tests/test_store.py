@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from adapter_tune import store
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.model import build_model
+from adapter_tune.runs import _described
 from adapter_tune.strategies import REGISTRY
 
 
@@ -19,6 +20,10 @@ def shaken(built: Any) -> Any:
         for tensor in store.saved_tensors(built.model, built.fresh).values():
             tensor.copy_(torch.randn(tensor.shape))
     return built
+
+
+def save(folder: Path, built: Any, config: Any) -> None:
+    store.save_adapter(folder, built.model, built.fresh, _described(built, config))
 
 
 def logits(built: Any) -> torch.Tensor:
@@ -71,7 +76,7 @@ def test_the_file_holds_what_is_trained_and_not_the_backbone(make_config: Any, t
 def test_adapter_config_says_what_it_takes(make_config: Any, tmp_path: Path) -> None:
     config = make_config("mnli")
     built = build_model(config)
-    store.save_adapter(tmp_path, built, config, ("entailment", "neutral", "contradiction"))
+    save(tmp_path, built, config)
     read = store.read_adapter_config(tmp_path)
     assert read.fingerprint == built.fingerprint
     assert read.strategy == {**config.strategy.to_dict(), "name": "houlsby"}
@@ -134,12 +139,14 @@ def test_a_truncated_file_is_refused(make_config: Any, tmp_path: Path, keep: int
         ("{", "not valid JSON"),
         ("[]", "damaged"),
         ('{"format": 1}', "task is missing"),
+        ("[" * 100_000, "not valid JSON"),
+        ('{"format": 99, "a later key": 1}', "newer than this version reads"),
         (None, "newer than this version reads"),
     ],
 )
 def test_a_damaged_adapter_config_is_refused(make_config: Any, tmp_path: Path, text: str | None, message: str) -> None:
     config = make_config()
-    store.save_adapter(tmp_path, build_model(config), config, ("a", "b"))
+    save(tmp_path, build_model(config), config)
     path = tmp_path / store.CONFIG
     path.write_text(text or json.dumps({**json.loads(path.read_text()), "format": store.FORMAT + 1}))
     with pytest.raises(RunError, match=message):
@@ -156,9 +163,9 @@ def test_another_backbone_is_refused_by_name_and_fingerprint(
 ) -> None:
     config = make_config()
     built = build_model(config)
-    store.save_adapter(tmp_path, built, config, ("a", "b"))
+    save(tmp_path, built, config)
     other = build_model(make_config(model=bare_backbone))
     with pytest.raises(RunError) as caught:
-        store.check_backbone(store.read_adapter_config(tmp_path), other)
+        store.check_backbone(store.read_adapter_config(tmp_path), other.config.id, other.fingerprint)
     for part in (backbone, bare_backbone, built.fingerprint[:16], other.fingerprint[:16]):
         assert part in str(caught.value)

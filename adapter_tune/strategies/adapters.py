@@ -22,11 +22,11 @@ class Houlsby(Strategy):
     paper: ClassVar[str] = "Houlsby et al. 2019"
     learning_rate: ClassVar[float] = 3e-4  # the released code's example
 
-    m: int = Field(default=64, ge=1)
+    m: int = Field(default=64, ge=1, le=65_536)
     """Bottleneck size."""
     activation: Activation = "gelu"
     """Between the two projections; the released code has GELU."""
-    init_std: float = Field(default=1e-2, gt=0)
+    init_std: float = Field(default=1e-2, gt=0, le=100)
     """Standard deviation of the initial weights, cut at two deviations: 1e-2 in the paper, 1e-3 in its code."""
     layer_norm: Literal["adapter", "all", "none"] = "adapter"
     """LayerNorms trained: those behind an adapter (the formula's 2d), all with the embeddings' (the code), none."""

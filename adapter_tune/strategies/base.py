@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -79,13 +80,15 @@ def parse_strategy(value: object) -> Strategy:
         return value
     section = {"name": value} if isinstance(value, str) else value
     if not isinstance(section, dict):
-        raise FieldError(("strategy",), f"should be a name or a section with a name, got {value!r}")
+        raise FieldError(("strategy",), f"should be a name or a section with a name, got {reprlib.repr(value)}")
     options = dict(section)
     name = options.pop("name", "houlsby")
+    if not isinstance(name, str):
+        raise FieldError(("strategy", "name"), f"should be a name, got {reprlib.repr(name)}")
     if name not in REGISTRY:
         raise FieldError(("strategy", "name"), unknown("strategy", name, REGISTRY))
     try:
-        return REGISTRY[name](**options)
+        return REGISTRY[name](**{str(key): value for key, value in options.items()})
     except ValidationError as error:
         loc, problem = first_problem(error, REGISTRY[name])
         raise FieldError(("strategy", *loc), f"{problem} (strategy {name})") from None
