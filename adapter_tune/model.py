@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging as transformers_logging
 
 from adapter_tune.adapter import cut_normal_
 from adapter_tune.config import ModelConfig, RunConfig
@@ -75,7 +78,7 @@ def build_model(config: RunConfig) -> Built:
         UsageError: ``data.max_length`` is more than the backbone takes.
     """
     task = get_task(config.task)
-    with loading("model", config.model.id, _LOCAL):
+    with loading("model", config.model.id, _LOCAL), _without_report():
         model, info = AutoModelForSequenceClassification.from_pretrained(
             config.model.id,
             revision=config.model.revision,
@@ -193,6 +196,17 @@ def count_on_meta(
     prepare(model, strategy, train_pooler=train_pooler)
     shape = Shape.of(bert)
     return count_parameters(model, strategy.formula(shape)), shape, notes
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Keep transformers from printing which tensors it missed: what may be missing is checked here."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def _fresh_tensors(model_id: str, model: nn.Module, info: dict[str, Any]) -> frozenset[str]:
