@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from adapter_tune import __version__
+from adapter_tune import options as o
 from adapter_tune.errors import AdapterTuneError, UsageError
 
 app = typer.Typer(
@@ -25,65 +24,24 @@ INTERRUPTED = 130
 config_app = typer.Typer(help="Look at configurations and check them.")
 app.add_typer(config_app, name="config")
 
-ConfigFile = Annotated[str | None, typer.Option("--config", help="A YAML file, or the name of a shipped one.")]
-Task = Annotated[str | None, typer.Option("--task", help="The GLUE task; see 'list tasks'.")]
-Size = Annotated[str | None, typer.Option("--m", help="Bottleneck size of the adapters.")]
-Sizes = Annotated[str | None, typer.Option("--m", help="Bottleneck size; several with commas: 8,64,256.")]
-StrategyName = Annotated[str | None, typer.Option("--strategy", help="What is trained; see 'list strategies'.")]
-Model = Annotated[str | None, typer.Option("--model", help="The backbone: a model on the Hub, or a local folder.")]
-Pooler = Annotated[bool, typer.Option("--train-pooler", help="Train the pooler, whatever the checkpoint holds.")]
-Rate = Annotated[str | None, typer.Option("--lr", help="Peak learning rate; the strategy's own by default.")]
-Epochs = Annotated[str | None, typer.Option("--epochs", help="Passes over the training rows.")]
-BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Rows a forward pass in training.")]
-Seed = Annotated[str | None, typer.Option("--seed", help="Of new weights, order of rows, and dropout.")]
-Output = Annotated[str | None, typer.Option("--output", help="The folder that holds the run folders.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any option by its path: training.warmup=0.2. Repeatable."),
-]
-Resume = Annotated[bool, typer.Option(help="Go on from the last checkpoint of an unfinished run, or start it anew.")]
-Force = Annotated[bool, typer.Option("--force", help="Run anew what is finished already.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the counts; train nothing.")]
-RunFolder = Annotated[Path | None, typer.Argument(help="The run folder; the newest one by default.")]
-Split = Annotated[str | None, typer.Option("--split", help="One labelled split; all validation splits by default.")]
-EvalBatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rows a forward pass.")]
-Moved = Annotated[str | None, typer.Option("--model", help="Where the backbone lies now, if it moved.")]
-Newest = Annotated[Path, typer.Option("--output", help="Where the newest run is looked for.")]
-OutputJson = Annotated[Path | None, typer.Option("--output-json", help="Write the result to this file too.")]
-NumLabels = Annotated[int, typer.Option("--num-labels", min=1, max=100_000, help="Width of the classification head.")]
-Json = Annotated[bool, typer.Option("--json", help="Print a list with one object a size.")]
-ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]
-AnyConfig = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped one.")]
-
-
-class Listing(str, Enum):
-    """What can be listed."""
-
-    tasks = "tasks"
-    strategies = "strategies"
-    configs = "configs"
-
-
-What = Annotated[Listing | None, typer.Argument(help="One of the three; all by default.")]
-
 
 @app.command()
 def train(
-    config: ConfigFile = None,
-    task: Task = None,
-    m: Size = None,
-    strategy: StrategyName = None,
-    model: Model = None,
-    train_pooler: Pooler = False,
-    lr: Rate = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    seed: Seed = None,
-    output: Output = None,
-    set_: Set = None,
-    resume: Resume = True,
-    force: Force = False,
-    dry_run: DryRun = False,
+    config: o.ConfigFile = None,
+    task: o.Task = None,
+    m: o.Size = None,
+    strategy: o.StrategyName = None,
+    model: o.Model = None,
+    train_pooler: o.Pooler = False,
+    lr: o.Rate = None,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = None,
+    seed: o.Seed = None,
+    output: o.Output = None,
+    set_: o.Set = None,
+    resume: o.Resume = True,
+    force: o.Force = False,
+    dry_run: o.DryRun = False,
 ) -> None:
     """Train on a task, the backbone frozen, and print scores beside what was trained."""
     from adapter_tune.compose import compose
@@ -115,12 +73,12 @@ def train(
 
 @app.command("eval")
 def evaluate(
-    run: RunFolder = None,
-    split: Split = None,
-    batch_size: EvalBatchSize = None,
-    model: Moved = None,
-    output: Newest = Path("runs"),
-    output_json: OutputJson = None,
+    run: o.RunFolder = None,
+    split: o.Split = None,
+    batch_size: o.EvalBatchSize = None,
+    model: o.Moved = None,
+    output: o.Newest = Path("runs"),
+    output_json: o.OutputJson = None,
 ) -> None:
     """Rebuild backbone and adapter from disk and score them again."""
     from adapter_tune.report.tables import show_result
@@ -146,13 +104,13 @@ def evaluate(
 
 @app.command("count-params")
 def count_params(
-    model: Model = None,
-    strategy: StrategyName = None,
-    m: Sizes = None,
-    num_labels: NumLabels = 2,
-    train_pooler: Pooler = False,
-    set_: Set = None,
-    as_json: Json = False,
+    model: o.Model = None,
+    strategy: o.StrategyName = None,
+    m: o.Sizes = None,
+    num_labels: o.NumLabels = 2,
+    train_pooler: o.Pooler = False,
+    set_: o.Set = None,
+    as_json: o.Json = False,
 ) -> None:
     """Count parameters by the closed formula and from the model, without weights."""
     from adapter_tune.compose import compose
@@ -163,21 +121,24 @@ def count_params(
 
 
 @app.command("list")
-def list_(what: What = None) -> None:
+def list_(what: o.What = None) -> None:
     """List tasks, strategies and shipped configurations."""
     from adapter_tune.report.tables import show
 
-    if what in (None, Listing.tasks):
+    if what in (None, o.Listing.tasks):
         from adapter_tune.tasks import TASKS
 
-        rows = [[t.name, t.title, " ".join(t.text), " ".join(t.labels) or "0 to 5", t.headline] for t in TASKS.values()]
+        rows = [
+            [t.name, t.title, " ".join(t.text), " ".join(t.labels) or "{:g} to {:g}".format(*t.bounds), t.headline]
+            for t in TASKS.values()
+        ]
         show("tasks", ["name", "what", "columns", "labels", "headline"], rows)
-    if what in (None, Listing.strategies):
+    if what in (None, o.Listing.strategies):
         from adapter_tune.strategies import REGISTRY
 
         strategies = [[s.name, s.summary(), " ".join(s.model_fields), s.paper] for s in REGISTRY.values()]
         show("strategies", ["name", "what", "options", "source"], strategies)
-    if what in (None, Listing.configs):
+    if what in (None, o.Listing.configs):
         from adapter_tune.compose import shipped_configs, summary
 
         configs = [[name, summary(path)] for name, path in shipped_configs().items()]
@@ -185,7 +146,7 @@ def list_(what: What = None) -> None:
 
 
 @config_app.command("show")
-def config_show(name: ConfigName) -> None:
+def config_show(name: o.ConfigName) -> None:
     """Print a shipped configuration."""
     from adapter_tune.compose import find_config
     from adapter_tune.yaml_io import read_text
@@ -194,7 +155,7 @@ def config_show(name: ConfigName) -> None:
 
 
 @config_app.command("validate")
-def config_validate(file: AnyConfig, task: Task = None) -> None:
+def config_validate(file: o.AnyConfig, task: o.Task = None) -> None:
     """Check a configuration: every key, every value."""
     from adapter_tune.compose import compose
 
@@ -202,18 +163,8 @@ def config_validate(file: AnyConfig, task: Task = None) -> None:
     print(f"{file} is valid: it would run in {composed.folder}")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"adapter-tune {__version__}")
-        raise typer.Exit
-
-
-Version = Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
-
-
 @app.callback()
-def options(version: Version = False, debug: Debug = False) -> None:
+def options(version: o.Version = False, debug: o.Debug = False) -> None:
     """Adapter tuning of BERT-family encoders: few trained parameters, nearly full accuracy."""
 
 

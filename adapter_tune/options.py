@@ -1,0 +1,62 @@
+"""The options of the command line, each once: its flag, its type, its one line of help."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adapter_tune import __version__
+
+ConfigFile = Annotated[str | None, typer.Option("--config", help="A YAML file, or the name of a shipped one.")]
+Task = Annotated[str | None, typer.Option("--task", help="The GLUE task; see 'list tasks'.")]
+Size = Annotated[str | None, typer.Option("--m", help="Bottleneck size of the adapters.")]
+Sizes = Annotated[str | None, typer.Option("--m", help="Bottleneck size; several with commas: 8,64,256.")]
+StrategyName = Annotated[str | None, typer.Option("--strategy", help="What is trained; see 'list strategies'.")]
+Model = Annotated[str | None, typer.Option("--model", help="The backbone: a model on the Hub, or a local folder.")]
+Pooler = Annotated[bool, typer.Option("--train-pooler", help="Train the pooler, whatever the checkpoint holds.")]
+Rate = Annotated[str | None, typer.Option("--lr", help="Peak learning rate; the strategy's own by default.")]
+Epochs = Annotated[str | None, typer.Option("--epochs", help="Passes over the training rows.")]
+BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Rows a forward pass in training.")]
+Seed = Annotated[str | None, typer.Option("--seed", help="Of new weights, order of rows, and dropout.")]
+Output = Annotated[str | None, typer.Option("--output", help="The folder that holds the run folders.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any option by its path: training.warmup=0.2. Repeatable."),
+]
+Resume = Annotated[bool, typer.Option(help="Go on from the last checkpoint of an unfinished run, or start it anew.")]
+Force = Annotated[bool, typer.Option("--force", help="Run anew what is finished already.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the counts; train nothing.")]
+RunFolder = Annotated[Path | None, typer.Argument(help="The run folder; the newest one by default.")]
+Split = Annotated[str | None, typer.Option("--split", help="One labelled split; all validation splits by default.")]
+EvalBatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rows a forward pass.")]
+Moved = Annotated[str | None, typer.Option("--model", help="Where the backbone lies now, if it moved.")]
+Newest = Annotated[Path, typer.Option("--output", help="Where the newest run is looked for.")]
+OutputJson = Annotated[Path | None, typer.Option("--output-json", help="Write the result to this file too.")]
+NumLabels = Annotated[int, typer.Option("--num-labels", min=1, max=100_000, help="Width of the classification head.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a list with one object a size.")]
+ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]
+AnyConfig = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped one.")]
+
+
+class Listing(str, Enum):
+    """What can be listed."""
+
+    tasks = "tasks"
+    strategies = "strategies"
+    configs = "configs"
+
+
+What = Annotated[Listing | None, typer.Argument(help="One of the three; all by default.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"adapter-tune {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
