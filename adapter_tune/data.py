@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerBase
 
-from adapter_tune.config import DataConfig, RunConfig
+from adapter_tune.config import RunConfig
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.hub import loading
 from adapter_tune.tasks import Task, get_task
@@ -36,38 +36,35 @@ class Splits:
 
 
 def load_splits(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Splits:
-    """The training split and every validation split of the run's task.
+    """The training split and every validation split of the run's task; errors as of ``load_rows``."""
+    names = get_task(config.task).validation
+    rows = load_rows(config, tokenizer, ("train", *names))
+    return Splits(rows["train"], {name: rows[name] for name in names})
+
+
+def load_rows(config: RunConfig, tokenizer: PreTrainedTokenizerBase, names: Iterable[str]) -> dict[str, Any]:
+    """Labelled splits by name, tokenised; the work is cached beside the data set.
 
     Raises:
+        UsageError: the task has no such split, its labels are not public, or ``data.max_length`` leaves no room.
         RunError: the data set cannot be loaded, or is not what the task table says.
     """
-    task = get_task(config.task)
-    train = load_split(config.data, task, "train", tokenizer, config.data.max_train_samples)
-    validation = {
-        name: load_split(config.data, task, name, tokenizer, config.data.max_eval_samples) for name in task.validation
-    }
-    return Splits(train, validation)
-
-
-def load_split(
-    config: DataConfig, task: Task, split: str, tokenizer: PreTrainedTokenizerBase, max_samples: int | None = None
-) -> Any:
-    """One labelled split, tokenised; the work is cached beside the data set.
-
-    Raises:
-        UsageError: the task has no such split, or its labels are not public.
-        RunError: the data set cannot be loaded, or is not what the task table says.
-    """
-    check_split(task, split)
-    with loading("data set", f"{config.source} ({task.name})", _LOCAL):
-        rows = datasets.load_dataset(config.source, task.name, cache_dir=_local_cache(config.source))
-    if split not in rows:
-        raise RunError(f"data set {config.source} ({task.name}): no split {split}; it has {', '.join(rows)}")
-    rows = rows[split]
-    _check(rows, task, f"data set {config.source} ({task.name}, {split})")
-    if max_samples is not None and max_samples < len(rows):
-        rows = rows.shuffle(seed=_SUBSET_SEED).select(range(max_samples))
-    return _tokenise(rows, task, tokenizer, config.max_length)
+    task, data = get_task(config.task), config.data
+    where = f"{data.source} ({task.name})"
+    for name in names:
+        check_split(task, name)
+    with loading("data set", where, _LOCAL):
+        found = datasets.load_dataset(data.source, task.name, cache_dir=_local_cache(data.source))
+    out = {}
+    for name in names:
+        if name not in found:
+            raise RunError(f"data set {where}: no split {name}; it has {', '.join(found)}")
+        rows, most = found[name], data.max_train_samples if name == "train" else data.max_eval_samples
+        _check(rows, task, f"data set {data.source} ({task.name}, {name})")
+        if most is not None and most < len(rows):
+            rows = rows.shuffle(seed=_SUBSET_SEED).select(range(most))
+        out[name] = _tokenise(rows, task, tokenizer, data.max_length)
+    return out
 
 
 def lengths(rows: Any) -> Any:

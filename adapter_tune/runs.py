@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from adapter_tune import atomic
 from adapter_tune.config import ModelConfig, RunConfig, parse_config
 from adapter_tune.counts import Shape
-from adapter_tune.data import check_split, load_split, load_splits
+from adapter_tune.data import load_rows, load_splits
 from adapter_tune.errors import FieldError, RunError
 from adapter_tune.model import Built, build_model, load_tokenizer
 from adapter_tune.model_card import model_card
@@ -117,16 +117,12 @@ def evaluate_run(
     stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
     config = _again(stored.config, folder / FILE)
     task = get_task(config.task)
-    names = [split] if split is not None else list(task.validation)
-    for name in names:
-        check_split(task, name)
+    names = task.validation if split is None else (split,)
     if batch_size is not None:
         training = config.training.model_copy(update={"eval_batch_size": batch_size})
         config = config.model_copy(update={"training": training})
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
-    splits: dict[str, Any] = {
-        name: load_split(config.data, task, name, tokenizer, _limit(config, name)) for name in names
-    }
+    splits = load_rows(config, tokenizer, names)
     built = _rebuild(folder / ADAPTER, model)
     return _rescored(stored, evaluate(config, built, splits, tokenizer, folder), folder)
 
@@ -184,10 +180,6 @@ def _again(values: dict[str, Any], path: Path) -> RunConfig:
         return parse_config(values)
     except FieldError as error:
         raise RunError(f"{path}: {error}; the file is damaged, or of another version") from None
-
-
-def _limit(config: RunConfig, split: str) -> int | None:
-    return config.data.max_train_samples if split == "train" else config.data.max_eval_samples
 
 
 def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:

@@ -7,7 +7,7 @@ import pytest
 from conftest import rows_of
 from transformers import AutoTokenizer
 
-from adapter_tune.data import lengths, load_split, load_splits
+from adapter_tune.data import lengths, load_rows, load_splits
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.model import load_tokenizer
 from adapter_tune.tasks import TASKS, get_task
@@ -125,7 +125,7 @@ def test_a_regression_label_out_of_bounds_is_refused(
     table = datasets.Dataset.from_dict(rows)
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: {"train": table})
     with pytest.raises(RunError, match=f"row 2 has label {label}; labels are 0 to 5"):
-        load_split(make_config("stsb").data, get_task("stsb"), "train", tokenizer)
+        load_rows(make_config("stsb"), tokenizer, ["train"])
 
 
 @pytest.mark.parametrize(("task", "fits"), [("rte", 5), ("sst2", 3)])
@@ -142,7 +142,7 @@ def test_rows_too_short_for_the_marks_are_refused(make_config: Any, tokenizer: A
 )
 def test_splits_that_cannot_be_scored(make_config: Any, tokenizer: Any, split: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        load_split(make_config("rte").data, get_task("rte"), split, tokenizer)
+        load_rows(make_config("rte"), tokenizer, [split])
 
 
 def test_a_data_set_without_the_task_is_refused(make_config: Any, tokenizer: Any, tmp_path: Path) -> None:
