@@ -95,11 +95,11 @@ def evaluate(
     from adapter_tune.runs import evaluate_run
 
     result = evaluate_run(run, split=split, batch_size=batch_size, model=model)
-    show_result(result)
     if output_json is not None:
         from adapter_tune import atomic
 
         atomic.write_text(output_json, result.model_dump_json(indent=2) + "\n")
+    show_result(result)
 
 
 @app.command("count-params")
