@@ -18,7 +18,7 @@ for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_METRICS_CACHE", "HUGGINGFA
 import datasets
 import pytest
 import torch
-from transformers import BertConfig, BertForPreTraining, BertModel, BertTokenizerFast
+from transformers import BertConfig, BertForPreTraining, BertModel, BertTokenizerFast, PreTrainedModel
 
 from adapter_tune.config import RunConfig, parse_config
 from adapter_tune.progress import library_noise
@@ -59,24 +59,24 @@ def plain_logging() -> Iterator[None]:
     logger.propagate = True
 
 
-@pytest.fixture(scope="session")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A random BERT as Google publishes them: with the next-sentence objective that pretrained its pooler."""
-    folder = tmp_path_factory.mktemp("backbone")
-    torch.manual_seed(0)
-    BertForPreTraining(bert_config()).save_pretrained(folder)
+def save_backbone(folder: Path, kind: type[PreTrainedModel], seed: int, **options: Any) -> str:
+    """A random BERT of the tests' shape with its tokenizer, saved as one finds them."""
+    torch.manual_seed(seed)
+    kind(bert_config(), **options).save_pretrained(folder)
     save_tokenizer(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """As Google publishes them: with the next-sentence objective that pretrained the pooler."""
+    return save_backbone(tmp_path_factory.mktemp("backbone"), BertForPreTraining, seed=0)
 
 
 @pytest.fixture(scope="session")
 def bare_backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A random BERT as sentence-transformers publishes them: a pooler, and no objective behind it."""
-    folder = tmp_path_factory.mktemp("bare")
-    torch.manual_seed(1)
-    BertModel(bert_config()).save_pretrained(folder)
-    save_tokenizer(folder)
-    return str(folder)
+    """As sentence-transformers publishes them: a pooler, and no objective behind it."""
+    return save_backbone(tmp_path_factory.mktemp("bare"), BertModel, seed=1)
 
 
 def rows_of(task: Task, count: int, seed: str, labelled: bool = True) -> dict[str, list[Any]]:

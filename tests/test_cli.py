@@ -233,6 +233,7 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(cli: Any, small_world: l
     folder = next(Path("runs").glob("sst2-full-*"))
     assert not (folder / "result.json").exists()
     assert not list(folder.rglob("*.safetensors"))
+    assert not list(folder.glob("checkpoint-*"))
     assert cli(*words).code == 0
 
 

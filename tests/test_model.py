@@ -1,12 +1,14 @@
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import bert_config, save_tokenizer
+from conftest import bert_config, save_backbone, save_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, BertForSequenceClassification, BertModel
+from transformers.utils import logging as transformers_logging
 
 from adapter_tune.config import ModelConfig
 from adapter_tune.errors import RunError, UsageError
@@ -25,11 +27,9 @@ def test_everything_is_frozen_but_the_head_and_the_strategys_own(make_config: An
 def test_the_pooler_stays_frozen_only_where_the_checkpoint_pretrained_it(
     make_config: Any, backbone: str, bare_backbone: str, tmp_path: Path
 ) -> None:
-    without = tmp_path / "without"
-    BertModel(bert_config(), add_pooling_layer=False).save_pretrained(without)
-    save_tokenizer(without)
+    without = save_backbone(tmp_path / "without", BertModel, seed=2, add_pooling_layer=False)
     decided = {}
-    for name, folder in {"bert": backbone, "bare": bare_backbone, "without": str(without)}.items():
+    for name, folder in {"bert": backbone, "bare": bare_backbone, "without": without}.items():
         built = build_model(make_config(model=folder))
         pooler = [p.requires_grad for n, p in built.model.named_parameters() if ".pooler." in n]
         decided[name] = (built.config.pooler, pooler, bool(built.notes))
@@ -38,7 +38,7 @@ def test_the_pooler_stays_frozen_only_where_the_checkpoint_pretrained_it(
         "bare": ("train", [True, True], True),
         "without": ("train", [True, True], True),
     }
-    assert "has no pooler" in build_model(make_config(model=str(without))).notes[0]
+    assert "has no pooler" in build_model(make_config(model=without)).notes[0]
 
 
 @pytest.mark.parametrize(("pooler", "trained"), [("train", True), ("frozen", False)])
@@ -46,6 +46,22 @@ def test_the_pooler_obeys_the_user(make_config: Any, bare_backbone: str, pooler:
     built = build_model(make_config(model={"id": bare_backbone, "pooler": pooler}))
     assert built.model.bert.pooler.dense.weight.requires_grad is trained
     assert built.notes == []
+
+
+def test_transformers_report_of_missing_tensors_is_not_shown(make_config: Any) -> None:
+    shown: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: shown.append(record.getMessage())  # type: ignore[method-assign]
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.add_handler(handler)
+    transformers_logging.set_verbosity_warning()
+    try:
+        build_model(make_config())
+        assert transformers_logging.get_verbosity() == logging.WARNING
+    finally:
+        transformers_logging.remove_handler(handler)
+        transformers_logging.set_verbosity(verbosity)
+    assert not [message for message in shown if "MISSING" in message]
 
 
 def test_a_checkpoint_in_half_precision_is_held_in_float32(make_config: Any, backbone: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
@@ -171,6 +172,21 @@ def test_a_backbone_that_moved_is_found(make_config: Any, backbone: str, tmp_pat
     with pytest.raises(RunError, match="no such model"):
         load(config.folder)
     assert evaluate_run(config.folder, model=str(tmp_path / "second")).scores == result.scores
+
+
+def test_a_model_of_the_hub_is_pinned_to_the_commit_it_was_trained_on(make_config: Any, backbone: str) -> None:
+    cache = Path(constants.HF_HUB_CACHE) / "models--some--bert"
+    commits = ("a" * 40, "b" * 40)
+    for commit in commits:  # the branch has moved on since the first one
+        shutil.copytree(backbone, cache / "snapshots" / commit)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(commits[0])
+    config = make_config("rte", model="some/bert", epochs=1)
+    result = run(config)
+    assert result.model.revision == commits[0]
+    (cache / "refs" / "main").write_text(commits[1])
+    shutil.rmtree(cache / "snapshots" / commits[1])
+    assert evaluate_run(config.folder).scores == result.scores
 
 
 class StopError(Exception):

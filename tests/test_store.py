@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import save_backbone
 from safetensors.torch import load_file, save_file
+from transformers import BertModel
 
 from adapter_tune import store
 from adapter_tune.errors import RunError, UsageError
@@ -50,11 +52,7 @@ def test_logits_after_save_and_load_are_equal_to_the_bit(
 
 
 def test_a_random_pooler_is_saved_even_where_it_is_frozen(make_config: Any, tmp_path: Path) -> None:
-    from conftest import bert_config, save_tokenizer
-    from transformers import BertModel
-
-    BertModel(bert_config(), add_pooling_layer=False).save_pretrained(tmp_path)
-    save_tokenizer(tmp_path)
+    save_backbone(tmp_path, BertModel, seed=2, add_pooling_layer=False)
     config = make_config(model={"id": str(tmp_path), "pooler": "frozen"})
     saved = build_model(config)
     store.save_weights(saved.model, saved.fresh, tmp_path / "adapter")
