@@ -1,0 +1,223 @@
+"""The text that the demo backbone is pretrained on: statements about words, stories, arguments, questions, reviews.
+
+Every document has two parts, as BERT's have (Devlin et al. 2019, section 3.1); the second may be empty. No document
+holds a label, but text says how its sentences hang together ("so", "perhaps", "it is not true that"), as real text does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+
+from adapter_tune.demo import scenes
+from adapter_tune.demo.grammar import (
+    Style,
+    article,
+    be,
+    draw_style,
+    noun_phrase,
+    predicate,
+    pronoun,
+    question,
+    sentence,
+)
+from adapter_tune.demo.lexicon import LEXICON, POOLS, Sense, plural, senses
+from adapter_tune.demo.meaning import Clause, likeness
+from adapter_tune.demo.world import World
+
+Document = tuple[str, str]
+
+
+def documents(count: int, seed: int = 0) -> Iterator[Document]:
+    """Documents of all kinds, over the words of all pools; the same ones for the same seed."""
+    rng = Random(f"{seed} corpus")
+    world = World(rng, POOLS)
+    writers, weights = zip(*_WRITERS, strict=True)
+    for _ in range(count):
+        yield rng.choices(writers, weights)[0](world)
+
+
+def _argument(world: World) -> Document:
+    """A sentence, and two or three others that follow from it, or can't be, or may be."""
+    rng = world.rng
+    parts = []
+    premise, _ = scenes.inference(world, rng.choice(tuple(_LINKS)))
+    for _ in range(rng.choice((1, 2, 2))):
+        link = rng.choice(tuple(_LINKS))
+        hypothesis = scenes.hypothesis(world, premise, link)
+        if hypothesis is not None:
+            parts.append(f"{rng.choice(_LINKS[link])} {_say(hypothesis, rng)}")
+    return _say(premise, rng), " ".join(parts)
+
+
+_LINKS = {
+    "entailment": ("so", "therefore", "surely"),
+    "neutral": ("perhaps", "maybe", "possibly"),
+    "contradiction": ("it is not true that", "it is false that", "nobody can say that"),
+}
+
+
+def _restatement(world: World) -> Document:
+    """A sentence said again in other words, or set against one like it."""
+    rng = world.rng
+    same = rng.random() < 0.6
+    first, second = scenes.paraphrase(world, same)
+    link = rng.choice(("in other words ,", "that is to say ,", "that is ,") if same else ("by contrast ,", "elsewhere ,"))
+    return _say(first, rng), f"{link} {_say(second, rng)}"
+
+
+def _comparison(world: World) -> Document:
+    """Two sentences and how much they have in common."""
+    rng = world.rng
+    first = world.clause()
+    second = world.near(first, rng.choice((0, 1, 1, 2, 2, 3))) if rng.random() < 0.85 else world.clause()
+    if rng.random() < 0.12:
+        second = second.with_(negated=True)
+    much = ("nothing", "little", "something", "much", "most", "everything")[round(likeness(first, second))]
+    return _say(first, rng), f"this has {much} in common with : {_say(second, rng)}"
+
+
+def _compound(world: World) -> Document:
+    """A sentence of two clauses, and what follows from it."""
+    clauses, text = scenes.double(world)
+    rng = world.rng
+    hypothesis = world.near(rng.choice(clauses), rng.choice((0, 1, 1)))
+    link = "entailment" if scenes.follows(clauses, hypothesis) else "neutral"
+    return text + " .", f"{rng.choice(_LINKS[link])} {_say(hypothesis, rng)}"
+
+
+def _answer(world: World) -> Document:
+    """A question, and a sentence that answers it or does not; or a sentence, a question, and its short answer."""
+    rng = world.rng
+    asked_of, slot = scenes.asking(world)
+    statement = world.near(asked_of, rng.choice((0, 1)))
+    known = scenes.answers(statement, asked_of, slot)
+    asked = question(asked_of, slot, rng, draw_style(rng)) + " ?"
+    if rng.random() < 0.5:
+        return asked, f"{'now we know :' if known else 'we still wonder :'} {_say(statement, rng)}"
+    answer = getattr(statement, slot)
+    short = f"{'in ' * (slot == 'place')}{noun_phrase(answer, rng)} ." if known else "we cannot tell ."
+    return _say(statement, rng), f"{asked} {short}"
+
+
+def _asked_again(world: World) -> Document:
+    """Two questions, the same one or another."""
+    rng = world.rng
+    same = rng.random() < 0.5
+    (first, slot), (second, other) = scenes.questions(world, same)
+    asked = (question(c, s, rng, draw_style(rng)) + " ?" for c, s in ((first, slot), (second, other)))
+    return next(asked), f"{'that is to ask' if same else 'another question is'} : {next(asked)}"
+
+
+def _reason(world: World) -> Document:
+    """A sentence with a pronoun, and who was meant."""
+    rng = world.rng
+    text, true, false = scenes.reference(world)
+    if rng.random() < 0.5:
+        return text + " .", f"{rng.choice(_LINKS['entailment'])} {true} ."
+    return text + " .", f"{rng.choice(_LINKS['neutral'])} {false} ."
+
+
+def _story(world: World) -> Document:
+    """Several sentences about the same two, who are called by other words and pronouns."""
+    rng = world.rng
+    hero = world.being()
+    parts = []
+    for turn in range(3):
+        clause = world.said_of(hero)
+        if turn == 2 and hero.noun.hypernym:
+            clause = clause.with_(agent=Clause(hero, clause.verb).agent)
+            clause = world.general(clause)
+        if turn == 1:
+            text = f"{pronoun(clause.agent)} {predicate(clause, rng, Style(), clause.agent.plural)}"
+        else:
+            text = sentence(clause, rng, Style())
+        parts.append(f"{('one day', 'then', 'in the end')[turn]} {text} .")
+    return " ".join(parts[:2]), parts[2]
+
+
+def _plain(world: World) -> Document:
+    """One sentence, past or present."""
+    rng = world.rng
+    style = draw_style(rng, rng.choice(("past", "present")))
+    clause = world.clause().with_(negated=rng.random() < 0.25)
+    return sentence(clause, rng, style) + " .", ""
+
+
+def _review(world: World) -> Document:
+    """Praise or blame, with what people make of it, and the same view again."""
+    rng = world.rng
+    good = rng.random() < 0.5
+    first, second = scenes.review(world, good), scenes.review(world, good)
+    effect = ("people enjoyed it", "it pleased everyone") if good else ("people avoided it", "it bored everyone")
+    if rng.random() < 0.5:
+        return f"{first} , so {rng.choice(effect)} .", ""
+    return first + " .", f"{rng.choice(effect)} : {second} ."
+
+
+def _fact(world: World) -> Document:
+    """What a word has to do with another."""
+    rng = world.rng
+    sense = rng.choice(list(LEXICON.values()))
+    word = rng.choice(sense.words)
+    facts = [fact for make in (_kind, _synonym, _opposite, _verdict, _gender) if (fact := make(sense, word, rng))]
+    return rng.choice(facts or [_kindred(sense, word, rng)]) + " .", ""
+
+
+def _kind(sense: Sense, word: str, rng: Random) -> str:
+    if not sense.hypernym or sense.is_category:
+        return ""
+    above = sense.hypernym
+    return rng.choice((
+        f"{article(word)} {word} is {article(above)} {above}",
+        f"{plural(word)} are {plural(above)}",
+        f"every {word} is a kind of {above}",
+    ))  # fmt: skip
+
+
+def _synonym(sense: Sense, word: str, rng: Random) -> str:
+    if len(sense.words) < 2:
+        return ""
+    other = rng.choice([w for w in sense.words if w != word])
+    mark = "to " * (sense.part == "verb")
+    return rng.choice((f"{mark}{word} is the same as {mark}{other}", f"{mark}{word} means {mark}{other}"))
+
+
+def _opposite(sense: Sense, word: str, rng: Random) -> str:
+    if not sense.opposite:
+        return ""
+    other = rng.choice(LEXICON[sense.opposite].words)
+    mark = "to " * (sense.part == "verb")
+    return rng.choice((f"{mark}{word} is the opposite of {mark}{other}", f"{mark}{word} is not {mark}{other}"))
+
+
+def _verdict(sense: Sense, word: str, rng: Random) -> str:
+    if sense.part != "verdict":
+        return ""
+    other = rng.choice(senses("verdict", POOLS, (sense.kind,))).name
+    said = "praised" if sense.kind == "praise" else "blamed"
+    return rng.choice((f"what is {word} is {said}", f"what is {word} is often {other} too"))
+
+
+def _gender(sense: Sense, word: str, rng: Random) -> str:
+    if sense.kind not in ("he", "she"):
+        return ""
+    who = "man" if sense.kind == "he" else "woman"
+    return f"{word} is a {who}" if sense.part == "name" else f"the {word} is a {who}"
+
+
+def _kindred(sense: Sense, word: str, rng: Random) -> str:
+    """Of a word without other relations: one that is used like it."""
+    other = rng.choice([s for s in LEXICON.values() if (s.part, s.kind) == (sense.part, sense.kind)])
+    return f"the word {word} is used like the word {rng.choice(other.words)}"
+
+
+def _say(clause: Clause, rng: Random) -> str:
+    return sentence(clause, rng, draw_style(rng)) + " ."
+
+
+_WRITERS: tuple[tuple[Callable[[World], Document], int], ...] = (
+    (_argument, 30), (_restatement, 10), (_comparison, 8), (_compound, 10), (_answer, 10), (_asked_again, 6),
+    (_reason, 6), (_story, 6), (_plain, 6), (_review, 6), (_fact, 8),
+)  # fmt: skip
+"""Kinds of document with their shares."""

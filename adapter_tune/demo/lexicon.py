@@ -1,0 +1,209 @@
+"""The words of the demo language and how they relate: synonyms, antonyms, hypernyms, sentiment, gender, number.
+
+Every content word belongs to one pool. ``train`` fills the training rows; ``held`` (the same topic: home, farm, town)
+and ``other`` (another topic: sea, war, forest) fill validation and test rows, so that a validation row holds no
+content word that training rows hold. What a model knows of those words, it knows from its pretraining.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+POOLS = ("train", "held", "other")
+
+# A line is a pool, a kind, for nouns the hypernym, and the members. Words with one meaning are joined by "/",
+# opposites by "|".
+_NOUNS = """
+train animal animal: dog/hound cat horse/steed pig/hog rabbit/bunny cow goat donkey fox wolf
+train person medic: doctor/physician nurse surgeon dentist midwife
+train person artist: painter sculptor poet dancer singer/vocalist
+train person artisan: baker tailor potter weaver carpenter/joiner mason
+train person crook: thief/robber burglar smuggler swindler/fraud
+train thing garment: coat/jacket hat/cap shirt/blouse sweater/jumper scarf/shawl glove/mitten
+train thing vehicle: car/automobile truck/lorry bicycle/bike bus taxi/cab cart/wagon tractor
+train thing fruit: apple pear plum peach cherry melon
+train thing tool: hammer/mallet axe/hatchet drill shovel/spade rake wrench/spanner
+train thing container: box/crate jar basket/hamper bucket/pail bag/sack bottle/flask
+train place room: kitchen bedroom cellar/basement attic/loft hall bathroom
+train place building: church/chapel castle/fortress school hospital/clinic prison/jail inn/tavern
+held animal bird: sparrow eagle duck crow/raven hen/chicken owl pigeon/dove
+held person scholar: historian chemist student/pupil teacher/tutor librarian
+held person official: mayor judge/magistrate minister governor ambassador/envoy
+held thing instrument: piano violin/fiddle flute drum guitar trumpet/bugle
+held thing vegetable: carrot potato/spud onion cabbage turnip/swede pea
+held thing jewel: ruby diamond pearl emerald sapphire
+held thing toy: doll/puppet kite ball marble balloon
+held place shop: bakery bookshop/bookstore pharmacy/drugstore grocery
+held place garden: orchard vineyard/winery nursery park
+other animal insect: ant bee wasp/hornet beetle moth cricket/grasshopper
+other person fighter: soldier/warrior knight archer/bowman boxer gladiator
+other person seafarer: sailor/mariner captain/skipper fisherman/angler diver
+other thing vessel: boat ship yacht canoe ferry raft
+other thing weapon: sword/sabre spear/lance dagger bow cannon
+other thing flower: tulip daisy lily poppy orchid
+other place shelter: cave/cavern tent hut/cabin barn/shed
+"""
+
+_GENDERED = """
+train he: king uncle father boy prince waiter monk
+train she: queen aunt mother girl princess waitress nun
+held he: brother husband nephew duke wizard groom
+held she: sister niece duchess witch bride daughter
+other he: lord emperor hero grandfather
+other she: lady empress heroine grandmother
+"""
+
+_NAMES = """
+train he: tom john peter paul jack david george henry james simon
+train she: anna mary jane lucy emma sarah helen laura alice susan
+held he: oliver martin edward philip walter victor oscar felix
+held she: clara julia nora sophie maria diana irene martha
+other he: arthur harold leo hugo
+other she: agnes edith olga vera
+"""
+
+# The kind of a verb is its frame: who does it to what.
+_VERBS = """
+train being>being: help/aid|hinder/obstruct praise/commend|rebuke/scold love/adore|hate/despise push/shove|pull/drag
+train being>being: greet/welcome save/rescue trick/fool follow/trail hug/embrace
+train person>thing: buy/purchase|sell fix/repair|break/smash hide/conceal|show/display lift/raise|drop open|close/shut
+train person>thing: wash/rinse carry/haul steal/swipe
+train being: sleep/doze|wake laugh/giggle|cry/weep work/toil|rest/relax arrive|leave/depart
+held being>being: protect/defend|attack/assault hire/employ|fire/dismiss soothe/comfort|annoy/irritate
+held being>being: obey|defy/disobey trust|doubt/suspect insult/offend|flatter visit
+held person>thing: build/construct|destroy/demolish lock/bolt|unlock throw/toss|catch/grab accept|refuse/reject
+held person>thing: borrow|lend/loan inspect/examine decorate/adorn
+held being: shout/yell|whisper walk/stroll|run/sprint smile/grin|frown/scowl stand|sit
+other being>being: free/liberate|capture/imprison feed/nourish|starve accuse/blame|acquit/absolve cheer|discourage
+other person>thing: load/pack|unload/unpack gather/collect|scatter/spread tie/fasten|untie/loosen bury/inter
+other being: rise/ascend|fall/descend hurry/rush|wait/linger survive|die/perish
+"""
+
+# The kind of an adjective is what it is said of.
+_ADJECTIVES = """
+train being: happy/glad|sad/unhappy rich/wealthy|poor/needy strong/sturdy|weak/feeble brave/bold|timid/cowardly
+train being: clever/smart|foolish/stupid
+train thing: big/large|small/little new/modern|old/ancient wet/damp|dry heavy/weighty|light wide/broad|narrow
+held being: polite/courteous|rude/impolite lazy/idle|diligent/industrious humble/modest|proud/arrogant
+held being: young/youthful|elderly/aged
+held thing: bright/luminous|dark/dim hard/solid|soft cheap/inexpensive|costly/expensive smooth|rough/bumpy
+held thing: common/ordinary|rare/scarce
+other being: loyal/faithful|treacherous/disloyal healthy|ill/sick guilty|innocent/blameless
+other thing: deep|shallow long|short/brief tight|loose/slack safe/secure|dangerous/perilous
+"""
+
+_SENTIMENT = """
+train praise: good wonderful delightful charming brilliant lovely amazing enjoyable funny witty touching elegant
+train praise: perfect superb memorable inspired
+train blame: bad awful terrible boring ugly clumsy painful bland silly sloppy lousy dismal pathetic lifeless dreary crude
+held praise: excellent splendid fascinating graceful impressive pleasant fantastic magnificent refreshing thrilling
+held praise: moving outstanding
+held blame: horrible dreadful dull tedious annoying lame disappointing ridiculous mediocre forgettable tiresome stale
+"""
+
+_REVIEWED = """
+train reviewed: film/movie story/tale song/tune plot actor dialogue ending
+held reviewed: novel/book play album script/screenplay cast melody
+"""
+
+_PAST = """
+break broke broken; hide hid hidden; show showed shown; shut shut shut; buy bought bought; sell sold sold;
+steal stole stolen; drag dragged dragged; hug hugged hugged; drop dropped dropped; sleep slept slept; wake woke woken;
+weep wept wept; leave left left; build built built; throw threw thrown; catch caught caught; grab grabbed grabbed;
+lend lent lent; run ran run; grin grinned grinned; stand stood stood; sit sat sat; feed fed fed; acquit acquitted acquitted;
+spread spread spread; rise rose risen; fall fell fallen; tie tied tied; untie untied untied; die died died;
+inter interred interred
+"""
+_IRREGULAR = {base: (past, done) for base, past, done in (item.split() for item in _PAST.split(";"))}
+_PLURAL = {"thief": "thieves", "wolf": "wolves", "wife": "wives", "fisherman": "fishermen", "bowman": "bowmen",
+           "hero": "heroes", "potato": "potatoes", "midwife": "midwives"}  # fmt: skip
+_SIBILANT = ("s", "sh", "ch", "x", "z")
+
+
+def plural(noun: str) -> str:
+    """The plural of a noun."""
+    return _PLURAL.get(noun) or third(noun)
+
+
+def third(verb: str) -> str:
+    """The third person singular of a verb, present tense."""
+    if verb.endswith("y") and verb[-2] not in "aeou":
+        return verb[:-1] + "ies"
+    return verb + ("es" if verb.endswith(_SIBILANT) else "s")
+
+
+def past(verb: str) -> str:
+    """The past tense."""
+    return _IRREGULAR[verb][0] if verb in _IRREGULAR else _regular(verb)
+
+
+def participle(verb: str) -> str:
+    """The past participle."""
+    return _IRREGULAR[verb][1] if verb in _IRREGULAR else _regular(verb)
+
+
+def _regular(verb: str) -> str:
+    if verb.endswith("y") and verb[-2] not in "aeou":
+        return verb[:-1] + "ied"
+    return verb + ("d" if verb.endswith("e") else "ed")
+
+
+@dataclass(frozen=True)
+class Sense:
+    """One meaning: the words that carry it, and its place among the others."""
+
+    part: str
+    """noun, person (with a gender), name, verb, adjective, verdict (praise or blame), reviewed."""
+    pool: str
+    kind: str
+    """animal, person, thing, place; he, she; a verb's frame; what an adjective is said of; praise, blame."""
+    words: tuple[str, ...]
+    hypernym: str = ""
+    """Of a noun: the word for its category; its own first word if it is one."""
+    opposite: str = ""
+    """First word of the sense that excludes this one."""
+
+    @property
+    def name(self) -> str:
+        """The first word, which no other sense has."""
+        return self.words[0]
+
+    @property
+    def is_category(self) -> bool:
+        """True for a hypernym: other nouns are kinds of it."""
+        return self.hypernym == self.name
+
+    def forms(self) -> set[str]:
+        """Every inflected form of its words."""
+        inflections = {"noun": (str, plural), "person": (str, plural), "reviewed": (str, plural),
+                       "verb": (str, third, past, participle)}.get(self.part, (str,))  # fmt: skip
+        return {inflect(word) for word in self.words for inflect in inflections}
+
+
+def _lines(table: str) -> Iterator[tuple[list[str], list[str]]]:
+    for line in table.strip().splitlines():
+        head, _, items = line.partition(":")
+        yield head.split(), items.split()
+
+
+def _parse(part: str, table: str) -> Iterator[Sense]:
+    for (pool, kind, *category), items in _lines(table):
+        if category:
+            yield Sense(part, pool, kind, (category[0],), category[0])
+        for item in items:
+            sides = [tuple(side.split("/")) for side in item.split("|") if side != (category or [""])[0]]
+            for words, other in zip(sides, reversed(sides), strict=True):
+                yield Sense(part, pool, kind, words, "".join(category), other[0] if other is not words else "")
+
+
+_TABLES = {"noun": _NOUNS, "person": _GENDERED, "name": _NAMES, "verb": _VERBS, "adjective": _ADJECTIVES,
+           "verdict": _SENTIMENT, "reviewed": _REVIEWED}  # fmt: skip
+
+LEXICON: dict[str, Sense] = {sense.name: sense for part, table in _TABLES.items() for sense in _parse(part, table)}
+"""Every sense by its name."""
+
+
+def senses(part: str, pools: tuple[str, ...] = POOLS, kinds: tuple[str, ...] = ()) -> list[Sense]:
+    """The senses of a part of speech in some pools, of all kinds or of some."""
+    return [s for s in LEXICON.values() if s.part == part and s.pool in pools and (not kinds or s.kind in kinds)]
