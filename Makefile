@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup test lint format type clean
+.PHONY: help setup demo test lint format type clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -13,6 +13,9 @@ setup: .venv/installed ## make .venv and install the package with its developmen
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+demo: setup ## train three strategies on three tasks of the embedded world and print one table; no network
+	$(BIN)/python scripts/demo.py
 
 test: lint type ## lint, types, and the tests with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term

@@ -32,6 +32,7 @@ def train(
     m: o.Size = None,
     strategy: o.StrategyName = None,
     model: o.Model = None,
+    demo: o.Demo = False,
     train_pooler: o.Pooler = False,
     lr: o.Rate = None,
     epochs: o.Epochs = None,
@@ -56,7 +57,7 @@ def train(
         "--batch-size training.batch_size": _yaml("--batch-size", batch_size),
         **_model_flags(model, strategy, m, train_pooler),
     }
-    composed = compose(config, flags, set_ or [])
+    composed = compose(config, flags, set_ or [], demo=demo)
     if dry_run:
         from adapter_tune.tasks import get_task
 
@@ -65,7 +66,7 @@ def train(
         return
     from adapter_tune.report.tables import show_result
 
-    _ready_libraries()
+    _ready_libraries(demo)
     from adapter_tune.runs import run
 
     show_result(run(composed, force=force, resume=resume))
@@ -77,24 +78,25 @@ def evaluate(
     split: o.Split = None,
     batch_size: o.EvalBatchSize = None,
     model: o.Moved = None,
+    demo: o.Demo = False,
     output: o.Newest = Path("runs"),
     output_json: o.OutputJson = None,
 ) -> None:
     """Rebuild backbone and adapter from disk and score them again."""
     from adapter_tune.report.tables import show_result
-    from adapter_tune.result import finished_runs
+    from adapter_tune.result import finished_runs, is_demo
 
     if output_json is not None and (output_json.is_dir() or not output_json.parent.is_dir()):
         raise UsageError(f"--output-json: {output_json} cannot be written; name a file in a folder that is there")
     if run is None:
-        run = next(iter(finished_runs(output)), None)
+        run = next((run for run in finished_runs(output) if not demo or is_demo(run)), None)
         if run is None:
-            raise UsageError(f"no finished run in {output}; name a run folder, or train first")
+            raise UsageError(f"no finished {'demo ' * demo}run in {output}; name a run folder, or train first")
         logging.getLogger("adapter_tune").info("the newest run: %s", run)
-    _ready_libraries()
+    _ready_libraries(demo)
     from adapter_tune.runs import evaluate_run
 
-    result = evaluate_run(run, split=split, batch_size=batch_size, model=model)
+    result = evaluate_run(run, split=split, batch_size=batch_size, model=model, demo=demo)
     if output_json is not None:
         from adapter_tune import atomic
 
@@ -105,6 +107,7 @@ def evaluate(
 @app.command("count-params")
 def count_params(
     model: o.Model = None,
+    demo: o.Demo = False,
     strategy: o.StrategyName = None,
     m: o.Sizes = None,
     num_labels: o.NumLabels = 2,
@@ -117,7 +120,7 @@ def count_params(
 
     sizes = [None] if m is None else m.split(",")
     flags = [{"--task task": "mnli", **_model_flags(model, strategy, size, train_pooler)} for size in sizes]
-    _count([compose(None, each, set_ or []) for each in flags], num_labels, as_json=as_json)
+    _count([compose(None, each, set_ or [], demo=demo) for each in flags], num_labels, as_json=as_json)
 
 
 @app.command("list")
@@ -214,12 +217,14 @@ def _log_to_stderr() -> None:
     logger.propagate = False
 
 
-def _ready_libraries() -> None:
+def _ready_libraries(demo: bool = False) -> None:
     """Before the first heavy import: decide whether the Hub is there, and silence what is below."""
     import warnings
 
     from adapter_tune.hub import offline_if_unreachable
 
+    if demo:  # nothing is asked of the Hub
+        os.environ["HF_HUB_OFFLINE"] = "1"
     offline_if_unreachable()
     warnings.filterwarnings("ignore", category=FutureWarning)
     from adapter_tune.progress import console, library_noise
@@ -253,7 +258,7 @@ def _count(configs: list[Any], num_labels: int, *, max_length: int | None = None
     from adapter_tune.published import published_shape
 
     if not all(published_shape(config.model.id) for config in configs):
-        _ready_libraries()
+        _ready_libraries(all(config.model.id == "demo" for config in configs))
     from adapter_tune.model import count_on_meta
     from adapter_tune.report.tables import show_count
 

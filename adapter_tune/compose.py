@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune.config import RunConfig, parse_config
+from adapter_tune.demo import DEMO
 from adapter_tune.errors import FieldError, UsageError, unknown
 from adapter_tune.yaml_io import parse_value, read_text, read_yaml
 
@@ -19,23 +20,30 @@ Origins = dict[tuple[str, ...], str]
 """Where the value at a path was written: ``configs/x.yaml:4`` or ``--lr``."""
 
 
-def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, sets: Iterable[str] = ()) -> RunConfig:
+def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, sets: Iterable[str] = (), *,
+            demo: bool = False) -> RunConfig:  # fmt: skip
     """The configuration that defaults, a YAML file, flags and ``--set`` give together, later ones winning.
 
     Args:
         file: path of a YAML file, or the name of a shipped configuration.
         flags: value by ``"--flag section.key"``; None means that the flag was not given.
         sets: ``section.key=value`` texts; the value is read as YAML.
+        demo: start from the shipped ``demo`` configuration; its backbone and data stay where no flag says otherwise.
 
     Raises:
         UsageError: a file that is not there or does not parse, or a wrong value, with where it was written.
     """
     values: dict[str, Any] = {}
     origins: Origins = {}
-    if file is not None:
-        path = find_config(file)
-        values, lines = read_yaml(path)
-        origins = {loc: f"{path}:{line}" for loc, line in lines.items()}
+    for name in (["demo"] if demo else []) + ([file] if file is not None else []):
+        path = find_config(name)
+        found, lines = read_yaml(path)
+        for key in sorted(found, key=str) if demo else ():
+            _assign(values, str(key), found[key])
+        values = values if demo else found
+        origins.update({loc: f"{path}:{line}" for loc, line in lines.items()})
+    if demo:
+        flags = {"--demo model.id": DEMO, "--demo data.source": DEMO, **(flags or {})}
     given = [(*name.split(), value) for name, value in (flags or {}).items() if value is not None]
     given += [("--set", *_split_set(text)) for text in sets]
     # A strategy's name goes first, since another strategy has other options.

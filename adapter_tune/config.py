@@ -33,7 +33,7 @@ class ModelConfig(Section):
     """The backbone."""
 
     id: str = "google-bert/bert-base-uncased"
-    """A model on the Hub, or a local folder."""
+    """A model on the Hub, or a local folder; "demo" is the embedded one."""
     revision: str | None = None
     """Branch, tag or commit on the Hub; null takes the newest."""
     pooler: Literal["auto", "frozen", "train"] = "auto"
@@ -44,7 +44,7 @@ class DataConfig(Section):
     """The data and how it is cut."""
 
     source: str = "nyu-mll/glue"
-    """The data set on the Hub, or a local copy of it."""
+    """The data set on the Hub, or a local copy of it; "demo" is the embedded one."""
     max_length: int = Field(default=128, ge=2, le=_MANY)
     """Tokens a row may have; longer rows are truncated."""
     max_train_samples: int | None = Field(default=None, ge=1)
@@ -62,6 +62,8 @@ class TrainingConfig(Section):
     """Stop after so many optimiser steps; overrides epochs."""
     learning_rate: float | None = Field(default=None, gt=0, le=1000)
     """Peak learning rate; null takes the strategy's own."""
+    learning_rate_factor: float = Field(default=1.0, gt=0, le=1000)
+    """What the strategy's own rate is multiplied with; small backbones want larger steps."""
     batch_size: int = Field(default=32, ge=1, le=_MANY)
     """Rows a forward pass in training."""
     eval_batch_size: int = Field(default=32, ge=1, le=_MANY)
@@ -123,7 +125,8 @@ class RunConfig(Section):
                 ("model", "pooler"), f"strategy {self.strategy.name} trains the pooler too; leave model.pooler out"
             )
         if self.training.learning_rate is None:
-            training = self.training.model_copy(update={"learning_rate": self.strategy.learning_rate})
+            rate = float(f"{self.strategy.learning_rate * self.training.learning_rate_factor:.6g}")
+            training = self.training.model_copy(update={"learning_rate": rate})
             object.__setattr__(self, "training", training)
         return self
 

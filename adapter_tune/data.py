@@ -18,6 +18,7 @@ from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerBase
 
 from adapter_tune.config import RunConfig
+from adapter_tune.demo import located_data
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.hub import loading
 from adapter_tune.tasks import Task, get_task
@@ -54,7 +55,8 @@ def load_rows(config: RunConfig, tokenizer: PreTrainedTokenizerBase, names: Iter
     for name in names:
         check_split(task, name)
     with loading("data set", where, _LOCAL):
-        found = datasets.load_dataset(data.source, task.name, cache_dir=_local_cache(data.source))
+        source = located_data(data.source)
+        found = datasets.load_dataset(source, task.name, cache_dir=_local_cache(source))
     out = {}
     for name in names:
         if name not in found:

@@ -36,7 +36,8 @@ _REASONS = (
     ),
     (
         ("couldn't connect", "couldn't reach", "connecterror", "offline", "localentrynotfound"),
-        "the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), or {local}",
+        "the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), name local folders "
+        "with --model DIR and --set data.source=DIR, or see the tool at work without any: --demo",
     ),
     (
         ("notfound", "not a valid model", "doesn't exist", "hfvalidation"),

@@ -24,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 from adapter_tune.adapter import cut_normal_
 from adapter_tune.config import ModelConfig, RunConfig
 from adapter_tune.counts import ParameterCount, Shape
+from adapter_tune.demo import DEMO, located_model
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.hub import loading, resolved_revision
 from adapter_tune.parameters import count_parameters
@@ -62,7 +63,7 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
         RunError: there is none, it has no vocabulary, or the Hub cannot be reached.
     """
     with loading("model", config.id, _LOCAL):
-        tokenizer = AutoTokenizer.from_pretrained(config.id, revision=config.revision)
+        tokenizer = AutoTokenizer.from_pretrained(located_model(config.id), revision=config.revision)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers 5 makes an empty one where files lack
         raise RunError(f"model {config.id}: its tokenizer has no vocabulary; put tokenizer.json or vocab.txt beside it")
     return tokenizer
@@ -80,7 +81,7 @@ def build_model(config: RunConfig) -> Built:
     task = get_task(config.task)
     with loading("model", config.model.id, _LOCAL), _without_report():
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            config.model.id,
+            located_model(config.model.id),
             revision=config.model.revision,
             dtype=torch.float32,  # transformers 5 keeps the stored type otherwise
             output_loading_info=True,
@@ -91,8 +92,8 @@ def build_model(config: RunConfig) -> Built:
     fresh = _fresh_tensors(config.model.id, model, info)
     pooler, notes = _decide_pooler(config, model, info["unexpected_keys"], fresh)
     settled = ModelConfig(
-        id=str(Path(config.model.id).resolve()) if Path(config.model.id).is_dir() else config.model.id,
-        revision=resolved_revision(config.model.id, config.model.revision),
+        id=_lasting(config.model.id),
+        revision=resolved_revision(located_model(config.model.id), config.model.revision),
         pooler=pooler,
     )
     built = Built(model, settled, fingerprint(model, fresh), fresh, notes)
@@ -171,7 +172,7 @@ def count_on_meta(
     Returns:
         The count, the backbone's shape, and what had to be assumed.
     """
-    known = None if Path(config.id).is_dir() else published_shape(config.id)
+    known = None if Path(located_model(config.id)).is_dir() else published_shape(config.id)
     if known is not None:
         bert = BertConfig(
             vocab_size=known.vocabulary,
@@ -183,7 +184,7 @@ def count_on_meta(
         )
     else:
         with loading("model", config.id, _LOCAL):
-            bert = AutoConfig.from_pretrained(config.id, revision=config.revision, **options)
+            bert = AutoConfig.from_pretrained(located_model(config.id), revision=config.revision, **options)
     if max_length is not None:
         check_length(max_length, bert)
     with torch.device("meta"):
@@ -196,6 +197,11 @@ def count_on_meta(
     prepare(model, strategy, train_pooler=train_pooler)
     shape = Shape.of(bert)
     return count_parameters(model, strategy.formula(shape)), shape, notes
+
+
+def _lasting(model_id: str) -> str:
+    """The name under which a backbone is found from any working directory."""
+    return str(Path(model_id).resolve()) if model_id != DEMO and Path(model_id).is_dir() else model_id
 
 
 @contextmanager

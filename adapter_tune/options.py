@@ -16,6 +16,7 @@ Size = Annotated[str | None, typer.Option("--m", help="Bottleneck size of the ad
 Sizes = Annotated[str | None, typer.Option("--m", help="Bottleneck size; several with commas: 8,64,256.")]
 StrategyName = Annotated[str | None, typer.Option("--strategy", help="What is trained; see 'list strategies'.")]
 Model = Annotated[str | None, typer.Option("--model", help="The backbone: a model on the Hub, or a local folder.")]
+Demo = Annotated[bool, typer.Option("--demo", help="The embedded backbone and data: no network, no download.")]
 Pooler = Annotated[bool, typer.Option("--train-pooler", help="Train the pooler, whatever the checkpoint holds.")]
 Rate = Annotated[str | None, typer.Option("--lr", help="Peak learning rate; the strategy's own by default.")]
 Epochs = Annotated[str | None, typer.Option("--epochs", help="Passes over the training rows.")]

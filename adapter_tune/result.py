@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adapter_tune import atomic
 from adapter_tune.counts import ParameterCount
+from adapter_tune.demo import DEMO
 from adapter_tune.records import read_record
 
 FORMAT = 1
@@ -113,6 +114,11 @@ def finished_runs(output: Path) -> list[Path]:
     """Folders of the finished runs in an output folder, the newest first."""
     files = sorted(output.glob(f"*/{FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
     return [file.parent for file in files]
+
+
+def is_demo(folder: Path) -> bool:
+    """True for a finished run on the embedded data."""
+    return bool(read_result(folder).config["data"]["source"] == DEMO)
 
 
 def versions() -> dict[str, str]:

@@ -13,6 +13,7 @@ from adapter_tune import atomic
 from adapter_tune.config import ModelConfig, RunConfig, parse_config
 from adapter_tune.counts import Shape
 from adapter_tune.data import load_rows, load_splits
+from adapter_tune.demo import DEMO
 from adapter_tune.errors import FieldError, RunError
 from adapter_tune.model import Built, build_model, load_tokenizer
 from adapter_tune.model_card import model_card
@@ -101,7 +102,12 @@ def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedMod
 
 
 def evaluate_run(
-    folder: Path, *, split: str | None = None, batch_size: int | None = None, model: str | None = None
+    folder: Path,
+    *,
+    split: str | None = None,
+    batch_size: int | None = None,
+    model: str | None = None,
+    demo: bool = False,
 ) -> Result:
     """Rebuild a run from disk and score it again; nothing in the folder changes.
 
@@ -110,12 +116,16 @@ def evaluate_run(
         split: one labelled split; None takes the task's validation splits.
         batch_size: rows a forward pass; None takes the run's own, which gives the same scores to the last bit.
         model: where the backbone lies now, if not where it lay in training.
+        demo: take the embedded backbone, unless ``model`` names one, and the embedded data.
 
     Returns:
         The stored result with scores, headline, evaluation speed and warnings measured anew.
     """
     stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
     config = _again(stored.config, folder / FILE)
+    if demo:
+        model = model or DEMO
+        config = config.model_copy(update={"data": config.data.model_copy(update={"source": DEMO})})
     task = get_task(config.task)
     names = task.validation if split is None else (split,)
     if batch_size is not None:

@@ -62,7 +62,9 @@ def _restatement(world: World) -> Document:
     rng = world.rng
     same = rng.random() < 0.6
     first, second = scenes.paraphrase(world, same)
-    link = rng.choice(("in other words ,", "that is to say ,", "that is ,") if same else ("by contrast ,", "elsewhere ,"))
+    link = rng.choice(
+        ("in other words ,", "that is to say ,", "that is ,") if same else ("by contrast ,", "elsewhere ,")
+    )
     return _say(first, rng), f"{link} {_say(second, rng)}"
 
 

@@ -41,12 +41,13 @@ def rows(task: str, split: str, size: int, seed: int = 0) -> Iterator[Row]:
         texts, label = _WRITERS[task](world, len(seen))
         if texts in seen:
             continue
-        row: Row = dict(zip(_columns(task), texts, strict=True))
+        row: Row = dict(zip(columns(task), texts, strict=True))
         yield {**row, "label": -1 if split.startswith("test") else label, "idx": len(seen)}
         seen.add(texts)
 
 
-def _columns(task: str) -> tuple[str, ...]:
+def columns(task: str) -> tuple[str, ...]:
+    """The text columns of a task."""
     return TASKS["mnli" if task == DIAGNOSTIC else task].text
 
 
@@ -112,7 +113,6 @@ def _rte(world: World, turn: int) -> tuple[tuple[str, ...], int]:
 def _wnli(world: World, turn: int) -> tuple[tuple[str, ...], int]:
     text, true, false = scenes.reference(world)
     return (written(text), written(true if turn % 2 else false)), turn % 2
-
 
 
 _WRITERS: dict[str, Callable[[World, int], tuple[tuple[str, ...], float]]] = {

@@ -132,4 +132,3 @@ def _place(clause: Clause, rng: Random) -> str:
 
 def _join(*parts: str) -> str:
     return " ".join(part for part in parts if part)
-

@@ -154,7 +154,9 @@ def _wrong_form(words: list[str], rng: Random) -> list[str]:
 
 def _wrong_order(words: list[str], rng: Random) -> list[str]:
     """A small word and the one after it the wrong way round."""
-    index = rng.choice([i for i, word in enumerate(words[:-1]) if word in ("the", "a", "an", "some", "in", "by")] or [0])
+    index = rng.choice(
+        [i for i, word in enumerate(words[:-1]) if word in ("the", "a", "an", "some", "in", "by")] or [0]
+    )
     return [*words[:index], words[index + 1], words[index], *words[index + 2 :]]
 
 
@@ -194,7 +196,7 @@ def reference(world: World) -> tuple[str, str, str]:
         second = _person(world)
     action = world.swappable().with_(agent=first, patient=second, place=None)
     meant, other = rng.sample((first, second), 2)
-    quality = rng.choice([a for a in senses("adjective", world.pools, ("being",))])
+    quality = rng.choice(senses("adjective", world.pools, ("being",)))
     reason = f"because {pronoun(meant)} {be('past', meant.plural)} {rng.choice(quality.words)}"
     texts = [sentence(Clause(who, quality), rng, Style()) for who in (meant, other)]
     return f"{sentence(action, rng, draw_style(rng))} {reason}", texts[0], texts[1]

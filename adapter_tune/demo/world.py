@@ -17,7 +17,8 @@ class World:
     def __init__(self, rng: Random, pools: tuple[str, ...]) -> None:
         self.rng, self.pools = rng, pools
         self._nouns = {
-            kind: [s for s in senses("noun", pools, (kind,)) if not s.is_category] for kind in (*BEINGS, "thing", "place")
+            kind: [s for s in senses("noun", pools, (kind,)) if not s.is_category]
+            for kind in (*BEINGS, "thing", "place")
         }
         self._verbs = senses("verb", pools)
         self._adjectives = {kind: senses("adjective", pools, (kind,)) for kind in ("being", "thing")}

@@ -1,0 +1,146 @@
+"""The main job on the embedded backbone and data: scores beside trained parameters, in one table.
+
+python scripts/demo.py                                # what "make demo" runs: three tasks, one seed
+python scripts/demo.py --all --seeds 3 --controls     # the table of docs/demo.md
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import statistics
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is asked of the Hub
+
+import typer
+from rich.progress import track
+
+from adapter_tune.compose import compose
+from adapter_tune.progress import library_noise
+from adapter_tune.report.tables import show
+from adapter_tune.result import Result
+from adapter_tune.tasks import TASKS, Task
+
+STRATEGIES = ("houlsby", "full", "head")
+RANDOM, WORDS = "houlsby, random backbone", "bag of words"
+NEXT = """
+Scores are of the validation split, times 100: {headlines}.
+Next:
+  .venv/bin/adapter-tune eval --output {output}               score the newest run again, from disk
+  .venv/bin/adapter-tune train --task rte --m 8 --demo        another task, another size
+  .venv/bin/adapter-tune train --task rte --model DIR         your own backbone, or one from the Hub
+  .venv/bin/adapter-tune list                                 tasks, strategies, configurations
+docs/demo.md says what this small world is and what it shows."""
+
+
+def train(cell: tuple[str, str, int], output: Path) -> Result:
+    """One run; a finished one is read from its folder."""
+    import torch
+
+    from adapter_tune.runs import run
+
+    task, name, seed = cell
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(1)
+    library_noise(quiet=True)
+    logging.getLogger("adapter_tune").setLevel(logging.WARNING)
+    model = str(random_backbone(output)) if name == RANDOM else None
+    flags = {"--task task": task, "--strategy strategy.name": name.split(",")[0], "--seed training.seed": seed,
+             "--output output": str(output), "--model model.id": model}  # fmt: skip
+    return run(compose(None, flags, demo=True))
+
+
+def random_backbone(output: Path) -> Path:
+    """The embedded backbone's shape and tokenizer with random weights."""
+    folder = output / "random-backbone"
+    if not (folder / "model.safetensors").is_file():
+        import torch
+        from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+
+        from adapter_tune.demo import BACKBONE
+
+        torch.manual_seed(0)
+        AutoTokenizer.from_pretrained(BACKBONE).save_pretrained(folder)
+        AutoModelForMaskedLM.from_config(AutoConfig.from_pretrained(BACKBONE)).save_pretrained(folder)
+    return folder
+
+
+def bag_of_words(task: Task) -> float:
+    """Headline score of a logistic (for STS-B ridge) regression on word counts, one bag a text column."""
+    import numpy as np
+    from datasets import load_dataset
+    from scipy.sparse import hstack
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    from adapter_tune.demo import DEMO, located_data
+    from adapter_tune.metrics import glue_scores
+
+    rows = load_dataset(located_data(DEMO), task.name)
+    bags = {column: CountVectorizer(token_pattern=r"\w+").fit(rows["train"][column]) for column in task.text}
+    counts = {split: hstack([bag.transform(rows[split][column]) for column, bag in bags.items()])
+              for split in ("train", task.validation[0])}  # fmt: skip
+    model = Ridge() if task.is_regression else LogisticRegression(max_iter=2000)
+    model.fit(counts["train"], np.array(rows["train"]["label"]))
+    truth = np.array(rows[task.validation[0]]["label"])
+    return glue_scores(task, truth, model.predict(counts[task.validation[0]]))[task.headline]
+
+
+def spread(values: list[float]) -> str:
+    """Mean, and the standard deviation where there are several."""
+    mean = f"{100 * statistics.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {100 * statistics.stdev(values):.1f}"
+
+
+def runs_of(cells: list[tuple[str, str, int]], output: Path, workers: int) -> Iterator[Result]:
+    """The results in the order of the cells."""
+    if workers == 1:
+        yield from (train(cell, output) for cell in cells)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(partial(train, output=output), cells)
+
+
+def main(
+    tasks: Annotated[str, typer.Option("--task", help="Tasks, with commas.")] = "sst2,mnli,wnli",
+    every: Annotated[bool, typer.Option("--all", help="All nine tasks.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs a cell, with other seeds.")] = 1,
+    controls: Annotated[bool, typer.Option("--controls", help="Add a random backbone and a bag of words.")] = False,
+    output: Annotated[Path, typer.Option(help="The folder that holds the run folders.")] = Path("runs/demo"),
+    workers: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 1,
+) -> None:
+    """Train every strategy on every task and print one table."""
+    names = list(TASKS) if every else tasks.split(",")
+    columns = [*STRATEGIES, *([RANDOM] if controls else [])]
+    output.mkdir(parents=True, exist_ok=True)
+    if controls:
+        random_backbone(output)
+    cells = [(task, name, 42 + seed) for task in names for name in columns for seed in range(seeds)]
+    results = list(track(runs_of(cells, output, workers), "training", len(cells)))
+    found: dict[tuple[str, str], list[Result]] = {}
+    for (task, name, _), result in zip(cells, results, strict=True):
+        found.setdefault((task, name), []).append(result)
+    scores = {key: [result.headline.value for result in group] for key, group in found.items()}
+    if controls:
+        scores.update({(task, WORDS): [bag_of_words(TASKS[task])] for task in names})
+        columns.append(WORDS)
+    rows: list[list[Any]] = [[f"{task}, {TASKS[task].headline}", *(spread(scores[task, c]) for c in columns)]
+                             for task in names]  # fmt: skip
+    means = [statistics.mean(statistics.mean(scores[task, column]) for task in names) for column in columns]
+    rows.append(["mean", *(f"{100 * mean:.1f}" for mean in means)])
+    trained = {name: found[names[0], name][0].parameters for name in columns if name != WORDS}
+    rows.append(["trained parameters", *(f"{trained[c].trained:,}" if c in trained else "" for c in columns)])
+    shares = (f"{trained[c].trained_percent:.1f} %" if c in trained else "" for c in columns)
+    rows.append(["of the backbone's", *shares])
+    show("the embedded world", ["task, score", *columns], rows)
+    print(NEXT.format(output=output, headlines="each task's headline metric (Matthews and Spearman from -100)"))
+
+
+if __name__ == "__main__":
+    typer.run(main)

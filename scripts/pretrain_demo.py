@@ -1,0 +1,147 @@
+"""Pretrain the demo backbone with masked language modelling on the demo language, and report its MLM accuracy.
+
+    python scripts/pretrain_demo.py --output my-backbone
+
+The same seed, thread count and library versions give the same weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.progress import track
+from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, get_linear_schedule_with_warmup, set_seed
+
+from adapter_tune.demo.corpus import documents
+from adapter_tune.demo.lexicon import LEXICON
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+Noise = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+LENGTH = 48  # tokens a document is padded or cut to while pretraining
+IGNORED = -100
+MASKED = 0.2  # share of the tokens that are predicted; 0.15 in BERT
+
+
+def build_tokenizer() -> BertTokenizerFast:
+    """WordPiece over the words of the fragment; any other text falls apart into letters."""
+    letters = [chr(code) for code in (*range(ord("a"), ord("z") + 1), *range(ord("0"), ord("9") + 1))]
+    pieces = [*letters, *("##" + letter for letter in letters), *".,:;?!'-"]
+    forms = {form for sense in LEXICON.values() for form in sense.forms()}
+    said = {word for pair in documents(20_000, seed=1) for text in pair for word in text.split()}
+    words = SPECIAL + pieces + sorted((forms | said) - set(pieces))
+    return BertTokenizerFast(vocab={word: index for index, word in enumerate(words)})
+
+
+def encode(count: int, seed: int, tokenizer: BertTokenizerFast) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and segment ids of documents, int16 and int8 of shape (count, LENGTH)."""
+    vocabulary = tokenizer.get_vocab()
+    ids = np.zeros((count, LENGTH), dtype=np.int16)
+    segments = np.zeros((count, LENGTH), dtype=np.int8)
+    cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+    for row, (first, second) in enumerate(track(documents(count, seed), "writing text", count)):
+        one = [cls, *(vocabulary[word] for word in first.split()), sep]
+        two = [*(vocabulary[word] for word in second.split()), sep] if second else []
+        ids[row, : len(one) + len(two)] = (one + two)[:LENGTH]
+        segments[row, len(one) : len(one) + len(two)] = 1
+    return torch.from_numpy(ids), torch.from_numpy(segments)
+
+
+def mask(
+    ids: torch.Tensor, tokenizer: BertTokenizerFast, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and targets: 80 % of the chosen tokens are masked, 10 % another word, 10 % as they are (Devlin et al.)."""
+    chosen = (torch.rand(ids.shape, generator=generator) < MASKED) & (ids >= len(SPECIAL))
+    targets = torch.where(chosen, ids, IGNORED)
+    fate = torch.rand(ids.shape, generator=generator)
+    inputs = torch.where(chosen & (fate < 0.8), tokenizer.mask_token_id, ids)
+    other = torch.randint(len(SPECIAL), len(tokenizer), ids.shape, generator=generator)
+    return torch.where(chosen & (fate > 0.9), other, inputs), targets
+
+
+def batches(
+    ids: torch.Tensor, segments: torch.Tensor, size: int, generator: torch.Generator
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """One pass: batches of documents of like length, in random order, without padding beyond the longest."""
+    lengths = (ids != 0).sum(1)
+    order = torch.argsort(lengths + torch.rand(len(ids), generator=generator))
+    for batch in torch.randperm(len(ids) // size, generator=generator):
+        rows = order[batch * size : (batch + 1) * size]
+        longest = int(lengths[rows].max())
+        yield ids[rows, :longest].long(), segments[rows, :longest].long()
+
+
+def loss_and_hits(model: BertForMaskedLM, batch: Batch, noise: Noise) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy over the chosen tokens, and which of them are predicted right; the rest costs nothing."""
+    ids, segments = batch
+    inputs, targets = noise(ids)
+    hidden = model.bert(inputs, attention_mask=(ids != 0).long(), token_type_ids=segments).last_hidden_state
+    chosen = targets != IGNORED
+    scores = model.cls(hidden[chosen])
+    loss = torch.nn.functional.cross_entropy(scores.float(), targets[chosen])
+    return loss, scores.argmax(-1) == targets[chosen]
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Folder for weights, tokenizer and card.")] = Path("demo-backbone"),
+    count: Annotated[int, typer.Option("--documents", help="Documents of text.")] = 400_000,
+    epochs: Annotated[int, typer.Option(help="Passes over them.")] = 3,
+    batch_size: Annotated[int, typer.Option(help="Documents a step.")] = 128,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="Of text, masks, weights.")] = 0,
+) -> None:
+    """Pretrain the demo backbone."""
+    set_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    tokenizer = build_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512,
+        max_position_embeddings=128, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    model = BertForMaskedLM._from_config(config, attn_implementation="eager")  # faster than sdpa for short rows
+    print(f"{model.num_parameters():,} parameters, {len(tokenizer):,} words and pieces")
+    ids, segments = encode(count, seed + 2, tokenizer)
+    steps = epochs * (count // batch_size)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    schedule = get_linear_schedule_with_warmup(optimizer, steps // 20, steps)
+    started, losses = time.monotonic(), []
+    noise = partial(mask, tokenizer=tokenizer, generator=generator)
+    passes = (batch for _ in range(epochs) for batch in batches(ids, segments, batch_size, generator))
+    for step, batch in enumerate(track(passes, "pretraining", steps), 1):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss, _ = loss_and_hits(model, batch, noise)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if step % 500 == 0:
+            passed = time.monotonic() - started
+            print(f"step {step}/{steps}  loss {np.mean(losses[-500:]):.3f}  {passed:.0f} s", flush=True)
+    accuracy = evaluate(model, tokenizer, seed)
+    print(f"MLM accuracy on new text: {accuracy:.1%} after {(time.monotonic() - started) / 60:.1f} min")
+    model.half().save_pretrained(output)
+    tokenizer.save_pretrained(output)
+
+
+@torch.inference_mode()
+def evaluate(model: BertForMaskedLM, tokenizer: BertTokenizerFast, seed: int) -> float:
+    """Share of the masked tokens predicted right, on documents not trained on."""
+    generator = torch.Generator().manual_seed(seed)
+    ids, segments = encode(8_000, seed + 1_000, tokenizer)
+    noise = partial(mask, tokenizer=tokenizer, generator=generator)
+    hits = [loss_and_hits(model, batch, noise)[1] for batch in batches(ids, segments, 128, generator)]
+    return torch.cat(hits).float().mean().item()
+
+
+if __name__ == "__main__":
+    typer.run(main)
