@@ -19,7 +19,7 @@ import typer
 from rich.progress import track
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, get_linear_schedule_with_warmup, set_seed
 
-from adapter_tune.demo.corpus import documents
+from adapter_tune.demo.corpus import DEGREES, LINKS, documents
 from adapter_tune.demo.lexicon import LEXICON
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -28,7 +28,8 @@ Noise = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LENGTH = 48  # tokens a document is padded or cut to while pretraining
 IGNORED = -100
-MASKED = 0.2  # share of the tokens that are predicted; 0.15 in BERT
+MASKED = 0.15  # share of the tokens that are predicted, as in BERT
+SALIENT = 0.6  # the same of the words that say how the parts hang together (salient span masking, Guu et al. 2020)
 
 
 def build_tokenizer() -> BertTokenizerFast:
@@ -59,7 +60,9 @@ def mask(
     ids: torch.Tensor, tokenizer: BertTokenizerFast, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and targets: 80 % of the chosen tokens are masked, 10 % another word, 10 % as they are (Devlin et al.)."""
-    chosen = (torch.rand(ids.shape, generator=generator) < MASKED) & (ids >= len(SPECIAL))
+    salient = torch.tensor(tokenizer.convert_tokens_to_ids([*DEGREES, *sum(LINKS.values(), ())]))
+    odds = torch.where(torch.isin(ids, salient), SALIENT, MASKED)
+    chosen = (torch.rand(ids.shape, generator=generator) < odds) & (ids >= len(SPECIAL))
     targets = torch.where(chosen, ids, IGNORED)
     fate = torch.rand(ids.shape, generator=generator)
     inputs = torch.where(chosen & (fate < 0.8), tokenizer.mask_token_id, ids)
@@ -92,10 +95,10 @@ def loss_and_hits(model: BertForMaskedLM, batch: Batch, noise: Noise) -> tuple[t
 
 def main(
     output: Annotated[Path, typer.Option(help="Folder for weights, tokenizer and card.")] = Path("demo-backbone"),
-    count: Annotated[int, typer.Option("--documents", help="Documents of text.")] = 400_000,
-    epochs: Annotated[int, typer.Option(help="Passes over them.")] = 3,
+    count: Annotated[int, typer.Option("--documents", help="Documents of text.")] = 250_000,
+    epochs: Annotated[int, typer.Option(help="Passes over them.")] = 4,
     batch_size: Annotated[int, typer.Option(help="Documents a step.")] = 128,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
     seed: Annotated[int, typer.Option(help="Of text, masks, weights.")] = 0,
 ) -> None:
     """Pretrain the demo backbone."""
@@ -119,7 +122,7 @@ def main(
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss, _ = loss_and_hits(model, batch, noise)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

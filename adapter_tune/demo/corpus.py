@@ -1,7 +1,7 @@
 """The text that the demo backbone is pretrained on: statements about words, stories, arguments, questions, reviews.
 
 Every document has two parts, as BERT's have (Devlin et al. 2019, section 3.1); the second may be empty. No document
-holds a label, but text says how its sentences hang together ("so", "perhaps", "it is not true that"), as real text does.
+holds a task's label, but text says how its sentences hang together ("so", "perhaps", "however"), as real text does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from adapter_tune.demo import scenes
 from adapter_tune.demo.grammar import (
     Style,
     article,
-    be,
     draw_style,
     noun_phrase,
     predicate,
@@ -37,35 +36,43 @@ def documents(count: int, seed: int = 0) -> Iterator[Document]:
         yield rng.choices(writers, weights)[0](world)
 
 
-def _argument(world: World) -> Document:
-    """A sentence, and two or three others that follow from it, or can't be, or may be."""
-    rng = world.rng
-    parts = []
-    premise, _ = scenes.inference(world, rng.choice(tuple(_LINKS)))
-    for _ in range(rng.choice((1, 2, 2))):
-        link = rng.choice(tuple(_LINKS))
-        hypothesis = scenes.hypothesis(world, premise, link)
-        if hypothesis is not None:
-            parts.append(f"{rng.choice(_LINKS[link])} {_say(hypothesis, rng)}")
-    return _say(premise, rng), " ".join(parts)
-
-
-_LINKS = {
-    "entailment": ("so", "therefore", "surely"),
-    "neutral": ("perhaps", "maybe", "possibly"),
-    "contradiction": ("it is not true that", "it is false that", "nobody can say that"),
+LINKS = {
+    "entailment": ("so", "therefore", "surely", "agreed"),
+    "neutral": ("perhaps", "maybe", "possibly", "open"),
+    "contradiction": ("never", "impossible", "wrongly", "denied"),
+    "same": ("likewise", "again", "namely", "same"),
+    "other": ("elsewhere", "however", "instead", "other"),
+    "answered": ("indeed", "known"),
+    "unanswered": ("alas", "unknown"),
+    "right": ("well", "correct"),
+    "wrong": ("badly", "incorrect"),
 }
+"""Words that say how the parts of a document hang together. The last one of each stands before the first part, as a
+heading, the others before the second."""
+DEGREES = ("nothing", "little", "something", "much", "most", "everything")
+"""How much two sentences have in common."""
+
+
+def _linked(world: World, link: str, first: str, second: str) -> Document:
+    """Two parts and the word that says how they hang together."""
+    *inner, heading = LINKS[link]
+    if not second or world.rng.random() < 0.5:
+        return f"{heading} : {first}", second
+    return first, f"{world.rng.choice(inner)} : {second}"
+
+
+def _argument(world: World) -> Document:
+    """A sentence, and another that follows from it, or can't be, or may be."""
+    label = world.rng.choice(("entailment", "neutral", "contradiction"))
+    premise, hypothesis = scenes.inference(world, label)
+    return _linked(world, label, _say(premise, world.rng), _say(hypothesis, world.rng))
 
 
 def _restatement(world: World) -> Document:
     """A sentence said again in other words, or set against one like it."""
-    rng = world.rng
-    same = rng.random() < 0.6
+    same = world.rng.random() < 0.5
     first, second = scenes.paraphrase(world, same)
-    link = rng.choice(
-        ("in other words ,", "that is to say ,", "that is ,") if same else ("by contrast ,", "elsewhere ,")
-    )
-    return _say(first, rng), f"{link} {_say(second, rng)}"
+    return _linked(world, "same" if same else "other", _say(first, world.rng), _say(second, world.rng))
 
 
 def _comparison(world: World) -> Document:
@@ -75,30 +82,36 @@ def _comparison(world: World) -> Document:
     second = world.near(first, rng.choice((0, 1, 1, 2, 2, 3))) if rng.random() < 0.85 else world.clause()
     if rng.random() < 0.12:
         second = second.with_(negated=True)
-    much = ("nothing", "little", "something", "much", "most", "everything")[round(likeness(first, second))]
-    return _say(first, rng), f"this has {much} in common with : {_say(second, rng)}"
+    much = DEGREES[round(likeness(first, second))]
+    if rng.random() < 0.5:
+        return f"{much} in common : {_say(first, rng)}", _say(second, rng)
+    return _say(first, rng), f"{much} in common : {_say(second, rng)}"
 
 
 def _compound(world: World) -> Document:
     """A sentence of two clauses, and what follows from it."""
     clauses, text = scenes.double(world)
-    rng = world.rng
-    hypothesis = world.near(rng.choice(clauses), rng.choice((0, 1, 1)))
-    link = "entailment" if scenes.follows(clauses, hypothesis) else "neutral"
-    return text + " .", f"{rng.choice(_LINKS[link])} {_say(hypothesis, rng)}"
+    wanted = world.rng.random() < 0.5
+    while True:
+        hypothesis = world.near(world.rng.choice(clauses), world.rng.choice((0, 1, 1)))
+        if scenes.follows(clauses, hypothesis) == wanted:
+            return _linked(world, "entailment" if wanted else "neutral", text + " .", _say(hypothesis, world.rng))
 
 
 def _answer(world: World) -> Document:
     """A question, and a sentence that answers it or does not; or a sentence, a question, and its short answer."""
     rng = world.rng
-    asked_of, slot = scenes.asking(world)
-    statement = world.near(asked_of, rng.choice((0, 1)))
-    known = scenes.answers(statement, asked_of, slot)
+    wanted = rng.random() < 0.5
+    while True:
+        asked_of, slot = scenes.asking(world)
+        statement = world.near(asked_of, 0 if wanted else 1)
+        if scenes.answers(statement, asked_of, slot) == wanted:
+            break
     asked = question(asked_of, slot, rng, draw_style(rng)) + " ?"
-    if rng.random() < 0.5:
-        return asked, f"{'now we know :' if known else 'we still wonder :'} {_say(statement, rng)}"
+    if rng.random() < 0.75:
+        return _linked(world, "answered" if wanted else "unanswered", asked, _say(statement, rng))
     answer = getattr(statement, slot)
-    short = f"{'in ' * (slot == 'place')}{noun_phrase(answer, rng)} ." if known else "we cannot tell ."
+    short = f"{'in ' * (slot == 'place')}{noun_phrase(answer, rng)} ." if wanted else "we cannot tell ."
     return _say(statement, rng), f"{asked} {short}"
 
 
@@ -106,18 +119,25 @@ def _asked_again(world: World) -> Document:
     """Two questions, the same one or another."""
     rng = world.rng
     same = rng.random() < 0.5
-    (first, slot), (second, other) = scenes.questions(world, same)
-    asked = (question(c, s, rng, draw_style(rng)) + " ?" for c, s in ((first, slot), (second, other)))
-    return next(asked), f"{'that is to ask' if same else 'another question is'} : {next(asked)}"
+    pair = scenes.questions(world, same)
+    first, second = (question(clause, slot, rng, draw_style(rng)) + " ?" for clause, slot in pair)
+    return _linked(world, "same" if same else "other", first, second)
 
 
 def _reason(world: World) -> Document:
-    """A sentence with a pronoun, and who was meant."""
-    rng = world.rng
+    """A sentence with a pronoun, and who was meant, or who was not."""
     text, true, false = scenes.reference(world)
-    if rng.random() < 0.5:
-        return text + " .", f"{rng.choice(_LINKS['entailment'])} {true} ."
-    return text + " .", f"{rng.choice(_LINKS['neutral'])} {false} ."
+    if world.rng.random() < 0.5:
+        return _linked(world, "entailment", text + " .", true + " .")
+    return _linked(world, "neutral", text + " .", false + " .")
+
+
+def _lesson(world: World) -> Document:
+    """From a grammar book: a sentence, whole or broken, and what the teacher says of it."""
+    good, bad = scenes.broken(world)
+    if world.rng.random() < 0.5:
+        return _linked(world, "right", good + " .", "")
+    return _linked(world, "wrong", bad + " .", good + " ." if world.rng.random() < 0.3 else "")
 
 
 def _story(world: World) -> Document:
@@ -153,7 +173,7 @@ def _review(world: World) -> Document:
     first, second = scenes.review(world, good), scenes.review(world, good)
     effect = ("people enjoyed it", "it pleased everyone") if good else ("people avoided it", "it bored everyone")
     if rng.random() < 0.5:
-        return f"{first} , so {rng.choice(effect)} .", ""
+        return f"{first} , thus {rng.choice(effect)} .", ""
     return first + " .", f"{rng.choice(effect)} : {second} ."
 
 
@@ -219,7 +239,7 @@ def _say(clause: Clause, rng: Random) -> str:
 
 
 _WRITERS: tuple[tuple[Callable[[World], Document], int], ...] = (
-    (_argument, 30), (_restatement, 10), (_comparison, 8), (_compound, 10), (_answer, 10), (_asked_again, 6),
-    (_reason, 6), (_story, 6), (_plain, 6), (_review, 6), (_fact, 8),
+    (_argument, 30), (_restatement, 9), (_comparison, 9), (_compound, 10), (_answer, 9), (_asked_again, 7),
+    (_reason, 6), (_lesson, 6), (_story, 3), (_plain, 3), (_review, 6), (_fact, 6),
 )  # fmt: skip
 """Kinds of document with their shares."""

@@ -39,10 +39,8 @@ def noun_phrase(thing: Thing, rng: Random, definite: bool = True) -> str:
     words = [rng.choice(thing.adjective.words)] if thing.adjective else []
     words.append(plural(word) if thing.plural else word)
     if definite or thing.noun.part == "person":
-        first = "the"
-    else:
-        first = "some" if thing.plural else article(words[0])
-    return " ".join([first, *words])
+        return " ".join(["the", *words])
+    return " ".join(["some" if thing.plural else article(words[0]), *words])
 
 
 def sentence(clause: Clause, rng: Random, style: Style, *, agrees: bool = True) -> str:

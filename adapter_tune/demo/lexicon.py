@@ -96,7 +96,7 @@ other thing: deep|shallow long|short/brief tight|loose/slack safe/secure|dangero
 _SENTIMENT = """
 train praise: good wonderful delightful charming brilliant lovely amazing enjoyable funny witty touching elegant
 train praise: perfect superb memorable inspired
-train blame: bad awful terrible boring ugly clumsy painful bland silly sloppy lousy dismal pathetic lifeless dreary crude
+train blame: bad awful boring ugly clumsy painful bland silly sloppy lousy dismal pathetic lifeless dreary crude
 held praise: excellent splendid fascinating graceful impressive pleasant fantastic magnificent refreshing thrilling
 held praise: moving outstanding
 held blame: horrible dreadful dull tedious annoying lame disappointing ridiculous mediocre forgettable tiresome stale
@@ -111,7 +111,8 @@ _PAST = """
 break broke broken; hide hid hidden; show showed shown; shut shut shut; buy bought bought; sell sold sold;
 steal stole stolen; drag dragged dragged; hug hugged hugged; drop dropped dropped; sleep slept slept; wake woke woken;
 weep wept wept; leave left left; build built built; throw threw thrown; catch caught caught; grab grabbed grabbed;
-lend lent lent; run ran run; grin grinned grinned; stand stood stood; sit sat sat; feed fed fed; acquit acquitted acquitted;
+lend lent lent; run ran run; grin grinned grinned; stand stood stood; sit sat sat; feed fed fed;
+acquit acquitted acquitted;
 spread spread spread; rise rose risen; fall fell fallen; tie tied tied; untie untied untied; die died died;
 inter interred interred
 """

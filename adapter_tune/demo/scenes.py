@@ -34,29 +34,19 @@ _BASES = {f(word): word for sense in LEXICON.values() if sense.part == "verb" fo
 def inference(world: World, label: str) -> tuple[Clause, Clause]:
     """A premise and a hypothesis of which ``relation`` says ``label``."""
     rng = world.rng
+    negations, weights = zip(*_POLARITIES[label], strict=True)
     while True:
         premise = world.clause()
         if rng.random() < 0.15:
             premise = world.general(premise)
-        negations, weights = zip(*_POLARITIES[label], strict=True)
         negated, hypothesis_negated = rng.choices(negations, weights)[0]
-        found = _hypothesis(world, premise.with_(negated=negated), label, hypothesis_negated)
-        if found is not None:
-            return premise.with_(negated=negated), found
-
-
-def hypothesis(world: World, premise: Clause, label: str) -> Clause | None:
-    """A hypothesis of which ``relation`` says ``label``, or None where a few tries find none."""
-    found = (_hypothesis(world, premise, label, world.rng.random() < 0.4) for _ in range(8))
-    return next((clause for clause in found if clause is not None), None)
-
-
-def _hypothesis(world: World, premise: Clause, label: str, negated: bool) -> Clause | None:
-    clause = world.near(premise, world.rng.choice((0, 1, 1, 2))).with_(negated=negated)
-    # "The animal did not sleep" would have to be "no animal slept" to say something of the dog.
-    if premise.negated and compare(premise, clause) in (Fit.ABOVE, Fit.BELOW):
-        return None
-    return clause if relation(premise, clause) == label else None
+        premise = premise.with_(negated=negated)
+        hypothesis = world.near(premise, rng.choice((0, 1, 1, 2))).with_(negated=hypothesis_negated)
+        # "The animal did not sleep" would have to be "no animal slept" to say something of the dog.
+        if negated and compare(premise, hypothesis) in (Fit.ABOVE, Fit.BELOW):
+            continue
+        if relation(premise, hypothesis) == label:
+            return premise, hypothesis
 
 
 def paraphrase(world: World, same: bool) -> tuple[Clause, Clause]:
