@@ -38,7 +38,7 @@ def documents(count: int, seed: int = 0) -> Iterator[Document]:
 
 LINKS = {
     "entailment": ("so", "therefore", "surely", "agreed"),
-    "neutral": ("perhaps", "maybe", "possibly", "open"),
+    "neutral": ("perhaps", "maybe", "possibly", "undecided"),
     "contradiction": ("never", "impossible", "wrongly", "denied"),
     "same": ("likewise", "again", "namely", "same"),
     "other": ("elsewhere", "however", "instead", "other"),
