@@ -255,10 +255,11 @@ def _count(configs: list[Any], num_labels: int, *, max_length: int | None = None
     """Print the counts of several configurations."""
     import json
 
+    from adapter_tune.demo import DEMO
     from adapter_tune.published import published_shape
 
     if not all(published_shape(config.model.id) for config in configs):
-        _ready_libraries(all(config.model.id == "demo" for config in configs))
+        _ready_libraries(all(config.model.id == DEMO for config in configs))
     from adapter_tune.model import count_on_meta
     from adapter_tune.report.tables import show_count
 

@@ -39,7 +39,8 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
         path = find_config(name)
         found, lines = read_yaml(path)
         for key in sorted(found, key=str) if demo else ():
-            _assign(values, str(key), found[key])
+            if found[key] is not None:
+                _assign(values, str(key), found[key])
         values = values if demo else found
         origins.update({loc: f"{path}:{line}" for loc, line in lines.items()})
     if demo:

@@ -1,10 +1,9 @@
-"""The tests' own small world: a tiny BERT and GLUE in a few rows, on disk, read by the ordinary loading code."""
+"""The tests' small world: tiny random BERTs, and a few rows of the demo's tasks, read by the ordinary loading code."""
 
 from __future__ import annotations
 
 import logging
 import os
-import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,21 +14,19 @@ os.environ.update(HF_HOME=_home.name, HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1
 for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_METRICS_CACHE", "HUGGINGFACE_HUB_CACHE"):
     os.environ.pop(name, None)
 
-import datasets
 import pytest
 import torch
-from transformers import BertConfig, BertForPreTraining, BertModel, BertTokenizerFast, PreTrainedModel
+from transformers import AutoTokenizer, BertConfig, BertForPreTraining, BertModel, PreTrainedModel
 
 from adapter_tune.config import RunConfig, parse_config
+from adapter_tune.demo import BACKBONE, write_data
+from adapter_tune.demo.glue import rows
 from adapter_tune.progress import library_noise
-from adapter_tune.tasks import TASKS, Task
 
 library_noise(quiet=True)
 torch.set_num_threads(1)  # tiny matrices: threads only wait for each other
 
-GOOD = ["good", "great", "fine", "happy"]
-BAD = ["bad", "awful", "poor", "sad"]
-PLAIN = ["the", "a", "film", "house", "dog", "is", "was", "very", "and", "of"]
+TOKENIZER = AutoTokenizer.from_pretrained(BACKBONE)
 SHAPE: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -40,14 +37,11 @@ SHAPE: dict[str, Any] = {
 
 
 def bert_config(**changes: Any) -> BertConfig:
-    return BertConfig(vocab_size=5 + len(GOOD + BAD + PLAIN), **{**SHAPE, **changes})
+    return BertConfig(**{"vocab_size": len(TOKENIZER), **SHAPE, **changes})
 
 
 def save_tokenizer(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *PLAIN]
-    (folder / "vocab.txt").write_text("\n".join(words))
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -79,44 +73,17 @@ def bare_backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
     return save_backbone(tmp_path_factory.mktemp("bare"), BertModel, seed=1)
 
 
-def rows_of(task: Task, count: int, seed: str, labelled: bool = True) -> dict[str, list[Any]]:
-    """Rows whose label shows in the words: good ones for the highest label, bad ones for the lowest."""
-    rng = random.Random(seed)
-    out: dict[str, list[Any]] = {column: [] for column in (*task.text, "label", "idx")}
-    for index in range(count):
-        label = rng.randrange(task.num_labels) if task.labels else round(rng.uniform(0, 5), 2)
-        share = label / 5 if task.is_regression else label / (task.num_labels - 1)
-        for column in task.text:
-            words = [rng.choice(GOOD if rng.random() < share else BAD) for _ in range(3)]
-            words += rng.choices(PLAIN, k=rng.randrange(1, 12))
-            rng.shuffle(words)
-            out[column].append(" ".join(words))
-        out["label"].append(label if labelled else -1)
-        out["idx"].append(index)
-    return out
-
-
-def write_glue(folder: Path, train: int = 64, validation: int = 24) -> str:
-    """GLUE in a few rows under a folder that ``load_dataset(folder, task)`` reads like the one on the Hub."""
-    configs = []
-    for task in TASKS.values():
-        sizes = {"train": train, **dict.fromkeys(task.validation, validation), **dict.fromkeys(task.test, 8)}
-        names = list(task.labels)
-        label = datasets.ClassLabel(names=names) if names else datasets.Value("float32")
-        features = {**{column: datasets.Value("string") for column in task.text}, "label": label}
-        for split, size in sizes.items():
-            rows = rows_of(task, size, f"{task.name} {split}", labelled=split not in task.test)
-            table = datasets.Dataset.from_dict(rows, datasets.Features({**features, "idx": datasets.Value("int32")}))
-            table.to_parquet(folder / task.name / f"{split}.parquet")
-        files = "\n".join(f"  - split: {split}\n    path: {task.name}/{split}.parquet" for split in sizes)
-        configs.append(f"- config_name: {task.name}\n  data_files:\n{files}")
-    (folder / "README.md").write_text("---\nconfigs:\n" + "\n".join(configs) + "\n---\n")
-    return str(folder)
+def rows_of(task: str, count: int, split: str = "train") -> dict[str, list[Any]]:
+    """Rows of the demo world, column by column."""
+    found = list(rows(task, split, count))
+    return {column: [row[column] for row in found] for column in found[0]}
 
 
 @pytest.fixture(scope="session")
 def glue(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_glue(tmp_path_factory.mktemp("glue"))
+    folder = tmp_path_factory.mktemp("glue") / "demo"
+    write_data(folder, train=64, validation=24)
+    return str(folder)
 
 
 @pytest.fixture
