@@ -108,7 +108,7 @@ def runs_of(cells: list[tuple[str, str, int]], output: Path, workers: int) -> It
 
 
 def main(
-    tasks: Annotated[str, typer.Option("--task", help="Tasks, with commas.")] = "sst2,mnli,wnli",
+    tasks: Annotated[str, typer.Option("--task", help="Tasks, with commas.")] = "cola,mnli,wnli",
     every: Annotated[bool, typer.Option("--all", help="All nine tasks.")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Runs a cell, with other seeds.")] = 1,
     controls: Annotated[bool, typer.Option("--controls", help="Add a random backbone and a bag of words.")] = False,

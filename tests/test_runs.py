@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification
 import adapter_tune
 from adapter_tune import runs
 from adapter_tune.config import parse_config
+from adapter_tune.demo import BACKBONE, DEMO
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.model import build_model
 from adapter_tune.result import Result, finished_runs, read_result
@@ -47,7 +48,7 @@ def test_every_task_trains_and_evaluates(make_config: Any, task: Any) -> None:
 
 @pytest.mark.parametrize("strategy", REGISTRY)
 def test_every_strategy_learns_and_moves_nothing_it_did_not_declare(
-    make_config: Any, backbone: str, strategy: str, monkeypatch: pytest.MonkeyPatch
+    make_config: Any, strategy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Any] = []
 
@@ -56,13 +57,13 @@ def test_every_strategy_learns_and_moves_nothing_it_did_not_declare(
         return kept[-1]
 
     monkeypatch.setattr(runs, "build_model", build)
-    config = make_config("sst2", strategy=strategy, epochs=6, learning_rate=1e-2)
+    config = make_config("cola", strategy=strategy, model=DEMO, epochs=6, learning_rate=3e-3)
     result = run(config)
     losses = [entry["loss"] for entry in result.history if "loss" in entry]
-    assert losses[-1] < losses[0]
+    assert sum(losses[-4:]) < sum(losses[:4])  # the last epoch's and the first's
     trained = dict(kept[0].model.named_parameters())
     declared = {name for name, p in trained.items() if p.requires_grad}
-    loaded = AutoModelForSequenceClassification.from_pretrained(backbone).state_dict()
+    loaded = AutoModelForSequenceClassification.from_pretrained(BACKBONE, dtype=torch.float32).state_dict()
     for name, tensor in trained.items():
         if name not in declared:
             assert torch.equal(tensor, loaded[name]), name
@@ -263,7 +264,8 @@ def test_batches_are_of_like_length_and_other_ones_in_every_epoch(
     assert [t.tolist() for t in first] != [t.tolist() for t in second]
     for epoch in (first, second):
         assert sorted(torch.cat(epoch).tolist()) == sorted(torch.cat(first).tolist())
-        assert sum(int(t.max() - t.min()) for t in epoch) <= 16
+        lengths = torch.cat(epoch)
+        assert sum(int(t.max() - t.min()) for t in epoch) <= int(lengths.max() - lengths.min())  # as if in order
     evaluated = torch.cat(seen["prediction_step"][:3]).tolist()
     assert evaluated == sorted(evaluated, reverse=True)
     assert result.speed.real_token_share is not None

@@ -46,6 +46,8 @@ LINKS = {
     "unanswered": ("alas", "unknown"),
     "right": ("well", "correct"),
     "wrong": ("badly", "incorrect"),
+    "praise": ("thankfully", "applause"),
+    "blame": ("regrettably", "boos"),
 }
 """Words that say how the parts of a document hang together. The last one of each stands before the first part, as a
 heading, the others before the second."""
@@ -71,7 +73,7 @@ def _argument(world: World) -> Document:
 def _restatement(world: World) -> Document:
     """A sentence said again in other words, or set against one like it."""
     same = world.rng.random() < 0.5
-    first, second = scenes.paraphrase(world, same)
+    first, second = scenes.paraphrase(world, same, world.rng.choice((1, 1, 2, 4)))
     return _linked(world, "same" if same else "other", _say(first, world.rng), _say(second, world.rng))
 
 
@@ -167,14 +169,10 @@ def _plain(world: World) -> Document:
 
 
 def _review(world: World) -> Document:
-    """Praise or blame, with what people make of it, and the same view again."""
-    rng = world.rng
-    good = rng.random() < 0.5
-    first, second = scenes.review(world, good), scenes.review(world, good)
-    effect = ("people enjoyed it", "it pleased everyone") if good else ("people avoided it", "it bored everyone")
-    if rng.random() < 0.5:
-        return f"{first} , thus {rng.choice(effect)} .", ""
-    return first + " .", f"{rng.choice(effect)} : {second} ."
+    """Praise or blame, and the same view again."""
+    good = world.rng.random() < 0.5
+    second = scenes.review(world, good) + " ." if world.rng.random() < 0.5 else ""
+    return _linked(world, "praise" if good else "blame", scenes.review(world, good) + " .", second)
 
 
 def _fact(world: World) -> Document:
@@ -217,8 +215,8 @@ def _verdict(sense: Sense, word: str, rng: Random) -> str:
     if sense.part != "verdict":
         return ""
     other = rng.choice(senses("verdict", POOLS, (sense.kind,))).name
-    said = "praised" if sense.kind == "praise" else "blamed"
-    return rng.choice((f"what is {word} is {said}", f"what is {word} is often {other} too"))
+    *_, heard = LINKS[sense.kind]
+    return rng.choice((f"what is {word} earns {heard}", f"what is {word} is often {other} too"))
 
 
 def _gender(sense: Sense, word: str, rng: Random) -> str:
@@ -240,6 +238,6 @@ def _say(clause: Clause, rng: Random) -> str:
 
 _WRITERS: tuple[tuple[Callable[[World], Document], int], ...] = (
     (_argument, 30), (_restatement, 9), (_comparison, 9), (_compound, 10), (_answer, 9), (_asked_again, 7),
-    (_reason, 6), (_lesson, 6), (_story, 3), (_plain, 3), (_review, 6), (_fact, 6),
+    (_reason, 6), (_lesson, 6), (_story, 2), (_plain, 2), (_review, 8), (_fact, 6),
 )  # fmt: skip
 """Kinds of document with their shares."""

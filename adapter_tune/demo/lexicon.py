@@ -177,9 +177,13 @@ class Sense:
 
     def forms(self) -> set[str]:
         """Every inflected form of its words."""
+        return {form for form, _ in self.inflected()}
+
+    def inflected(self) -> list[tuple[str, str]]:
+        """Every form of its words, and the name of the inflection."""
         inflections = {"noun": (str, plural), "person": (str, plural), "reviewed": (str, plural),
                        "verb": (str, third, past, participle)}.get(self.part, (str,))  # fmt: skip
-        return {inflect(word) for word in self.words for inflect in inflections}
+        return [(inflect(word), inflect.__name__) for word in self.words for inflect in inflections]
 
 
 def _lines(table: str) -> Iterator[tuple[list[str], list[str]]]:

@@ -49,12 +49,12 @@ def inference(world: World, label: str) -> tuple[Clause, Clause]:
             return premise, hypothesis
 
 
-def paraphrase(world: World, same: bool) -> tuple[Clause, Clause]:
-    """Two clauses with one meaning, or with two that are near each other."""
+def paraphrase(world: World, same: bool, changes: int = 1) -> tuple[Clause, Clause]:
+    """Two clauses with one meaning, or with two that are so many changes apart."""
     while True:
         first = world.swappable() if world.rng.random() < 0.5 else world.clause()
         first = first.with_(negated=world.rng.random() < 0.15)
-        second = world.near(first, 0 if same else 1)
+        second = world.near(first, 0 if same else changes)
         if (compare(first, second) is Fit.SAME) == same:
             return first, second
 
