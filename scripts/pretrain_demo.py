@@ -2,7 +2,7 @@
 
     python scripts/pretrain_demo.py --output my-backbone
 
-The same seed, thread count and library versions give the same weights.
+Text, masks and first weights follow from the seed.
 """
 
 from __future__ import annotations
