@@ -156,10 +156,23 @@ def main(
         if step % 500 == 0:
             passed = time.monotonic() - started
             print(f"step {step}/{steps}  loss {np.mean(losses[-500:]):.3f}  {passed:.0f} s", flush=True)
+    renew_cls(model, tokenizer, seed)
     accuracy = evaluate(model, tokenizer, seed)
     print(f"MLM accuracy on new text: {accuracy:.1%} after {(time.monotonic() - started) / 60:.1f} min")
     model.half().save_pretrained(output)
     tokenizer.save_pretrained(output)
+
+
+@torch.no_grad()
+def renew_cls(model: BertForMaskedLM, tokenizer: BertTokenizerFast, seed: int) -> None:
+    """Give [CLS] a fresh random embedding, so that it does not come made for the tasks.
+
+    The model gathers there how the parts of a document hang together, which a head alone could read out. A real
+    encoder's token stands before text of many kinds, and reading a text out of it is left to fine-tuning.
+    """
+    weight = model.get_input_embeddings().weight
+    generator = torch.Generator().manual_seed(seed)
+    weight[tokenizer.cls_token_id] = torch.randn(weight.shape[1], generator=generator) * weight.std()
 
 
 @torch.inference_mode()

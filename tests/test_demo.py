@@ -246,13 +246,13 @@ def test_the_backbone_is_small_whole_and_knows_its_words() -> None:
 def test_demo_is_where_one_starts_and_flags_go_above() -> None:
     config = compose(None, {"--task task": "rte"}, demo=True)
     assert (config.model.id, config.data.source, config.data.max_length) == (DEMO, DEMO, 64)
-    assert config.learning_rate == pytest.approx(5 * config.strategy.learning_rate)
+    assert config.learning_rate == pytest.approx(10 * config.strategy.learning_rate)
     assert compose(None, {"--lr training.learning_rate": 1e-4}, demo=True).learning_rate == 1e-4
     shipped = compose("glue/rte", demo=True)
     assert (shipped.task, shipped.model.id, shipped.data.max_length) == ("rte", DEMO, 64)
     assert compose(None, {"--model model.id": "./mine"}, demo=True).model.id == "./mine"
     other = compose(None, {"--strategy strategy.name": "full"}, demo=True)
-    assert other.learning_rate == pytest.approx(5 * other.strategy.learning_rate)
+    assert other.learning_rate == pytest.approx(10 * other.strategy.learning_rate)
     with pytest.raises(UsageError, match="epoch"):
         compose(None, {}, ["training.epoch=3"], demo=True)
 
