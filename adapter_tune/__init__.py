@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from adapter_tune.strategies import Strategy as Strategy
     from adapter_tune.strategies import strategy as strategy
     from adapter_tune.surgery import adapters_of as adapters_of
+    from adapter_tune.surgery import bypass as bypass
+    from adapter_tune.surgery import detach as detach
 
 _HOME = {
     "AdapterTuneError": "errors",
@@ -31,6 +33,8 @@ _HOME = {
     "RunConfig": "config",
     "Strategy": "strategies",
     "adapters_of": "surgery",
+    "bypass": "surgery",
+    "detach": "surgery",
     "count_parameters": "parameters",
     "load": "runs",
     "run": "runs",

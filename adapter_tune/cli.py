@@ -118,15 +118,23 @@ def count_params(
     """Count parameters by the closed formula and from the model, without weights."""
     from adapter_tune.compose import compose
 
-    sizes = [None] if m is None else m.split(",")
+    sizes = [None] if m is None else [m] if "[" in m else m.split(",")
     flags = [{"--task task": "mnli", **_model_flags(model, strategy, size, train_pooler)} for size in sizes]
     _count([compose(None, each, set_ or [], demo=demo) for each in flags], num_labels, as_json=as_json)
 
 
 @app.command("list")
-def list_(what: o.What = None) -> None:
-    """List tasks, strategies and shipped configurations."""
+def list_(what: o.What = None, name: o.StrategyToShow = None) -> None:
+    """List tasks, strategies and shipped configurations; one strategy in full with its name."""
     from adapter_tune.report.tables import show
+
+    if name is not None:
+        if what is not o.Listing.strategies:
+            raise UsageError(f"'{name}': only strategies are shown one by one; write list strategies {name}")
+        from adapter_tune.report.catalogue import show_strategy
+
+        show_strategy(name)
+        return
 
     if what in (None, o.Listing.tasks):
         from adapter_tune.tasks import TASKS
@@ -137,10 +145,9 @@ def list_(what: o.What = None) -> None:
         ]
         show("tasks", ["name", "what", "columns", "labels", "headline"], rows)
     if what in (None, o.Listing.strategies):
-        from adapter_tune.strategies import REGISTRY
+        from adapter_tune.report.catalogue import show_strategies
 
-        strategies = [[s.name, s.summary(), " ".join(s.model_fields), s.paper] for s in REGISTRY.values()]
-        show("strategies", ["name", "what", "options", "source"], strategies)
+        show_strategies()
     if what in (None, o.Listing.configs):
         from adapter_tune.compose import shipped_configs, summary
 
@@ -256,9 +263,9 @@ def _count(configs: list[Any], num_labels: int, *, max_length: int | None = None
     import json
 
     from adapter_tune.demo import DEMO
-    from adapter_tune.published import published_shape
+    from adapter_tune.published import published
 
-    if not all(published_shape(config.model.id) for config in configs):
+    if not all(published(config.model.id) for config in configs):
         _ready_libraries(all(config.model.id == DEMO for config in configs))
     from adapter_tune.model import count_on_meta
     from adapter_tune.report.tables import show_count
@@ -269,7 +276,7 @@ def _count(configs: list[Any], num_labels: int, *, max_length: int | None = None
         named = {"model": config.model.id, "strategy": config.strategy.name, "m": config.m}
         objects.append({**named, **count.model_dump()})
         if not as_json:
-            show_count(config.model.id, config.strategy.name, config.m, count, config.strategy.formula(shape))
+            show_count(config.model.id, config.strategy.name, config.strategy.tag(), count, config.strategy.formula(shape))
             for note in notes:
                 print(f"note: {note}")
     if as_json:

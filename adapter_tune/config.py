@@ -137,8 +137,8 @@ class RunConfig(Section):
         return self.training.learning_rate
 
     @property
-    def m(self) -> int | None:
-        """The bottleneck size, or None where the strategy has none."""
+    def m(self) -> int | list[int] | None:
+        """The bottleneck size (a list where layers differ), or None where the strategy has none."""
         return getattr(self.strategy, "m", None)
 
     def hash(self) -> str:
@@ -152,8 +152,8 @@ class RunConfig(Section):
     @property
     def folder(self) -> Path:
         """The run folder: ``<output>/<task>-<strategy>-m<M>-<hash>``."""
-        size = [] if self.m is None else [f"m{self.m}"]
-        return Path(self.output) / "-".join([self.task, self.strategy.name, *size, self.hash()])
+        parts = [self.task, self.strategy.name, self.strategy.tag(), self.hash()]
+        return Path(self.output) / "-".join(part for part in parts if part)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

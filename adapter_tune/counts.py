@@ -6,47 +6,54 @@ No torch here, so that listing and counting by formula are instant.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a BERT-family encoder that decide its parameter counts."""
+    """The sizes of an encoder that decide its parameter counts; ``families.py`` reads them off a configuration."""
 
     layers: int
     d: int
     """Hidden size."""
-    intermediate: int
-    heads: int
-    vocabulary: int = 30_522
-    positions: int = 512
-    token_types: int = 2
+    layer: int
+    """Parameters of one layer, its LayerNorms aside."""
+    layer_biases: int
+    """Biases among them."""
+    embeddings: int
+    """Parameters outside the layers (embeddings, what projects them), LayerNorms and pooler aside."""
+    embedding_biases: int
+    """Biases among them."""
+    norm: int
+    """Parameters of one LayerNorm in a layer: 2d, or d where it has no bias."""
+    layer_norms: tuple[int, ...]
+    """Number of LayerNorms by layer."""
+    embedding_norms: int
+    """Parameters of the LayerNorms below the first layer."""
+    top_norms: int = 0
+    """Parameters of the LayerNorms above the last layer."""
+    post_norm: bool = True
+    """A LayerNorm follows every sub-layer; False where norms come before them (ModernBERT)."""
+    norm_bias: bool = True
+    pooler: int = 0
+    query_value: tuple[int, ...] = ()
+    """Output widths of the projections of one layer that make queries and values."""
 
-    @classmethod
-    def of(cls, config: Any) -> Shape:
-        """The shape that a transformers configuration of the BERT family describes."""
-        return cls(
-            layers=config.num_hidden_layers,
-            d=config.hidden_size,
-            intermediate=config.intermediate_size,
-            heads=config.num_attention_heads,
-            vocabulary=config.vocab_size,
-            positions=config.max_position_embeddings,
-            token_types=config.type_vocab_size,
-        )
+    def norms_in(self, layers: int | None = None) -> int:
+        """Parameters of the LayerNorms in the upper ``layers`` layers, in all of them by default."""
+        upper = self.layer_norms[self.layers - (self.layers if layers is None else layers) :]
+        return sum(upper) * self.norm
 
     @property
-    def embedding_weights(self) -> int:
-        """Word, position and token-type embeddings, their LayerNorm aside."""
-        return (self.vocabulary + self.positions + self.token_types) * self.d
+    def norms(self) -> int:
+        """Parameters of all LayerNorms."""
+        return self.embedding_norms + self.norms_in() + self.top_norms
 
     @property
-    def layer_weights(self) -> int:
-        """Projections of one layer (query, key, value, output; up, down), its two LayerNorms aside."""
-        d, f = self.d, self.intermediate
-        return 4 * (d * d + d) + (d * f + f) + (f * d + d)
+    def total(self) -> int:
+        """Parameters of the encoder, pooler included."""
+        return self.embeddings + self.layers * self.layer + self.norms + self.pooler
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,10 @@ class Formula:
     layer_norm: int = 0
     other: int = 0
     adapter_count: int = 0
+    adapter_norms: int = 0
+    """Trained parameters of the LayerNorms behind adapters; part of ``layer_norm``."""
     per_adapter: int | None = None
-    """One adapter with the LayerNorm that belongs to it; None for a strategy without adapters."""
+    """One adapter with the LayerNorm that belongs to it; None without adapters, and where their sizes differ."""
     text: str = ""
     """The formula as one reads it: ``2md + 3d + m``."""
     filled: str = ""
@@ -67,7 +76,12 @@ class Formula:
     @property
     def total(self) -> int | None:
         """Adapters and the LayerNorms that belong to them; None without adapters."""
-        return None if self.per_adapter is None else self.per_adapter * self.adapter_count
+        return self.adapters + self.adapter_norms if self.adapter_count else None
+
+    @property
+    def trained(self) -> int:
+        """All that is trained in the backbone."""
+        return self.adapters + self.layer_norm + self.other
 
 
 class Groups(BaseModel):
@@ -103,6 +117,9 @@ class ParameterCount(BaseModel):
     trained_percent_encoder: float
     """Trained, in percent of the encoder layers alone (the paper's way of putting it)."""
     per_adapter: int | None
+    """One adapter with its trained LayerNorm; None where they differ or there are none."""
     adapter_count: int
+    adapter_norms: int = 0
+    """Trained parameters of the LayerNorms behind adapters; part of ``groups.layer_norm``."""
     formula: int | None
     """Adapters and their LayerNorms by the closed formula; None for a strategy without adapters."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ from adapter_tune.config import ModelConfig, RunConfig
 from adapter_tune.counts import ParameterCount, Shape
 from adapter_tune.demo import DEMO, located_model
 from adapter_tune.errors import RunError, UsageError
+from adapter_tune.families import family_of, shape_of
 from adapter_tune.hub import loading, resolved_revision
 from adapter_tune.parameters import count_parameters
-from adapter_tune.published import published_shape
+from adapter_tune.published import published
 from adapter_tune.strategies import Strategy
-from adapter_tune.surgery import base_of, family_of, head_parameters, pooler_of, unfreeze
+from adapter_tune.surgery import base_of, head_modules, head_parameters, pooler_parameters
 from adapter_tune.tasks import Task, get_task
 
 _LOCAL = "name a local folder with --model DIR"
@@ -54,6 +55,18 @@ class Built:
     """Names of the tensors that no checkpoint held; they are saved with the adapter, trained or not."""
     notes: list[str] = field(default_factory=list)
     """Decisions that a user should know of."""
+
+
+def check_fit(config: RunConfig) -> None:
+    """Refuse what does not fit the backbone, from its configuration alone: before data is read and weights are loaded.
+
+    Raises:
+        RunError: it cannot be found, or its family is not supported.
+        UsageError: layers that are not there, rows longer than its positions, and the like.
+    """
+    backbone = _load_config(config.model, {})
+    config.strategy.formula(shape_of(backbone))
+    check_length(config.data.max_length, backbone)
 
 
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
@@ -88,7 +101,6 @@ def build_model(config: RunConfig) -> Built:
             ignore_mismatched_sizes=True,  # another task's head; ours is drawn anew
             **head_options(task),
         )
-    check_length(config.data.max_length, model.config)
     fresh = _fresh_tensors(config.model.id, model, info)
     pooler, notes = _decide_pooler(config, model, info["unexpected_keys"], fresh)
     settled = ModelConfig(
@@ -104,14 +116,14 @@ def build_model(config: RunConfig) -> Built:
 def prepare(model: nn.Module, strategy: Strategy, *, train_pooler: bool) -> None:
     """Freeze everything, draw and unfreeze the head, then let the strategy attach and unfreeze its own."""
     model.requires_grad_(False)
-    for parameter in head_parameters(model):
+    for module in head_modules(model):
+        module.requires_grad_(True)
+        if isinstance(module, nn.Linear):
+            cut_normal_(module.weight.data, _HEAD_STD)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias.data)
+    for parameter in pooler_parameters(model) if train_pooler else ():
         parameter.requires_grad_(True)
-        if parameter.dim() > 1:
-            cut_normal_(parameter.data, _HEAD_STD)
-        else:
-            nn.init.zeros_(parameter.data)
-    if train_pooler:
-        unfreeze(pooler_of(model))
     strategy.apply(model)
 
 
@@ -132,7 +144,7 @@ def check_length(max_length: int, config: Any) -> None:
     Raises:
         UsageError: they are.
     """
-    positions = getattr(config, "max_position_embeddings", max_length)
+    positions = getattr(config, "max_position_embeddings", max_length) - family_of(config).lost_positions
     if max_length > positions:
         raise UsageError(
             f"data.max_length is {max_length}, but the backbone has {positions} positions; "
@@ -149,7 +161,7 @@ def fingerprint(model: nn.Module, fresh: frozenset[str] = frozenset()) -> str:
         model: with or without a head, which is left out.
         fresh: names (in the whole model) of tensors that no checkpoint held; they are left out.
     """
-    inside = {id(p) for p in base_of(model).parameters()}
+    inside = {id(p) for p in (*base_of(model).parameters(), *pooler_parameters(model))}
     digest = hashlib.sha256()
     for name, p in sorted(model.named_parameters(), key=lambda item: item[0]):
         if id(p) in inside and name not in fresh:
@@ -172,31 +184,28 @@ def count_on_meta(
     Returns:
         The count, the backbone's shape, and what had to be assumed.
     """
-    known = None if Path(located_model(config.id)).is_dir() else published_shape(config.id)
+    known = None if Path(located_model(config.id)).is_dir() else published(config.id)
     if known is not None:
-        bert = BertConfig(
-            vocab_size=known.vocabulary,
-            hidden_size=known.d,
-            num_hidden_layers=known.layers,
-            num_attention_heads=known.heads,
-            intermediate_size=known.intermediate,
-            **options,
-        )
+        bert = BertConfig(**asdict(known), **options)
     else:
-        with loading("model", config.id, _LOCAL):
-            bert = AutoConfig.from_pretrained(located_model(config.id), revision=config.revision, **options)
+        bert = _load_config(config, options)
     if max_length is not None:
         check_length(max_length, bert)
+    shape = shape_of(bert)
+    formula = strategy.formula(shape)
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(bert)
-    family_of(model)
-    train_pooler, notes = config.pooler == "train", []
-    if config.pooler == "auto" and not strategy.trains_pooler:
+    train_pooler, notes = strategy.trains_pooler or config.pooler == "train", []
+    if config.pooler == "auto" and not train_pooler and shape.pooler:
         train_pooler = known is None
         notes = [_ASSUMED_TRAINED if train_pooler else _ASSUMED_FROZEN]
     prepare(model, strategy, train_pooler=train_pooler)
-    shape = Shape.of(bert)
-    return count_parameters(model, strategy.formula(shape)), shape, notes
+    return count_parameters(model, formula), shape, notes
+
+
+def _load_config(config: ModelConfig, options: dict[str, Any]) -> Any:
+    with loading("model", config.id, _LOCAL):
+        return AutoConfig.from_pretrained(located_model(config.id), revision=config.revision, **options)
 
 
 def _lasting(model_id: str) -> str:
@@ -222,7 +231,7 @@ def _fresh_tensors(model_id: str, model: nn.Module, info: dict[str, Any]) -> fro
         RunError: it left a part of the encoder at random values.
     """
     unfilled = set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
-    may_be_new = {id(p) for p in (*head_parameters(model), *pooler_of(model).parameters())}
+    may_be_new = {id(p) for p in (*head_parameters(model), *pooler_parameters(model))}
     named = dict(model.named_parameters())
     lost = sorted(name for name in unfilled if name in named and id(named[name]) not in may_be_new)
     if lost:
@@ -242,14 +251,19 @@ def _decide_pooler(
     A pooler that no objective kept in step with its encoder is stale or random and must be trained; BERT's own
     checkpoints hold the objective theirs was pretrained with (next sentence).
     """
+    if not pooler_parameters(model):
+        if config.model.pooler != "auto":
+            kind = model.config.model_type
+            raise UsageError(f"model.pooler: a {kind} backbone has none (its head is trained whole); leave it out")
+        return "frozen", []
     if config.strategy.trains_pooler:
         return "train", []
     if config.model.pooler != "auto":
         return config.model.pooler, []
-    objective = family_of(model).pooler_objective
+    objective = family_of(model.config).pooler_objective
     if any(key.startswith(objective) for key in unexpected):
         return "frozen", []
-    inside = {id(p) for p in pooler_of(model).parameters()}
+    inside = {id(p) for p in pooler_parameters(model)}
     is_random = any(name in fresh for name, p in model.named_parameters() if id(p) in inside)
     state = "has no pooler" if is_random else f"has no {objective}, so its pooler may be stale"
     return "train", [f"the pooler is trained with the head: the checkpoint {state} (model.pooler=frozen keeps it)"]

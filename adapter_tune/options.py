@@ -12,7 +12,7 @@ from adapter_tune import __version__
 
 ConfigFile = Annotated[str | None, typer.Option("--config", help="A YAML file, or the name of a shipped one.")]
 Task = Annotated[str | None, typer.Option("--task", help="The GLUE task; see 'list tasks'.")]
-Size = Annotated[str | None, typer.Option("--m", help="Bottleneck size of the adapters.")]
+Size = Annotated[str | None, typer.Option("--m", help="Bottleneck size of the adapters; a list has one a layer.")]
 Sizes = Annotated[str | None, typer.Option("--m", help="Bottleneck size; several with commas: 8,64,256.")]
 StrategyName = Annotated[str | None, typer.Option("--strategy", help="What is trained; see 'list strategies'.")]
 Model = Annotated[str | None, typer.Option("--model", help="The backbone: a model on the Hub, or a local folder.")]
@@ -51,6 +51,7 @@ class Listing(str, Enum):
 
 
 What = Annotated[Listing | None, typer.Argument(help="One of the three; all by default.")]
+StrategyToShow = Annotated[str | None, typer.Argument(help="A strategy: options, formula, where it sits.")]
 
 
 def _version(wanted: bool) -> None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from torch import nn
 
-from adapter_tune.adapter import Adapted
 from adapter_tune.counts import Formula, Groups, ParameterCount
 from adapter_tune.errors import RunError
-from adapter_tune.surgery import adapters_of, base_of, head_parameters, layer_norms, layers_of, pooler_of, sites
+from adapter_tune.surgery import (
+    added_parameters,
+    base_of,
+    head_parameters,
+    layer_norms,
+    layers_of,
+    pooler_parameters,
+    sites,
+)
 
 
 def count_parameters(model: nn.Module, formula: Formula | None = None) -> ParameterCount:
@@ -22,12 +30,13 @@ def count_parameters(model: nn.Module, formula: Formula | None = None) -> Parame
     Raises:
         RunError: model and formula differ (a bug in one of the two), or the family is not supported.
     """
-    adapters = [p for adapted in adapters_of(model) for p in adapted.adapter.parameters()]
+    adapters = added_parameters(model)
     head = head_parameters(model)
     groups = _groups(model, adapters, head)
     total = _size(model.parameters())
     unadapted = total - _size(adapters)
     layers = _size(p for layer in layers_of(model) for p in layer.parameters()) - _size(adapters)
+    each = _adapters(model)
     count = ParameterCount(
         backbone=unadapted - _size(head),
         groups=groups,
@@ -35,8 +44,9 @@ def count_parameters(model: nn.Module, formula: Formula | None = None) -> Parame
         total=total,
         trained_percent=100 * groups.total / unadapted,
         trained_percent_encoder=100 * groups.total / layers,
-        per_adapter=_per_adapter(model),
-        adapter_count=len(adapters_of(model)),
+        per_adapter=each.each,
+        adapter_count=len(each.sizes),
+        adapter_norms=sum(each.norms),
         formula=formula.total if formula else None,
     )
     if formula is not None:
@@ -49,7 +59,7 @@ def _groups(model: nn.Module, adapters: list[nn.Parameter], head: list[nn.Parame
     claims = {
         "adapters": adapters,
         "head": head,
-        "pooler": pooler_of(model).parameters(),
+        "pooler": pooler_parameters(model),
         "layer_norm": (p for norm in layer_norms(base_of(model)) for p in norm.parameters()),
         "other": model.parameters(),
     }
@@ -62,14 +72,27 @@ def _groups(model: nn.Module, adapters: list[nn.Parameter], head: list[nn.Parame
     return Groups(**sizes)
 
 
-def _per_adapter(model: nn.Module) -> int | None:
-    """Parameters of one adapter with the trained LayerNorm behind it; None where sites differ or have none."""
-    sizes = {
-        _size(site.block.dropout.adapter.parameters()) + _size(p for p in site.norm.parameters() if p.requires_grad)
-        for site in sites(model)
-        if isinstance(site.block.dropout, Adapted)
-    }
-    return sizes.pop() if len(sizes) == 1 else None
+@dataclass(frozen=True)
+class _Adapters:
+    """The adapters of a model: parameters of each, its trained LayerNorm aside, and those of the LayerNorms."""
+
+    sizes: list[int]
+    norms: list[int]
+
+    @property
+    def each(self) -> int | None:
+        """Parameters of one with its LayerNorm; None where they differ or there are none."""
+        together = {size + norm for size, norm in zip(self.sizes, self.norms, strict=True)}
+        return together.pop() if len(together) == 1 else None
+
+
+def _adapters(model: nn.Module) -> _Adapters:
+    adapted = [site for site in sites(model) if site.adapted is not None]
+    if not adapted:  # the layers that peft wrapped have no LayerNorm of their own
+        wrapped = [module for module in model.modules() if hasattr(module, "adapter_layer_names")]
+        return _Adapters([_size(added_parameters(module)) for module in wrapped], [0] * len(wrapped))
+    norms = [_size(p for p in s.norm.parameters() if p.requires_grad) if s.norm is not None else 0 for s in adapted]
+    return _Adapters([_size(s.adapted.adapter.parameters()) for s in adapted if s.adapted is not None], norms)
 
 
 def _agree(count: ParameterCount, formula: Formula) -> None:
@@ -78,6 +101,7 @@ def _agree(count: ParameterCount, formula: Formula) -> None:
         "layer_norm": (count.groups.layer_norm, formula.layer_norm),
         "other": (count.groups.other, formula.other),
         "per adapter": (count.per_adapter, formula.per_adapter),
+        "LayerNorms behind adapters": (count.adapter_norms, formula.adapter_norms),
         "number of adapters": (count.adapter_count, formula.adapter_count),
     }
     for name, (model, by_formula) in pairs.items():

@@ -6,23 +6,38 @@ next-sentence objective and carries it in its checkpoint, so its pooler may stay
 
 from __future__ import annotations
 
-from adapter_tune.counts import Shape
+from dataclasses import dataclass
 
-_CASED = 28_996  # WordPiece vocabulary of the cased models; the uncased ones have 30,522
 
-PUBLISHED: dict[str, Shape] = {
-    "google-bert/bert-base-uncased": Shape(12, 768, 3072, 12),
-    "google-bert/bert-base-cased": Shape(12, 768, 3072, 12, vocabulary=_CASED),
-    "google-bert/bert-large-uncased": Shape(24, 1024, 4096, 16),
-    "google-bert/bert-large-cased": Shape(24, 1024, 4096, 16, vocabulary=_CASED),
+@dataclass(frozen=True)
+class Published:
+    """The sizes of a published BERT, under the names that transformers has for them."""
+
+    num_hidden_layers: int
+    hidden_size: int
+    intermediate_size: int
+    num_attention_heads: int
+    vocab_size: int = 30_522
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    model_type: str = "bert"
+
+
+_CASED = 28_996  # WordPiece vocabulary of the cased models
+
+PUBLISHED: dict[str, Published] = {
+    "google-bert/bert-base-uncased": Published(12, 768, 3072, 12),
+    "google-bert/bert-base-cased": Published(12, 768, 3072, 12, _CASED),
+    "google-bert/bert-large-uncased": Published(24, 1024, 4096, 16),
+    "google-bert/bert-large-cased": Published(24, 1024, 4096, 16, _CASED),
     **{
-        f"google/bert_uncased_L-{layers}_H-{d}_A-{d // 64}": Shape(layers, d, 4 * d, d // 64)
+        f"google/bert_uncased_L-{layers}_H-{d}_A-{d // 64}": Published(layers, d, 4 * d, d // 64)
         for layers in (2, 4, 6, 8, 10, 12)
         for d in (128, 256, 512, 768)
     },
 }
 
 
-def published_shape(model_id: str) -> Shape | None:
-    """The shape of a published model (``bert-base-uncased`` works as well as its full id), or None."""
+def published(model_id: str) -> Published | None:
+    """The sizes of a published model (``bert-base-uncased`` works as well as its full id), or None."""
     return PUBLISHED.get(model_id) or PUBLISHED.get(f"google-bert/{model_id}")

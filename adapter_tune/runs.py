@@ -11,11 +11,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from adapter_tune import atomic
 from adapter_tune.config import ModelConfig, RunConfig, parse_config
-from adapter_tune.counts import Shape
 from adapter_tune.data import load_rows, load_splits
 from adapter_tune.demo import DEMO
 from adapter_tune.errors import FieldError, RunError
-from adapter_tune.model import Built, build_model, load_tokenizer
+from adapter_tune.families import shape_of
+from adapter_tune.model import Built, build_model, check_fit, load_tokenizer
 from adapter_tune.model_card import model_card
 from adapter_tune.parameters import count_parameters
 from adapter_tune.result import COLLAPSED, FILE, Backbone, Result, Storage, read_result, versions
@@ -50,13 +50,14 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True) -> Resul
     checkpoint = None if force or not resume else latest_checkpoint(folder)
     if checkpoint is not None:
         log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
+    check_fit(config)
     tokenizer = load_tokenizer(config.model)
     splits = load_splits(config, tokenizer)
     set_seed(config.training.seed)
     built = build_model(config)
     for note in built.notes:
         log.info("%s", note)
-    parameters = count_parameters(built.model, config.strategy.formula(Shape.of(built.model.config)))
+    parameters = count_parameters(built.model, config.strategy.formula(shape_of(built.model.config)))
     folder.mkdir(parents=True, exist_ok=True)
     if checkpoint is None:
         _remove_checkpoints(folder)

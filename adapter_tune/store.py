@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.records import read_record
+from adapter_tune.surgery import added_buffers
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 FORMAT = 1
@@ -38,8 +39,9 @@ class AdapterConfig(BaseModel):
 
 
 def saved_tensors(model: nn.Module, fresh: frozenset[str]) -> dict[str, Tensor]:
-    """The tensors that belong to an adapter, by name: the trained ones and those that no checkpoint holds."""
-    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad or name in fresh}
+    """The tensors that belong to an adapter, by name: the trained ones, those that no checkpoint holds, statistics."""
+    own = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad or name in fresh}
+    return {**own, **added_buffers(model)}
 
 
 def save_weights(model: nn.Module, fresh: frozenset[str], folder: Path) -> Path:

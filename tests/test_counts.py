@@ -11,9 +11,10 @@ import adapter_tune
 from adapter_tune.config import ModelConfig
 from adapter_tune.counts import Formula
 from adapter_tune.errors import RunError
+from adapter_tune.families import bert_shape
 from adapter_tune.model import count_on_meta, prepare
 from adapter_tune.parameters import count_parameters
-from adapter_tune.published import PUBLISHED, published_shape
+from adapter_tune.published import PUBLISHED, published
 from adapter_tune.strategies import REGISTRY, Houlsby, parse_strategy
 
 BASE, LARGE = "google-bert/bert-base-uncased", "google-bert/bert-large-uncased"
@@ -51,12 +52,8 @@ def test_all_layer_norms_are_those_of_the_released_code() -> None:
 @pytest.mark.parametrize("model", ["google/bert_uncased_L-2_H-128_A-2", BASE])
 def test_formula_and_model_agree(model: str, strategy: Any) -> None:
     count = counted(model, strategy)  # raises where they do not
-    parsed, shape = parse_strategy(strategy), published_shape(model)
-    assert shape is not None
-    formula = parsed.formula(shape)
-    assert count.trained - count.groups.head - count.groups.pooler == (
-        formula.adapters + formula.layer_norm + formula.other
-    )
+    formula = parse_strategy(strategy).formula(bert_shape(published(model)))
+    assert count.trained - count.groups.head - count.groups.pooler == formula.trained
     assert count.formula == formula.total
 
 
@@ -77,7 +74,7 @@ def test_a_trained_pooler_is_a_group_of_its_own() -> None:
 
 def test_published_models_need_no_network_and_say_what_is_assumed(backbone: str) -> None:
     assert len(PUBLISHED) == 4 + 24
-    assert published_shape("bert-base-uncased") == published_shape(BASE)
+    assert published("bert-base-uncased") == published(BASE)
     *_, notes = count_on_meta(ModelConfig(id=BASE), Houlsby(), {"num_labels": 2})
     assert "stays frozen" in notes[0]
     *_, notes = count_on_meta(ModelConfig(id=backbone), Houlsby(), {"num_labels": 2})
@@ -112,14 +109,14 @@ def test_meta_and_real_weights_give_the_same_count(strategy: str, bare_backbone:
     )
 
 
-@pytest.mark.parametrize("wrong", ["adapters", "layer_norm", "other", "per_adapter", "adapter_count"])
+@pytest.mark.parametrize("wrong", ["adapters", "layer_norm", "other", "per_adapter", "adapter_count", "adapter_norms"])
 def test_a_formula_that_is_off_by_one_is_an_error(wrong: str) -> None:
     config = bert_config()
     with torch.device("meta"):
         model = BertForSequenceClassification(config)
     strategy = Houlsby(m=4)
     prepare(model, strategy, train_pooler=False)
-    right = strategy.formula(adapter_tune.counts.Shape.of(config))
+    right = strategy.formula(bert_shape(config))
     count_parameters(model, right)
     values = {name: getattr(right, name) for name in right.__dataclass_fields__}
     with pytest.raises(RunError, match="but the formula says"):

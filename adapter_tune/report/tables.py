@@ -70,9 +70,8 @@ def show_result(result: Result) -> None:
         print(f"{'warning' if text.startswith(COLLAPSED) else 'note'}: {text}")
 
 
-def show_count(model: str, strategy: str, m: int | None, count: ParameterCount, formula: Formula) -> None:
+def show_count(model: str, strategy: str, tag: str, count: ParameterCount, formula: Formula) -> None:
     """What is trained, by formula and from the model, group by group."""
-    size = "" if m is None else f", m = {m}"
     by_formula = {"adapters": formula.adapters, "layer_norm": formula.layer_norm, "other": formula.other}
     rows = [
         [name, _integer(by_formula.get(name)), _integer(counted)]
@@ -85,25 +84,22 @@ def show_count(model: str, strategy: str, m: int | None, count: ParameterCount, 
         ["trained, % of the unadapted model", "", f"{count.trained_percent:.2f}"],
         ["trained, % of its encoder layers", "", f"{count.trained_percent_encoder:.2f}"],
     ]
-    if formula.per_adapter is not None and formula.total is not None:
+    named = f"{formula.text} = {formula.filled}" if formula.filled else formula.text
+    if formula.total is not None:
+        together = count.groups.adapters + count.adapter_norms
+        norms = " with their LayerNorms" if formula.adapter_norms else ""
         rows = [
-            [
-                f"per adapter: {formula.text} = {formula.filled}",
-                _integer(formula.per_adapter),
-                _integer(count.per_adapter),
-            ],
-            [
-                f"{formula.adapter_count} adapters with their LayerNorms",
-                _integer(formula.total),
-                _integer(_with_norms(count)),
-            ],
+            [f"per adapter: {named}", _integer(formula.per_adapter), _integer(count.per_adapter)],
+            [f"{formula.adapter_count} adapters{norms}", _integer(formula.total), _integer(together)],
             *rows,
         ]
-    show(f"{model}, {strategy}{size}", ["parameters", "formula", "model"], rows)
+    elif named:
+        rows = [[named, _integer(formula.trained), _integer(_in_backbone(count))], *rows]
+    show(", ".join([model, strategy, *([tag] if tag else [])]), ["parameters", "formula", "model"], rows)
 
 
-def _with_norms(count: ParameterCount) -> int | None:
-    return None if count.per_adapter is None else count.per_adapter * count.adapter_count
+def _in_backbone(count: ParameterCount) -> int:
+    return count.groups.total - count.groups.head - count.groups.pooler
 
 
 def _is_number(cell: str) -> bool:

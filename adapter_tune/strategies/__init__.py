@@ -1,7 +1,32 @@
 """Strategies: one frozen class each, registered by name. To add one, see ``docs/architecture.md``."""
 
-from adapter_tune.strategies.adapters import Houlsby
+from adapter_tune.strategies.adapters import (
+    AttentionOnly,
+    FeedForwardOnly,
+    Houlsby,
+    Injection,
+    Multiplicative,
+    Parallel,
+)
 from adapter_tune.strategies.base import REGISTRY, Strategy, parse_strategy, strategy
-from adapter_tune.strategies.baselines import Full, Head
+from adapter_tune.strategies.baselines import Bias, Full, Head, LayerNorm, TopN
+from adapter_tune.strategies.lora import Lora
 
-__all__ = ["REGISTRY", "Full", "Head", "Houlsby", "Strategy", "parse_strategy", "strategy"]
+__all__ = [
+    "REGISTRY",
+    "AttentionOnly",
+    "Bias",
+    "FeedForwardOnly",
+    "Full",
+    "Head",
+    "Houlsby",
+    "Injection",
+    "LayerNorm",
+    "Lora",
+    "Multiplicative",
+    "Parallel",
+    "Strategy",
+    "TopN",
+    "parse_strategy",
+    "strategy",
+]

@@ -34,6 +34,8 @@ class Strategy(BaseModel):
     """The peak learning rate of a run that names none."""
     trains_pooler: ClassVar[bool] = False
     """True where ``apply`` trains the pooler whatever ``model.pooler`` says."""
+    drawing: ClassVar[str] = ""
+    """A few lines of text that show where it sits."""
 
     def apply(self, model: nn.Module) -> None:
         """Attach and unfreeze, in place."""
@@ -42,6 +44,10 @@ class Strategy(BaseModel):
     def formula(self, shape: Shape) -> Formula:
         """What ``apply`` trains in a backbone of this shape, by plain arithmetic."""
         raise NotImplementedError
+
+    def tag(self) -> str:
+        """What tells runs of it apart at a glance, in the name of a run folder: ``m64``."""
+        return ""
 
     def to_dict(self) -> dict[str, Any]:
         """The ``strategy`` section of a configuration."""

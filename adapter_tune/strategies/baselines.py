@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from adapter_tune.counts import Formula, Shape
+from adapter_tune.errors import UsageError
+from adapter_tune.families import family_of
 from adapter_tune.strategies.base import Strategy, strategy
 
 if TYPE_CHECKING:
@@ -18,16 +22,135 @@ class Full(Strategy):
     paper: ClassVar[str] = "Devlin et al. 2019"
     learning_rate: ClassVar[float] = 3e-5  # the middle of the paper's 2e-5, 3e-5, 5e-5
     trains_pooler: ClassVar[bool] = True
+    drawing: ClassVar[str] = """
+        embeddings*  ->  layer* ... layer*  ->  pooler* -> head*          * trained"""
 
     def apply(self, model: nn.Module) -> None:
         """Unfreeze the whole model."""
         model.requires_grad_(True)
 
     def formula(self, shape: Shape) -> Formula:
-        """All of the encoder: embeddings, layers, and two LayerNorms a layer plus the embeddings'."""
+        """All of the encoder: embeddings, layers, and every LayerNorm."""
         return Formula(
-            layer_norm=(2 * shape.layers + 1) * 2 * shape.d,
-            other=shape.embedding_weights + shape.layers * shape.layer_weights,
+            layer_norm=shape.norms,
+            other=shape.embeddings + shape.layers * shape.layer,
+            text="embeddings + layers * layer + LayerNorms",
+            filled=f"{shape.embeddings} + {shape.layers}*{shape.layer} + {shape.norms}",
+        )
+
+
+@strategy("top_n")
+class TopN(Strategy):
+    """Variable fine-tuning: the top n layers are trained with the pooler, the rest is frozen."""
+
+    paper: ClassVar[str] = "Houlsby et al. 2019, section 3.3"
+    learning_rate: ClassVar[float] = 3e-5
+    trains_pooler: ClassVar[bool] = True
+    drawing: ClassVar[str] = """
+        embeddings  ->  layer ... layer -> layer* (the top n)  ->  pooler* -> head*          * trained"""
+
+    n: int = Field(default=1, ge=1, le=10_000)
+    """Layers trained, from the top."""
+    embeddings: bool = False
+    """Train the embeddings too; with n as large as the backbone that is full fine-tuning."""
+
+    def apply(self, model: nn.Module) -> None:
+        """Unfreeze the top layers, what stands above them and, if asked, what stands below all layers."""
+        from adapter_tune.surgery import base_of, layers_of, pooler_parameters, unfreeze
+
+        layers, base, top = layers_of(model), base_of(model), family_of(model.config).top_norm
+        self._check(len(layers))
+        above = [] if top is None else [base.get_submodule(top)]
+        unfreeze(*layers[len(layers) - self.n :], *above)
+        if self.embeddings:
+            kept = {id(p) for module in (*layers, *above) for p in module.parameters()}
+            kept.update(id(p) for p in pooler_parameters(model))
+            for parameter in base.parameters():
+                if id(parameter) not in kept:
+                    parameter.requires_grad_(True)
+
+    def formula(self, shape: Shape) -> Formula:
+        """``n`` layers with their LayerNorms."""
+        self._check(shape.layers)
+        below, norms = (shape.embeddings, shape.embedding_norms) if self.embeddings else (0, 0)
+        norms += shape.norms_in(self.n) + shape.top_norms
+        extra = f" + {below}" if self.embeddings else ""
+        return Formula(
+            layer_norm=norms,
+            other=self.n * shape.layer + below,
+            text="n * layer" + " + embeddings" * self.embeddings + " + LayerNorms",
+            filled=f"{self.n}*{shape.layer}{extra} + {norms}",
+        )
+
+    def tag(self) -> str:
+        """``n1``."""
+        return f"n{self.n}"
+
+    def _check(self, layers: int) -> None:
+        if self.n > layers:
+            raise UsageError(f"strategy.n: {self.n} is more than the backbone's {layers} layers")
+
+
+@strategy("layer_norm")
+class LayerNorm(Strategy):
+    """Only the LayerNorms of the encoder are trained."""
+
+    paper: ClassVar[str] = "Houlsby et al. 2019, section 3.4"
+    learning_rate: ClassVar[float] = 1e-3
+    drawing: ClassVar[str] = """
+        x -> attention -> dropout -> + x -> LayerNorm* -> x'
+        x' -> feed-forward -> dropout -> + x' -> LayerNorm*          * trained, and the embeddings' one"""
+
+    def apply(self, model: nn.Module) -> None:
+        """Unfreeze every LayerNorm, the embeddings' too."""
+        from adapter_tune.surgery import base_of, layer_norms, unfreeze
+
+        unfreeze(*layer_norms(base_of(model)))
+
+    def formula(self, shape: Shape) -> Formula:
+        """Gain and bias of each."""
+        inside = sum(shape.layer_norms)
+        return Formula(
+            layer_norm=shape.norms,
+            text=f"{shape.norm // shape.d}d a LayerNorm in the layers + those outside",
+            filled=f"{inside}*{shape.norm} + {shape.norms - inside * shape.norm}",
+        )
+
+
+@strategy("bias")
+class Bias(Strategy):
+    """BitFit: only the biases of the encoder are trained, those of its LayerNorms among them."""
+
+    paper: ClassVar[str] = "Ben Zaken et al. 2022"
+    learning_rate: ClassVar[float] = 1e-3
+    drawing: ClassVar[str] = """
+        every W x + b*, every LayerNorm's bias*          * trained"""
+
+    def apply(self, model: nn.Module) -> None:
+        """Unfreeze every bias of the encoder, the pooler aside."""
+        from adapter_tune.surgery import base_of, pooler_parameters
+
+        spared = {id(p) for p in pooler_parameters(model)}
+        for module in base_of(model).modules():
+            bias = module._parameters.get("bias")
+            if bias is not None and id(bias) not in spared:
+                bias.requires_grad_(True)
+
+    def formula(self, shape: Shape) -> Formula:
+        """The biases of the projections, and half of each LayerNorm.
+
+        Raises:
+            UsageError: the backbone has no biases.
+        """
+        norms = shape.norms // 2 if shape.norm_bias else 0
+        other = shape.layers * shape.layer_biases + shape.embedding_biases
+        if norms + other == 0:
+            raise UsageError("strategy.name: this backbone has no biases to train; choose another strategy")
+        return Formula(
+            layer_norm=norms,
+            other=other,
+            text="biases of a layer * layers + those outside + those of LayerNorms",
+            filled=f"{shape.layer_biases}*{shape.layers} + {shape.embedding_biases} + {norms}",
         )
 
 
@@ -37,10 +160,12 @@ class Head(Strategy):
 
     paper: ClassVar[str] = "Peters et al. 2019, feature extraction"
     learning_rate: ClassVar[float] = 1e-3
+    drawing: ClassVar[str] = """
+        embeddings  ->  layer ... layer  ->  pooler -> head*          * trained"""
 
     def apply(self, model: nn.Module) -> None:
         """Nothing: the head is unfrozen already."""
 
     def formula(self, shape: Shape) -> Formula:
         """Nothing of the backbone is trained."""
-        return Formula()
+        return Formula(text="nothing of the encoder", filled="0")
