@@ -84,7 +84,9 @@ class TokenBatchNorm(nn.BatchNorm1d):
     def _normalised(self, x: Tensor) -> Tensor:
         mean, variance = self.running_mean, self.running_var
         assert mean is not None and variance is not None
-        if self.training and torch._C._current_graph_task_id() != -1:  # recomputed in the backward pass: counted already
+        if (
+            self.training and torch._C._current_graph_task_id() != -1
+        ):  # recomputed in the backward pass: counted already
             mean, variance = mean.clone(), variance.clone()
         return nn.functional.batch_norm(
             x, mean, variance, self.weight, self.bias, training=self.training, momentum=0.1, eps=self.eps

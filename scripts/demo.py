@@ -2,6 +2,7 @@
 
 python scripts/demo.py                                # what "make demo" runs: three tasks, one seed
 python scripts/demo.py --all --seeds 3 --controls     # the table of docs/demo.md
+python scripts/demo.py --all --seeds 3 --methods houlsby,paper/extensions/parallel,top_n:n=2     # any others
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is asked of the Hub
 import typer
 from rich.progress import track
 
-from adapter_tune.compose import compose
+from adapter_tune.compose import compose, shipped_configs
 from adapter_tune.progress import library_noise
 from adapter_tune.report.tables import show
 from adapter_tune.result import Result
 from adapter_tune.tasks import TASKS, Task
 
-STRATEGIES = ("houlsby", "full", "head")
+STRATEGIES = "houlsby,full,top_n"  # top_n: the top layer alone, by default
 RANDOM, WORDS = "houlsby, random backbone", "bag of words"
 NEXT = """
 Scores are of the validation split, times 100: {headlines}.
@@ -51,9 +52,11 @@ def train(cell: tuple[str, str, int], output: Path) -> Result:
     library_noise(quiet=True)
     logging.getLogger("adapter_tune").setLevel(logging.WARNING)
     model = str(random_backbone(output)) if name == RANDOM else None
-    flags = {"--task task": task, "--strategy strategy.name": name.split(",")[0], "--seed training.seed": seed,
+    word, _, option = name.split(",")[0].partition(":")
+    file = word if word in shipped_configs() else None
+    flags = {"--task task": task, "--strategy strategy.name": None if file else word, "--seed training.seed": seed,
              "--output output": str(output), "--model model.id": model}  # fmt: skip
-    return run(compose(None, flags, demo=True))
+    return run(compose(file, flags, [f"strategy.{option}"] if option else [], demo=True))
 
 
 def random_backbone(output: Path) -> Path:
@@ -111,13 +114,16 @@ def main(
     tasks: Annotated[str, typer.Option("--task", help="Tasks, with commas.")] = "cola,mnli,wnli",
     every: Annotated[bool, typer.Option("--all", help="All nine tasks.")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Runs a cell, with other seeds.")] = 1,
-    controls: Annotated[bool, typer.Option("--controls", help="Add a random backbone and a bag of words.")] = False,
+    methods: Annotated[str, typer.Option(help="Strategies or shipped configurations, with commas.")] = STRATEGIES,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Add the head alone, a random backbone and a bag of words.")
+    ] = False,
     output: Annotated[Path, typer.Option(help="The folder that holds the run folders.")] = Path("runs/demo"),
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 1,
 ) -> None:
     """Train every strategy on every task and print one table."""
     names = list(TASKS) if every else tasks.split(",")
-    columns = [*STRATEGIES, *([RANDOM] if controls else [])]
+    columns = [*methods.split(","), *(["head", RANDOM] if controls else [])]
     output.mkdir(parents=True, exist_ok=True)
     if controls:
         random_backbone(output)

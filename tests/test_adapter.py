@@ -106,7 +106,9 @@ def test_batch_statistics_are_those_of_the_real_tokens() -> None:
     tokens.mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]]).bool()
     real = x[tokens.mask]
     out = norm(x)
-    assert torch.allclose(out[tokens.mask], (real - real.mean(0)) / (real.var(0, unbiased=False) + 1e-5).sqrt(), atol=1e-5)
+    assert torch.allclose(
+        out[tokens.mask], (real - real.mean(0)) / (real.var(0, unbiased=False) + 1e-5).sqrt(), atol=1e-5
+    )
     assert not out[~tokens.mask].any()
     assert torch.allclose(norm.running_mean, 0.1 * real.mean(0), atol=1e-6)
     assert torch.allclose(norm.running_var, 0.9 + 0.1 * real.var(0), atol=1e-6)

@@ -106,6 +106,7 @@ def test_every_strategy_says_what_it_is_and_where_it_is_from() -> None:
         assert cls.name == name
         assert cls.summary().endswith(".")
         assert cls.paper
+        assert cls.drawing.strip()
         assert cls.learning_rate > 0
 
 
@@ -116,17 +117,17 @@ def test_a_new_strategy_is_one_class(small_world: list[str], capsys: pytest.Capt
     try:
         exec(text, scope)
         for words in (
-            ["train", "--task", "rte", "--strategy", "layer_norm", *small_world],
+            ["train", "--task", "rte", "--strategy", "embeddings", *small_world],
             ["eval", "--output", small_world[3]],
-            ["count-params", "--strategy", "layer_norm"],
+            ["count-params", "--strategy", "embeddings"],
             ["list", "strategies"],
         ):
             main(words)
         out = capsys.readouterr().out
     finally:
-        REGISTRY.pop("layer_norm", None)
-    assert "38,400" in out  # 25 LayerNorms of BERT-base
-    assert "Only the LayerNorms of the encoder are trained." in out
+        REGISTRY.pop("embeddings", None)
+    assert "23,837,184" in out  # word, position and token-type embeddings of BERT-base, and their LayerNorm
+    assert "Only the embeddings are trained." in out
 
 
 def test_two_strategies_cannot_share_a_name() -> None:

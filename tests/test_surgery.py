@@ -10,8 +10,7 @@ from adapter_tune.adapter import Adapted, Bottleneck, cut_normal_
 from adapter_tune.errors import RunError
 from adapter_tune.model import prepare
 from adapter_tune.strategies import REGISTRY, Houlsby, parse_strategy
-from adapter_tune.surgery import added_parameters, adapters_of, attach, layer_norms, sites
-
+from adapter_tune.surgery import adapters_of, added_parameters, attach, layer_norms, sites
 
 INSIDE: list[Any] = [
     {"name": "houlsby", "norm": "batch"},

@@ -198,4 +198,3 @@ class Multiplicative(Injection):
         x -> attention -> dropout -> h
         x -> [bottleneck] -> a,  h * (1 + a) -> + x -> LayerNorm -> x'
         the same around the feed-forward; [bottleneck]: down -> activation -> up, no skip"""
-

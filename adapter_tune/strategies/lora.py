@@ -45,7 +45,9 @@ class Lora(Strategy):
         try:
             from peft import LoraConfig, inject_adapter_in_model
         except ImportError as error:
-            raise RunError(f"strategy lora needs the peft package ({error}): pip install 'adapter-tune[lora]'") from None
+            raise RunError(
+                f"strategy lora needs the peft package ({error}): pip install 'adapter-tune[lora]'"
+            ) from None
         from adapter_tune.surgery import added_parameters, base_of, layers_of
 
         if added_parameters(model):
@@ -61,7 +63,7 @@ class Lora(Strategy):
             parameter.requires_grad_(True)
 
     def formula(self, shape: Shape) -> Formula:
-        """r (d_in + d_out) a projection (Hu et al. 2022, section 4)."""
+        """R (d_in + d_out) a projection (Hu et al. 2022, section 4)."""
         layers = len(layers_in(self.layers, shape.layers))
         widths = shape.query_value
         uniform = len(set(widths)) == 1
