@@ -84,9 +84,7 @@ class TokenBatchNorm(nn.BatchNorm1d):
     def _normalised(self, x: Tensor) -> Tensor:
         mean, variance = self.running_mean, self.running_var
         assert mean is not None and variance is not None
-        if (
-            self.training and torch._C._current_graph_task_id() != -1
-        ):  # recomputed in the backward pass: counted already
+        if self.training and torch._C._current_graph_task_id() != -1:  # once more in the backward pass
             mean, variance = mean.clone(), variance.clone()
         return nn.functional.batch_norm(
             x, mean, variance, self.weight, self.bias, training=self.training, momentum=0.1, eps=self.eps
@@ -119,10 +117,10 @@ class Bottleneck(nn.Module):
     ) -> None:
         super().__init__()
         recipe = recipe or Recipe()
-        at = {"device": device, "dtype": torch.float32}
+        at: dict[str, Any] = {"device": device, "dtype": torch.float32}
         self.down = nn.Linear(d, m, **at)
         self.between = nn.ModuleList(nn.Linear(m, m, **at) for _ in range(recipe.depth - 1))
-        norms = {
+        norms: dict[str, Callable[[], nn.Module]] = {
             "none": nn.Identity,
             "layer": partial(nn.LayerNorm, m, **at),
             "batch": partial(TokenBatchNorm, m, tokens or RealTokens(), device),

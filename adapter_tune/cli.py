@@ -276,9 +276,7 @@ def _count(configs: list[Any], num_labels: int, *, max_length: int | None = None
         named = {"model": config.model.id, "strategy": config.strategy.name, "m": config.m}
         objects.append({**named, **count.model_dump()})
         if not as_json:
-            show_count(
-                config.model.id, config.strategy.name, config.strategy.tag(), count, config.strategy.formula(shape)
-            )
+            show_count(config.model.id, config.strategy, count, config.strategy.formula(shape))
             for note in notes:
                 print(f"note: {note}")
     if as_json:

@@ -82,6 +82,8 @@ class TrainingConfig(Section):
     """Stop after so many evaluations without a better headline score; null never does."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    """Of the products, and what a frozen backbone is held in; auto takes bf16 where it is multiplied natively."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes the best there is."""
     logging_steps: int = Field(default=20, ge=1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -185,10 +185,7 @@ def count_on_meta(
         The count, the backbone's shape, and what had to be assumed.
     """
     known = None if Path(located_model(config.id)).is_dir() else published(config.id)
-    if known is not None:
-        bert = BertConfig(**asdict(known), **options)
-    else:
-        bert = _load_config(config, options)
+    bert = BertConfig(**asdict(known), **options) if known else _load_config(config, options)
     if max_length is not None:
         check_length(max_length, bert)
     shape = shape_of(bert)
@@ -253,7 +250,7 @@ def _decide_pooler(
     """
     if not pooler_parameters(model):
         if config.model.pooler != "auto":
-            kind = model.config.model_type
+            kind = cast(Any, model.config).model_type
             raise UsageError(f"model.pooler: a {kind} backbone has none (its head is trained whole); leave it out")
         return "frozen", []
     if config.strategy.trains_pooler:

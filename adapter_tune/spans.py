@@ -24,9 +24,10 @@ def checked(value: object) -> object:
         bounds, top = _RANGE.fullmatch(value), _TOP.fullmatch(value)
         if value == "all" or (top and int(top[1]) > 0) or (bounds and int(bounds[1]) <= int(bounds[2])):
             return value
-    elif isinstance(value, list | tuple) and value:
-        if all(type(layer) is int and layer >= 0 for layer in value) and len(set(value)) == len(value):
-            return list(value)
+    elif isinstance(value, list | tuple) and 0 < len(set(map(str, value))) == len(value):
+        layers = list(value)
+        if all(type(layer) is int and layer >= 0 for layer in layers):
+            return layers
     raise ValueError(_HOW)
 
 

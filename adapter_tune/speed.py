@@ -70,7 +70,7 @@ def measured(clock: Clock, device: str, precision: str, rates: list[dict[str, An
     Args:
         clock: of its training; one that never ran gives nulls.
         device: ``cpu``, ``cuda`` or ``mps``.
-        precision: the type that the model computes in.
+        precision: the type of its products.
         rates: what the Trainer logged after evaluations, with ``eval_<split>_runtime`` in seconds.
         rows: number of rows by split.
     """

@@ -75,15 +75,15 @@ def layers_of(model: nn.Module) -> list[nn.Module]:
 
 def pooler_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Parameters of what stands between the encoder's last layer and the head and may have been pretrained."""
-    path = family_of(model.config).pooler
-    return [] if path is None else list(model.get_submodule(path).parameters())
+    pooler = _pooler(model)
+    return [] if pooler is None else list(pooler.parameters())
 
 
 def head_modules(model: nn.Module) -> list[nn.Module]:
     """The modules of the head that hold parameters: outside the base model, pooler aside."""
-    path = family_of(model.config).pooler
-    outside = [*base_of(model).modules(), *([] if path is None else model.get_submodule(path).modules())]
-    inside = {id(module) for module in outside}
+    pooler = _pooler(model)
+    others = [*base_of(model).modules(), *([] if pooler is None else pooler.modules())]
+    inside = {id(module) for module in others}
     return [module for module in model.modules() if id(module) not in inside and module._parameters]
 
 
@@ -209,6 +209,13 @@ def unfreeze(*modules: nn.Module) -> None:
     """Let every parameter of the modules be trained."""
     for module in modules:
         module.requires_grad_(True)
+
+
+def _pooler(model: nn.Module) -> nn.Module | None:
+    path = family_of(model.config).pooler
+    if path is not None and base_of(model) is model:  # a bare encoder
+        path = path.removeprefix(f"{model.base_model_prefix}.")
+    return dict(model.named_modules()).get(path or "-")
 
 
 _KEY = "before_surgery"

@@ -30,6 +30,7 @@ from adapter_tune.data import Splits, lengths
 from adapter_tune.errors import RunError
 from adapter_tune.metrics import GlueMetric
 from adapter_tune.model import Built
+from adapter_tune.precision import hold, resolved
 from adapter_tune.sampling import LengthGrouped, Longest
 from adapter_tune.speed import Clock, forget_peak_memory, kept
 from adapter_tune.tasks import Task, get_task
@@ -38,6 +39,7 @@ from adapter_tune.tasks import Task, get_task
 def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
     """The one place where a configuration becomes the Trainer's arguments."""
     t, task = config.training, get_task(config.task)
+    precision = resolved(t.precision, pick_device(t.device))
     names = {f.name for f in fields(TrainingArguments)}  # renamed in transformers 5.2x, the old name deprecated
     checkpointing = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
     args = TrainingArguments(
@@ -64,6 +66,8 @@ def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
         logging_first_step=True,
         seed=t.seed,
         use_cpu=pick_device(t.device) == "cpu",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
         dataloader_pin_memory=pick_device(t.device) == "cuda",
         remove_unused_columns=False,
         label_names=["labels"],
@@ -130,6 +134,8 @@ class AdapterTrainer(Trainer):
     def __init__(self, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase, folder: Path,
                  splits: Splits, callbacks: list[TrainerCallback], clock: Clock) -> None:  # fmt: skip
         self.fresh, self.clock = built.fresh, clock
+        self.precision = resolved(config.training.precision, pick_device(config.training.device))
+        hold(built.model, self.precision, built.fresh)
         forget_peak_memory()
         super().__init__(
             model=built.model,

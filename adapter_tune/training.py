@@ -105,9 +105,8 @@ def _outcome(
 
 
 def _speed(trainer: AdapterTrainer, clock: Clock, rates: list[dict[str, Any]], splits: dict[str, Any]) -> Speed:
-    precision = str(trainer.model.dtype).removeprefix("torch.")
     rows = {split: len(rows) for split, rows in splits.items()}
-    return measured(clock, trainer.args.device.type, precision, rates, rows)
+    return measured(clock, trainer.args.device.type, trainer.precision, rates, rows)
 
 
 def _collapsed(task: Task, scores: Scores, distinct: dict[str, float]) -> list[str]:

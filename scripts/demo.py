@@ -115,9 +115,7 @@ def main(
     every: Annotated[bool, typer.Option("--all", help="All nine tasks.")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Runs a cell, with other seeds.")] = 1,
     methods: Annotated[str, typer.Option(help="Strategies or shipped configurations, with commas.")] = STRATEGIES,
-    controls: Annotated[
-        bool, typer.Option("--controls", help="Add the head alone, a random backbone and a bag of words.")
-    ] = False,
+    controls: Annotated[bool, typer.Option("--controls", help="Add head, random backbone, bag of words.")] = False,
     output: Annotated[Path, typer.Option(help="The folder that holds the run folders.")] = Path("runs/demo"),
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 1,
 ) -> None:

@@ -89,7 +89,8 @@ def test_count_params_for_several_sizes(cli: Any) -> None:
     assert [count["m"] for count in counts] == [8, 64, 256]
     assert list(counts[1]) == [
         "model", "strategy", "m", "backbone", "groups", "trained", "total", "trained_percent",
-        "trained_percent_encoder", "per_adapter", "adapter_count", "formula",
+        "trained_percent_encoder", "per_adapter", "adapter_count",
+        "adapter_norms", "formula",
     ]  # fmt: skip
     assert counts[1]["formula"] == 24 * counts[1]["per_adapter"] == 2_416_128
     assert counts[1]["trained"] == 2_418_435
@@ -140,9 +141,15 @@ WRONG = [
     (["train"], "task: is missing: give --task"),
     (["train", "--task", "rte", "--strategy", "hulsby"], "did you mean 'houlsby'?"),
     (["train", "--task", "rte", "--set", "training.epoch=3"], "did you mean 'epochs'?"),
-    (["train", "--task", "rte", "--m", "0"], "--m: should be greater than or equal to 1, got 0"),
+    (
+        ["train", "--task", "rte", "--m", "0"],
+        "--m: should be a number from 1 to 65536, or a list with one a layer, got 0",
+    ),
     (["train", "--task", "rte", "--m", "-5"], "got -5"),
-    (["train", "--task", "rte", "--m", "abc"], "--m: should be a valid integer, got 'abc'"),
+    (
+        ["train", "--task", "rte", "--m", "abc"],
+        "--m: should be a number from 1 to 65536, or a list with one a layer, got 'abc'",
+    ),
     (["train", "--task", "rte", "--m", "8", "--strategy", "full"], "unknown option 'm'"),
     (["train", "--task", "rte", "--lr", "fast"], "--lr: should be a valid number"),
     (["train", "--task", "rte", "--lr", "[1"], "--lr: cannot read '[1'"),

@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from adapter_tune.config import ModelConfig
 from adapter_tune.errors import RunError, UsageError
-from adapter_tune.model import build_model, fingerprint, load_tokenizer
+from adapter_tune.model import build_model, check_fit, fingerprint, load_tokenizer
 
 
 def test_everything_is_frozen_but_the_head_and_the_strategys_own(make_config: Any) -> None:
@@ -127,4 +127,4 @@ def test_a_tokenizer_without_a_vocabulary_is_refused(backbone: str, tmp_path: Pa
 
 def test_rows_longer_than_the_positions_are_refused(make_config: Any) -> None:
     with pytest.raises(UsageError, match=r"data.max_length is 65, but the backbone has 64 positions"):
-        build_model(make_config(data={"max_length": 65}))
+        check_fit(make_config(data={"max_length": 65}))

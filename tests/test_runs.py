@@ -30,7 +30,7 @@ PARTS = {
     "model": "id revision fingerprint",
     "headline": "split metric value",
     "parameters": "backbone groups trained total trained_percent trained_percent_encoder per_adapter adapter_count "
-    "formula",
+    "adapter_norms formula",
     "speed": "device precision real_token_share train_seconds train_examples_per_second train_tokens_per_second "
     "eval_examples_per_second peak_memory_bytes",
     "storage": "folder adapter_bytes",
@@ -66,7 +66,8 @@ def test_every_strategy_learns_and_moves_nothing_it_did_not_declare(
     loaded = AutoModelForSequenceClassification.from_pretrained(BACKBONE, dtype=torch.float32).state_dict()
     for name, tensor in trained.items():
         if name not in declared:
-            assert torch.equal(tensor, loaded[name]), name
+            before = loaded[name.replace(".base_layer.", ".")]  # peft's name for what it wraps
+            assert torch.equal(tensor, before.to(tensor.dtype)), name  # held in bf16 where the machine is quick at it
     moved = load_file(config.folder / "adapter" / "adapter_model.safetensors")
     assert moved.keys() == declared
     assert not [name for name in declared & loaded.keys() if torch.equal(moved[name], loaded[name])]

@@ -33,7 +33,8 @@ OWN: dict[str, list[dict[str, Any]]] = {
     "electra": [{"embedding_size": 8}, {"embedding_size": D}],
     "distilbert": [{"dim": D, "n_layers": LAYERS, "n_heads": 2, "hidden_dim": 24}],
     "deberta-v2": [
-        {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 4, "norm_rel_ebd": "layer_norm",
+        {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 4,
+         "norm_rel_ebd": "layer_norm",
          "share_att_key": True, "position_biased_input": False, "type_vocab_size": 0},
         {"relative_attention": True, "pos_att_type": ["p2c"], "type_vocab_size": 2, "embedding_size": 8},
         {"conv_kernel_size": 3, "conv_groups": 2},
@@ -188,7 +189,7 @@ def test_every_adapter_reaches_the_logits(model: Any, batch: Any, name: str) -> 
     assert len(found) == LAYERS * len(parse_strategy(name).sub_layers)  # type: ignore[attr-defined]
     for one in found:
         with torch.no_grad():
-            one.adapter.up.bias += 3 * torch.randn(D)
+            one.adapter.get_parameter("up.bias").add_(3 * torch.randn(D))
             moved = logits(adapted, batch)
         assert not torch.allclose(moved, before, atol=1e-6)
         before = moved
@@ -329,7 +330,7 @@ def test_layers_and_sizes_say_where_adapters_are(bert: Any) -> None:
     prepare(bert, parse_strategy({"name": "houlsby", "m": [3, 0, 5], "layers": "1-2"}), train_pooler=False)
     found = [(s.layer, s.adapted.adapter.down.out_features) for s in sites(bert) if s.adapted]
     assert found == [(2, 5), (2, 5)]
-    assert isinstance(layers_of(bert)[2].output.dropout, Adapted)
+    assert isinstance(layers_of(bert)[2].get_submodule("output.dropout"), Adapted)
 
 
 # What is refused -----------------------------------------------------------------------------------------------------

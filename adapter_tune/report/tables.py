@@ -9,6 +9,7 @@ from rich.table import Table
 
 from adapter_tune.counts import Formula, ParameterCount
 from adapter_tune.result import COLLAPSED, Result
+from adapter_tune.strategies import Strategy
 
 Rows = Sequence[Sequence[str]]
 
@@ -70,7 +71,7 @@ def show_result(result: Result) -> None:
         print(f"{'warning' if text.startswith(COLLAPSED) else 'note'}: {text}")
 
 
-def show_count(model: str, strategy: str, tag: str, count: ParameterCount, formula: Formula) -> None:
+def show_count(model: str, strategy: Strategy, count: ParameterCount, formula: Formula) -> None:
     """What is trained, by formula and from the model, group by group."""
     by_formula = {"adapters": formula.adapters, "layer_norm": formula.layer_norm, "other": formula.other}
     rows = [
@@ -95,7 +96,11 @@ def show_count(model: str, strategy: str, tag: str, count: ParameterCount, formu
         ]
     elif named:
         rows = [[named, _integer(formula.trained), _integer(_in_backbone(count))], *rows]
-    show(", ".join([model, strategy, *([tag] if tag else [])]), ["parameters", "formula", "model"], rows)
+    show(
+        ", ".join(part for part in (model, strategy.name, strategy.tag()) if part),
+        ["parameters", "formula", "model"],
+        rows,
+    )
 
 
 def _in_backbone(count: ParameterCount) -> int:

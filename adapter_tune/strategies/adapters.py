@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, Field
 
@@ -84,13 +84,13 @@ class Injection(Strategy):
         from adapter_tune.surgery import attach, base_of, layer_norms, layers_of, sites, unfreeze, watch_tokens
 
         sizes = self.sizes(len(layers_of(model)))
-        d = model.config.hidden_size
+        d = cast("Any", model.config).hidden_size
         recipe = Recipe(self.activation, self.depth, self.norm, self.init_std, self.dropout, self.scale)
         tokens = watch_tokens(model) if self.norm == "batch" else None
         for site in sites(model):
             m = sizes[site.layer]
             if m and site.sub_layer in self.sub_layers:
-                device = site.projection.weight.device
+                device = cast("Any", site.projection).weight.device
                 adapted = attach(model, site, Bottleneck(d, m, recipe, device, tokens), self.join)
                 unfreeze(adapted.adapter)
                 if self.layer_norm == "adapter" and site.norm is not None:

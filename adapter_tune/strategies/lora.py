@@ -63,7 +63,7 @@ class Lora(Strategy):
             parameter.requires_grad_(True)
 
     def formula(self, shape: Shape) -> Formula:
-        """R (d_in + d_out) a projection (Hu et al. 2022, section 4)."""
+        """A projection has r (d_in + d_out) (Hu et al. 2022, section 4)."""
         layers = len(layers_in(self.layers, shape.layers))
         widths = shape.query_value
         uniform = len(set(widths)) == 1

@@ -1,0 +1,51 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import adapter_tune
+from adapter_tune.errors import UsageError
+from adapter_tune.model import build_model
+from adapter_tune.precision import has_bf16, hold, resolved
+from adapter_tune.runs import evaluate_run
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_auto_takes_bf16_only_where_it_is_native(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolved("auto", device) == ("bf16" if has_bf16(device) else "float32")
+    for there in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda there=there: there)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        assert resolved("auto", "cpu") == ("bf16" if there else "float32")
+    assert not has_bf16("mps")
+    assert resolved("bf16", "cpu") == "bf16"  # slow where it is not native, but asked for
+    with pytest.raises(UsageError, match="fp16 needs a GPU"):
+        resolved("fp16", "cpu")
+
+
+def test_only_frozen_matrices_are_held_in_the_narrow_type(make_config: Any) -> None:
+    built = build_model(make_config())
+    kept = "bert.pooler.dense.weight"
+    hold(built.model, "bf16", keep=frozenset([kept]))
+    names = {id(p): name for name, p in built.model.named_parameters()}
+    for module in built.model.modules():
+        for p in module.parameters(recurse=False):
+            narrow = isinstance(module, nn.Linear | nn.Embedding) and not p.requires_grad and names[id(p)] != kept
+            assert p.dtype == (torch.bfloat16 if narrow else torch.float32), names[id(p)]
+
+
+@pytest.mark.parametrize(
+    "strategy", ["houlsby", "full", {"name": "parallel", "m": 4, "norm": "batch"}, "lora"], ids=str
+)
+def test_a_bf16_run_is_near_the_float32_one_and_is_scored_again_to_the_bit(make_config: Any, strategy: Any) -> None:
+    wide, narrow = (
+        adapter_tune.run(make_config("stsb", strategy=strategy, precision=precision, epochs=1))
+        for precision in ("float32", "bf16")
+    )
+    assert (wide.speed.precision, narrow.speed.precision) == ("float32", "bf16")
+    losses = [[entry["loss"] for entry in result.history if "loss" in entry] for result in (wide, narrow)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+    folder = make_config("stsb", strategy=strategy, precision="bf16", epochs=1).folder
+    assert evaluate_run(folder).scores == narrow.scores
