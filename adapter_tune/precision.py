@@ -35,8 +35,9 @@ def resolved(wanted: Literal["auto", "float32", "bf16", "fp16"], device: str) ->
 def has_bf16(device: str) -> bool:
     """Whether products of bf16 run natively, and not by way of float32."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device == "cpu" and bool(native)
 
 
 def hold(model: nn.Module, precision: Precision, keep: frozenset[str] = frozenset()) -> None:
