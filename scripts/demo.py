@@ -40,7 +40,7 @@ Next:
 docs/demo.md says what this small world is and what it shows."""
 
 
-def train(cell: tuple[str, str, int], output: Path) -> Result:
+def train(cell: tuple[str, str, int], output: Path, sets: list[str]) -> Result:
     """One run; a finished one is read from its folder."""
     import torch
 
@@ -56,7 +56,7 @@ def train(cell: tuple[str, str, int], output: Path) -> Result:
     file = word if word in shipped_configs() else None
     flags = {"--task task": task, "--strategy strategy.name": None if file else word, "--seed training.seed": seed,
              "--output output": str(output), "--model model.id": model}  # fmt: skip
-    return run(compose(file, flags, [f"strategy.{option}"] if option else [], demo=True))
+    return run(compose(file, flags, [*sets, *([f"strategy.{option}"] if option else [])], demo=True))
 
 
 def random_backbone(output: Path) -> Path:
@@ -101,13 +101,13 @@ def spread(values: list[float]) -> str:
     return mean if len(values) == 1 else f"{mean} ± {100 * statistics.stdev(values):.1f}"
 
 
-def runs_of(cells: list[tuple[str, str, int]], output: Path, workers: int) -> Iterator[Result]:
+def runs_of(cells: list[tuple[str, str, int]], output: Path, sets: list[str], workers: int) -> Iterator[Result]:
     """The results in the order of the cells."""
     if workers == 1:
-        yield from (train(cell, output) for cell in cells)
+        yield from (train(cell, output, sets) for cell in cells)
         return
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(partial(train, output=output), cells)
+        yield from pool.map(partial(train, output=output, sets=sets), cells)
 
 
 def main(
@@ -117,6 +117,7 @@ def main(
     methods: Annotated[str, typer.Option(help="Strategies or shipped configurations, with commas.")] = STRATEGIES,
     controls: Annotated[bool, typer.Option("--controls", help="Add head, random backbone, bag of words.")] = False,
     output: Annotated[Path, typer.Option(help="The folder that holds the run folders.")] = Path("runs/demo"),
+    set_: Annotated[list[str] | None, typer.Option("--set", help="As of train: training.epochs=2. Repeatable.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 1,
 ) -> None:
     """Train every strategy on every task and print one table."""
@@ -126,7 +127,7 @@ def main(
     if controls:
         random_backbone(output)
     cells = [(task, name, 42 + seed) for task in names for name in columns for seed in range(seeds)]
-    results = list(track(runs_of(cells, output, workers), "training", len(cells)))
+    results = list(track(runs_of(cells, output, set_ or [], workers), "training", len(cells)))
     found: dict[tuple[str, str], list[Result]] = {}
     for (task, name, _), result in zip(cells, results, strict=True):
         found.setdefault((task, name), []).append(result)
