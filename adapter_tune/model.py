@@ -252,7 +252,7 @@ def _decide_pooler(
         if config.model.pooler != "auto":
             kind = cast(Any, model.config).model_type
             raise UsageError(f"model.pooler: a {kind} backbone has none (its head is trained whole); leave it out")
-        return "frozen", []
+        return "auto", []
     if config.strategy.trains_pooler:
         return "train", []
     if config.model.pooler != "auto":

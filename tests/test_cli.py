@@ -4,6 +4,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,14 @@ WRONG = [
     (["count-params", "--m", "8,x"], "got 'x'"),
     (["count-params", "--num-labels", "0"], "--num-labels"),
     (["list", "models"], "models"),
+    (["list", "strategies", "hulsby"], "did you mean 'houlsby'?"),
+    (["list", "tasks", "mnli"], "only strategies are shown one by one"),
+    (["count-params", "--set", "strategy.layers=6-12"], "there is no layer 12; the backbone has layers 0 to 11"),
+    (["count-params", "--m", "[1,2]"], "the list has 2 numbers, but the backbone has 12 layers"),
+    (["count-params", "--strategy", "top_n", "--set", "strategy.n=13"], "13 is more than the backbone's 12 layers"),
+    (["train", "--demo", "--task", "rte", "--set", "strategy.layers=top-5"], "more than the backbone's 4 layers"),
+    (["train", "--task", "rte", "--set", "strategy.m=[0,0]"], "no adapter anywhere"),
+    (["train", "--demo", "--task", "rte", "--set", "training.precision=fp16"], "fp16 needs a GPU"),
     (["eval"], "no finished run in runs"),
     (["eval", "."], "no result.json in it"),
     (["eval", "nowhere"], "nowhere: no result.json in it"),
@@ -309,3 +318,27 @@ def test_an_unreachable_hub_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch, 
         hub.offline_if_unreachable()
     assert os.environ["HF_HUB_OFFLINE"] == "1"
     assert "cannot be reached" in caplog.text
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_one_strategy_in_full(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["list", "strategies", name])
+    out = capsys.readouterr().out
+    cls = REGISTRY[name]
+    assert cls.summary() in out
+    assert cls.paper in out
+    for option, field in cls.model_fields.items():
+        assert f"  {option} " in out
+        assert str(field.description).split()[0] in out
+    assert textwrap.dedent(cls.drawing).strip().splitlines()[0] in out
+
+
+def test_the_papers_formula_and_share_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["list", "strategies", "houlsby"])
+    out = capsys.readouterr().out
+    assert "2md + 3d + m = 2*64*768 + 3*768 + 64" in out
+    assert "2,416,128 (2.21 %)" in out
+    main(["list", "strategies"])
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  houlsby"))
+    assert "m=64 layers=all activation=gelu" in line
+    assert "2.21" in line

@@ -391,3 +391,62 @@ def test_shape_of_bert_base() -> None:
     shape = shape_of(AutoConfig.for_model("bert"))
     assert isinstance(shape, Shape)
     assert (shape.total, shape.norms, shape.layer) == (109_482_240, 38_400, 7_084_800)
+
+
+# The paper, written out ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_houlsby_is_the_paper_step_by_step(batch: Any, training: bool) -> None:
+    """A whole BERT with adapters in plain tensor operations, under one random seed."""
+    config = config_of("bert", {})
+    config._attn_implementation = "eager"
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(config).double().train(training)
+    prepare(model, parse_strategy({"name": "houlsby", "m": 4}), train_pooler=True)
+    model.double()
+    shake(model)
+    w = dict(model.named_parameters())
+
+    def drop(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.dropout(x, 0.1, training)
+
+    def dense(x: torch.Tensor, name: str) -> torch.Tensor:
+        out: torch.Tensor = x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+        return out
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        x = x - x.mean(-1, keepdim=True)
+        x = x / (x.square().mean(-1, keepdim=True) + 1e-12).sqrt()
+        out: torch.Tensor = x * w[f"{name}.weight"] + w[f"{name}.bias"]
+        return out
+
+    def gelu(x: torch.Tensor) -> torch.Tensor:
+        return 0.5 * x * (1 + torch.erf(x / 2**0.5))
+
+    def sub_layer_end(x: torch.Tensor, before: torch.Tensor, name: str) -> torch.Tensor:
+        """Dense, dropout, adapter with its skip, residual addition, LayerNorm."""
+        x = drop(dense(x, f"{name}.dense"))
+        x = x + dense(gelu(dense(x, f"{name}.dropout.adapter.down")), f"{name}.dropout.adapter.up")
+        return norm(x + before, f"{name}.LayerNorm")
+
+    torch.manual_seed(3)
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    e = "bert.embeddings"
+    rows, length = ids.shape
+    x = w[f"{e}.word_embeddings.weight"][ids] + w[f"{e}.token_type_embeddings.weight"][0]
+    x = drop(norm(x + w[f"{e}.position_embeddings.weight"][:length], f"{e}.LayerNorm"))
+    for index in range(LAYERS):
+        layer = f"bert.encoder.layer.{index}"
+        q, k, v = (dense(x, f"{layer}.attention.self.{part}") for part in ("query", "key", "value"))
+        q, k, v = (part.view(rows, length, 2, D // 2).transpose(1, 2) for part in (q, k, v))
+        scores = q @ k.transpose(-1, -2) / (D // 2) ** 0.5
+        scores = scores.masked_fill(mask[:, None, None, :] == 0, float("-inf"))
+        mixed = (drop(scores.softmax(-1)) @ v).transpose(1, 2).reshape(rows, length, D)
+        x = sub_layer_end(mixed, x, f"{layer}.attention.output")
+        x = sub_layer_end(gelu(dense(x, f"{layer}.intermediate.dense")), x, f"{layer}.output")
+    expected = dense(drop(torch.tanh(dense(x[:, 0], "bert.pooler.dense"))), "classifier")
+
+    torch.manual_seed(3)
+    actual = model(**batch).logits
+    assert torch.allclose(actual, expected, atol=1e-6)
