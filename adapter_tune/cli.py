@@ -84,24 +84,75 @@ def evaluate(
 ) -> None:
     """Rebuild backbone and adapter from disk and score them again."""
     from adapter_tune.report.tables import show_result
-    from adapter_tune.result import finished_runs, is_demo
 
     if output_json is not None and (output_json.is_dir() or not output_json.parent.is_dir()):
         raise UsageError(f"--output-json: {output_json} cannot be written; name a file in a folder that is there")
-    if run is None:
-        run = next((run for run in finished_runs(output) if not demo or is_demo(run)), None)
-        if run is None:
-            raise UsageError(f"no finished {'demo ' * demo}run in {output}; name a run folder, or train first")
-        logging.getLogger("adapter_tune").info("the newest run: %s", run)
+    folder = _newest(run, output, demo)
     _ready_libraries(demo)
     from adapter_tune.runs import evaluate_run
 
-    result = evaluate_run(run, split=split, batch_size=batch_size, model=model, demo=demo)
+    result = evaluate_run(folder, split=split, batch_size=batch_size, model=model, demo=demo)
     if output_json is not None:
         from adapter_tune import atomic
 
         atomic.write_text(output_json, result.model_dump_json(indent=2) + "\n")
     show_result(result)
+
+
+@app.command()
+def predict(
+    run: o.RunFolder = None,
+    split: o.AnySplit = None,
+    input_: o.Input = None,
+    output: o.Predictions = None,
+    text: o.Text = None,
+    text_pair: o.TextPair = None,
+    text_column: o.TextColumn = None,
+    text_pair_column: o.TextPairColumn = None,
+    batch_size: o.EvalBatchSize = None,
+    model: o.Moved = None,
+    demo: o.Demo = False,
+    runs: o.NewestIn = Path("runs"),
+) -> None:
+    """Predict with a trained run: a split of its task, a file of any size, or a text."""
+    given = [name for name, value in (("--split", split), ("--input", input_), ("--text", text)) if value is not None]
+    if len(given) != 1:
+        raise UsageError(f"give one of --split, --input and --text{', not ' + ' and '.join(given) if given else ''}")
+    if output is None and text is None:
+        raise UsageError(f"{given[0]} needs --output: a CSV, TSV, JSONL or Parquet file")
+    from adapter_tune.rowfiles import check_target, write_rows
+
+    if output is not None:
+        check_target(output)
+    folder = _newest(run, runs, demo)
+    _ready_libraries(demo)
+    from adapter_tune.predict import predict_file, predict_split, predict_text
+    from adapter_tune.report.tables import show
+    from adapter_tune.runs import predictor
+
+    ready = predictor(folder, batch_size=batch_size, model=model, demo=demo)
+    if text is not None:
+        said = predict_text(ready, text, *([] if text_pair is None else [text_pair]))
+        show("prediction", ["", ""], [[k, v if isinstance(v, str) else f"{v:.4f}"] for k, v in said.items()])
+    elif output is not None:
+        if input_ is not None:
+            count = predict_file(ready, input_, output, (text_column, text_pair_column))
+        else:
+            count = write_rows(output, predict_split(ready, split or ""))
+        print(f"{count:,} predictions in {output}")
+
+
+def _newest(run: Path | None, output: Path, demo: bool) -> Path:
+    """The run that was named, or the newest one in the output folder."""
+    from adapter_tune.result import finished_runs, is_demo
+
+    if run is not None:
+        return run
+    found = next((run for run in finished_runs(output) if not demo or is_demo(run)), None)
+    if found is None:
+        raise UsageError(f"no finished {'demo ' * demo}run in {output}; name a run folder, or train first")
+    logging.getLogger("adapter_tune").info("the newest run: %s", found)
+    return found
 
 
 @app.command("count-params")

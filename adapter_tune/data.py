@@ -69,6 +69,36 @@ def load_rows(config: RunConfig, tokenizer: PreTrainedTokenizerBase, names: Iter
     return out
 
 
+def raw_split(config: RunConfig, split: str) -> Any:
+    """Any split of the run's task as it is, labels public or not; for MNLI ``ax`` is GLUE's diagnostic set.
+
+    Raises:
+        UsageError: the task has no such split.
+        RunError: the data set cannot be loaded, or lacks the task's columns.
+    """
+    task, data = get_task(config.task), config.data
+    names = ("train", *task.validation, *task.test, *task.diagnostic)
+    if split not in names:
+        raise UsageError(f"task {task.name} has no split '{split}'; choose from {', '.join(names)}")
+    part, name = (split, "test") if split in task.diagnostic else (task.name, split)
+    where = f"{data.source} ({part})"
+    with loading("data set", where, _LOCAL):
+        source = located_data(data.source)
+        found = datasets.load_dataset(source, part, cache_dir=_local_cache(source))
+    if name not in found:
+        raise RunError(f"data set {where}: no split {name}; it has {', '.join(found)}")
+    _check_texts(found[name], task, f"data set {where}")
+    return found[name]
+
+
+def encode_texts(
+    texts: list[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[dict[str, list[int]]]:
+    """Rows of one text column or two as the model reads them, without padding."""
+    encoded = tokenizer(*texts, truncation=True, max_length=max_length)
+    return [{key: values[row] for key, values in encoded.items()} for row in range(len(texts[0]))]
+
+
 def lengths(rows: Any) -> Any:
     """Tokens of every row of a tokenised split."""
     return pc.list_value_length(rows.data.column("input_ids")).to_numpy()
@@ -96,13 +126,20 @@ def _check(rows: Any, task: Task, where: str) -> None:
     names = getattr(rows.features["label"], "names", None)
     if names is not None and tuple(names) != task.labels:
         raise RunError(f"{where}: labels are in the order {names}, not {list(task.labels)}; scores would be wrong")
+    _check_texts(rows, task, where)
+    if empty := rows.data.column("label").null_count:
+        raise RunError(f"{where}: column 'label' is empty in {empty} rows; fill or drop them")
+    _check_labels(rows, task, where)
+
+
+def _check_texts(rows: Any, task: Task, where: str) -> None:
     for column in task.text:
+        if column not in rows.column_names:
+            raise RunError(f"{where}: no column '{column}'; it has {', '.join(rows.column_names)}")
         if not pa.types.is_string(kind := rows.data.schema.field(column).type) and not pa.types.is_large_string(kind):
             raise RunError(f"{where}: column '{column}' holds {kind}, not text")
-    for column in (*task.text, "label"):
         if empty := rows.data.column(column).null_count:
             raise RunError(f"{where}: column '{column}' is empty in {empty} rows; fill or drop them")
-    _check_labels(rows, task, where)
 
 
 def _check_labels(rows: Any, task: Task, where: str) -> None:

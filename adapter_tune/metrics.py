@@ -35,17 +35,16 @@ class GlueMetric(evaluate.Metric):
     """
 
     def _info(self) -> evaluate.MetricInfo:
-        value = datasets.Value("float32" if get_task(self.config_name).is_regression else "int64")
+        value = datasets.Value("float64" if get_task(self.config_name).is_regression else "int64")
         return evaluate.MetricInfo(
             description="GLUE's metrics, computed with scikit-learn and scipy.",
             citation="Wang et al. 2019, GLUE: a multi-task benchmark and analysis platform.",
             inputs_description="predictions and references: class ids, or real numbers for stsb.",
             features=datasets.Features({"predictions": value, "references": value}),
-            format="numpy",
         )
 
     def _compute(self, predictions: Values, references: Values) -> dict[str, float]:
-        return glue_scores(get_task(self.config_name), references, predictions)
+        return glue_scores(get_task(self.config_name), np.asarray(references), np.asarray(predictions))
 
 
 def glue_scores(task: Task, truth: Values, predicted: Values) -> dict[str, float]:

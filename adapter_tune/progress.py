@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+T = TypeVar("T")
 
 console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
@@ -36,6 +41,25 @@ def library_noise(quiet: bool) -> None:
 
         datasets.disable_progress_bars()
         disable_progress_bars()
+
+
+class Rate(ProgressColumn):
+    """Rows a second."""
+
+    def render(self, task: Any) -> Text:
+        """The rate, once it is known."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} rows/s")
+
+
+def counted(rows: Iterator[T], what: str, total: int | None = None) -> Iterator[T]:
+    """The same rows; on a terminal with a bar of how many, how fast and, where the total is known, how long still."""
+    if not console.is_terminal:
+        yield from rows
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TextColumn("left"))
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        yield from bar.track(rows, total=total, description=what)
 
 
 class Reporter(TrainerCallback):

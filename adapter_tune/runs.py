@@ -18,6 +18,7 @@ from adapter_tune.families import shape_of
 from adapter_tune.model import Built, build_model, check_fit, load_tokenizer
 from adapter_tune.model_card import model_card
 from adapter_tune.parameters import count_parameters
+from adapter_tune.predict import Predictor
 from adapter_tune.result import COLLAPSED, FILE, Backbone, Result, Storage, read_result, versions
 from adapter_tune.store import AdapterConfig, check_backbone, load_weights, read_adapter_config, save_adapter
 from adapter_tune.tasks import get_task
@@ -123,19 +124,33 @@ def evaluate_run(
         The stored result with scores, headline, evaluation speed and warnings measured anew.
     """
     stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
-    config = _again(stored.config, folder / FILE)
-    if demo:
-        model = model or DEMO
-        config = config.model_copy(update={"data": config.data.model_copy(update={"source": DEMO})})
-    task = get_task(config.task)
-    names = task.validation if split is None else (split,)
-    if batch_size is not None:
-        training = config.training.model_copy(update={"eval_batch_size": batch_size})
-        config = config.model_copy(update={"training": training})
+    config, model = _asked(_again(stored.config, folder / FILE), batch_size, model, demo)
+    names = get_task(config.task).validation if split is None else (split,)
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
     splits = load_rows(config, tokenizer, names)
     built = _rebuild(folder / ADAPTER, model)
     return _rescored(stored, evaluate(config, built, splits, tokenizer, folder), folder)
+
+
+def predictor(
+    folder: Path, *, batch_size: int | None = None, model: str | None = None, demo: bool = False
+) -> Predictor:
+    """A run rebuilt from disk, ready to predict; arguments as of ``evaluate_run``."""
+    stored = read_result(folder)
+    config, model = _asked(_again(stored.config, folder / FILE), batch_size, model, demo)
+    tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
+    return Predictor(config, _rebuild(folder / ADAPTER, model), tokenizer)
+
+
+def _asked(config: RunConfig, batch_size: int | None, model: str | None, demo: bool) -> tuple[RunConfig, str | None]:
+    """A stored configuration with what is asked for now, and where the backbone lies."""
+    if demo:
+        model = model or DEMO
+        config = config.model_copy(update={"data": config.data.model_copy(update={"source": DEMO})})
+    if batch_size is not None:
+        training = config.training.model_copy(update={"eval_batch_size": batch_size})
+        config = config.model_copy(update={"training": training})
+    return config, model
 
 
 def _keep(result: Result, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase) -> Result:

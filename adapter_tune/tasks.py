@@ -28,6 +28,8 @@ class Task:
     test: tuple[str, ...] = ("test",)
     """Splits whose labels are -1."""
 
+    diagnostic: tuple[str, ...] = ()
+    """Data sets beside the task's own that its model is scored on by the leaderboard (GLUE's AX)."""
     bounds: tuple[float, float] = (0.0, 5.0)
     """Lowest and highest label of a regression."""
 
@@ -54,7 +56,7 @@ _ROWS = (
          ("accuracy", "f1", "combined_score"), "f1"),
     Task("mnli", "inference", ("premise", "hypothesis"), ("entailment", "neutral", "contradiction"),
          ("accuracy",), "accuracy", ("validation_matched", "validation_mismatched"),
-         ("test_matched", "test_mismatched")),
+         ("test_matched", "test_mismatched"), ("ax",)),
     Task("qnli", "question answered by sentence", ("question", "sentence"), ("entailment", "not_entailment"),
          ("accuracy",), "accuracy"),
     Task("rte", "inference, two-way", ("sentence1", "sentence2"), ("entailment", "not_entailment"),

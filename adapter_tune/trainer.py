@@ -104,7 +104,7 @@ class Scorer:
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
         """Scores of predictions (rows, labels) against labels (rows)."""
         logits = np.asarray(prediction.predictions)
-        predicted = logits[:, 0] if self.task.is_regression else logits.argmax(axis=1)
+        predicted = logits[:, 0].astype(np.float64) if self.task.is_regression else logits.argmax(axis=1)
         scores: dict[str, float] = self.metric.compute(predictions=predicted, references=prediction.label_ids)
         constant = np.allclose(predicted, predicted[0], equal_nan=True)  # a regression's differ in the last digits
         return {**scores, "distinct": 1.0 if constant else float(len(np.unique(predicted)))}

@@ -1,0 +1,212 @@
+"""Rows of tables in files, one after the other, so that a file may be larger than memory: CSV, TSV, JSONL, Parquet.
+
+Standard input is a text a line, or two with a tab between them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adapter_tune import atomic
+from adapter_tune.errors import RunError, UsageError, unknown
+
+Row = dict[str, Any]
+
+_BATCH = 4096  # rows of a Parquet batch
+
+csv.field_size_limit(2**30)
+
+
+def read_rows(source: str, columns: Sequence[str]) -> Iterator[Row]:
+    """Every row of a file, all of its columns; the named ones hold text, or it is an error with file, line and column.
+
+    Args:
+        source: a path whose ending says the format, or ``-`` for standard input.
+        columns: that must be there and hold text; for standard input, what its one or two texts are called.
+
+    Raises:
+        UsageError: no such file, an unknown ending, a missing column.
+        RunError: a row that cannot be read.
+    """
+    if source == "-":
+        yield from _lines(sys.stdin, columns)
+        return
+    path = Path(source)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; name a CSV, TSV, JSONL or Parquet file, or - for standard input")
+    for place, row in _READERS[_ending(path)](path):
+        for column in columns:
+            if column not in row:
+                raise UsageError(f"{path}: {unknown('column', column, list(row))}")
+            if not isinstance(row[column], str):
+                kind = "is empty" if row[column] is None else f"holds {type(row[column]).__name__}, not text"
+                raise RunError(f"{path}, {place}: column '{column}' {kind}; mend or drop the row")
+        yield row
+
+
+def row_count(source: str) -> int | None:
+    """How many rows a file has, nearly (by its lines); None for standard input and what cannot be read."""
+    path = Path(source)
+    try:
+        if path.suffix.lower() == ".parquet":
+            return int(pq.ParquetFile(path).metadata.num_rows)
+        with path.open("rb") as file:
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def write_rows(target: Path, rows: Iterator[Row]) -> int:
+    """Write rows to a file, whole or not at all; the ending says the format.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        UsageError: an unknown ending, or a folder that is not there.
+        RunError: no rows, or the disk is full.
+    """
+    ending = check_target(target)
+    first = next(rows, None)
+    if first is None:
+        raise RunError("there are no rows to write; the input is empty")
+    try:
+        with atomic.new_file(target) as aside:
+            return _WRITERS[ending](aside, chain([first], rows), list(first))
+    except OSError as error:
+        raise RunError(f"cannot write {target}: {error.strerror or error}; free some space") from error
+
+
+def check_target(target: Path) -> str:
+    """The ending of a file that can be written.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if target.is_dir() or not target.parent.is_dir():
+        raise UsageError(f"{target}: cannot be written; name a file in a folder that is there")
+    return _ending(target)
+
+
+def _ending(path: Path) -> str:
+    ending = path.suffix.lower()
+    if ending not in _READERS:
+        raise UsageError(f"{path}: unknown ending '{ending}'; known: {', '.join(_READERS)}")
+    return ending
+
+
+def _lines(file: IO[str], columns: Sequence[str]) -> Iterator[Row]:
+    for number, line in enumerate(file, 1):
+        texts = line.rstrip("\r\n").split("\t")
+        if len(texts) != len(columns):
+            needed = "one text" if len(columns) == 1 else "two texts with a tab between them"
+            raise RunError(f"standard input, line {number}: {len(texts)} fields; the task reads {needed} a line")
+        yield dict(zip(columns, texts, strict=True))
+
+
+def _read_csv(delimiter: str) -> Callable[[Path], Iterator[tuple[str, Row]]]:
+    def read(path: Path) -> Iterator[tuple[str, Row]]:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            try:
+                header = next(reader, None)
+                if not header:
+                    raise RunError(f"{path}: the file is empty; its first line should name the columns")
+                for cells in reader:
+                    if len(cells) != len(header):
+                        problem = f"{len(cells)} fields, but the header has {len(header)}"
+                        raise RunError(f"{path}, line {reader.line_num}: {problem}; quote texts that hold a delimiter")
+                    yield f"line {reader.line_num}", dict(zip(header, cells, strict=True))
+            except csv.Error as error:
+                raise RunError(f"{path}, line {reader.line_num}: {error}; check the quotes") from None
+            except UnicodeDecodeError as error:
+                raise RunError(f"{path}, after line {reader.line_num}: {_encoding(error)}") from None
+
+    return read
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[str, Row]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise RunError(f"{path}, line {number}: {_encoding(error)}") from None
+            except (ValueError, RecursionError) as error:
+                raise RunError(f"{path}, line {number}: not JSON ({error}); one object a line is read") from None
+            if not isinstance(row, dict):
+                raise RunError(f"{path}, line {number}: {type(row).__name__}, not an object; one object a line is read")
+            yield f"line {number}", row
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
+    try:
+        number = 0
+        for batch in pq.ParquetFile(path).iter_batches(_BATCH):
+            for row in batch.to_pylist():
+                yield f"row {number}", row
+                number += 1
+    except pa.ArrowException as error:
+        raise RunError(f"{path}: cannot be read ({str(error).splitlines()[0]}); the file is damaged") from None
+
+
+def _encoding(error: UnicodeDecodeError) -> str:
+    return f"not UTF-8 (byte 0x{error.object[error.start]:02x}); save the file as UTF-8"
+
+
+def _write_csv(delimiter: str) -> Callable[[Path, Iterator[Row], list[str]], int]:
+    def write(path: Path, rows: Iterator[Row], columns: list[str]) -> int:
+        count = 0
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, delimiter=delimiter, lineterminator="\n")
+            writer.writeheader()
+            for count, row in enumerate(rows, 1):  # noqa: B007  (how many there were is returned)
+                writer.writerow(row)
+        return count
+
+    return write
+
+
+def _write_jsonl(path: Path, rows: Iterator[Row], columns: list[str]) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for count, row in enumerate(rows, 1):  # noqa: B007
+            file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+    return count
+
+
+def _write_parquet(path: Path, rows: Iterator[Row], columns: list[str]) -> int:
+    count = 0
+    first = pa.Table.from_pylist(list(islice(rows, _BATCH)))
+    with pq.ParquetWriter(path, first.schema) as writer:
+        table = first
+        while len(table):
+            writer.write_table(table)
+            count += len(table)
+            table = pa.Table.from_pylist(list(islice(rows, _BATCH)), first.schema)
+    return count
+
+
+_READERS: dict[str, Callable[[Path], Iterator[tuple[str, Row]]]] = {
+    ".csv": _read_csv(","),
+    ".tsv": _read_csv("\t"),
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
+}
+_WRITERS: dict[str, Callable[[Path, Iterator[Row], list[str]], int]] = {
+    ".csv": _write_csv(","),
+    ".tsv": _write_csv("\t"),
+    ".jsonl": _write_jsonl,
+    ".parquet": _write_parquet,
+}
