@@ -142,6 +142,23 @@ def predict(
         print(f"{count:,} predictions in {output}")
 
 
+@app.command()
+def submit(
+    runs: o.RunFolders,
+    output: o.Zip = Path("submission.zip"),
+    allow_partial: o.AllowPartial = False,
+    model: o.Moved = None,
+    demo: o.Demo = False,
+) -> None:
+    """Write the zip for GLUE's leaderboard from one finished run a task."""
+    _ready_libraries(demo)
+    from adapter_tune.report.tables import show
+    from adapter_tune.submit import submit as write
+
+    table = write(runs, output, allow_partial=allow_partial, model=model, demo=demo)
+    show(f"{output}", ["file", "task", "rows", "from"], table)
+
+
 def _newest(run: Path | None, output: Path, demo: bool) -> Path:
     """The run that was named, or the newest one in the output folder."""
     from adapter_tune.result import finished_runs, is_demo

@@ -44,6 +44,11 @@ Text = Annotated[str | None, typer.Option("--text", help="One text to look at.")
 TextPair = Annotated[str | None, typer.Option("--text-pair", help="The second text, where the task reads two.")]
 TextColumn = Annotated[str | None, typer.Option("--text-column", help="The text's column, if not the task's own.")]
 TextPairColumn = Annotated[str | None, typer.Option("--text-pair-column", help="Likewise, of the second text.")]
+RunFolders = Annotated[list[Path], typer.Argument(help="Finished run folders, one a task.")]
+Zip = Annotated[Path, typer.Option("--output", help="The zip to write.")]
+AllowPartial = Annotated[
+    bool, typer.Option("--allow-partial", help="Fill missing tasks with the majority class; take sets of any size.")
+]
 NumLabels = Annotated[int, typer.Option("--num-labels", min=1, max=100_000, help="Width of the classification head.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a list with one object a size.")]
 ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]
