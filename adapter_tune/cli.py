@@ -33,6 +33,13 @@ def train(
     strategy: o.StrategyName = None,
     model: o.Model = None,
     demo: o.Demo = False,
+    train_file: o.TrainFile = None,
+    validation_file: o.ValidationFile = None,
+    test_file: o.TestFile = None,
+    text_column: o.TextColumn = None,
+    text_pair_column: o.TextPairColumn = None,
+    label_column: o.LabelColumn = None,
+    problem: o.Problem = None,
     train_pooler: o.Pooler = False,
     lr: o.Rate = None,
     epochs: o.Epochs = None,
@@ -48,8 +55,18 @@ def train(
     from adapter_tune.compose import compose
     from adapter_tune.yaml_io import to_yaml
 
+    own = {
+        "--train-file data.train_file": train_file,
+        "--validation-file data.validation_file": validation_file,
+        "--test-file data.test_file": test_file,
+        "--text-column data.text_column": text_column,
+        "--text-pair-column data.text_pair_column": text_pair_column,
+        "--label-column data.label_column": label_column,
+        "--problem data.problem": problem,
+    }
     flags = {
-        "--task task": task,
+        "--task task": task or ("custom" if train_file is not None else None),
+        **own,
         "--output output": output,
         "--seed training.seed": _yaml("--seed", seed),
         "--lr training.learning_rate": _yaml("--lr", lr),
@@ -59,10 +76,11 @@ def train(
     }
     composed = compose(config, flags, set_ or [], demo=demo)
     if dry_run:
-        from adapter_tune.tasks import get_task
+        from adapter_tune.own_data import settled
 
+        composed = settled(composed)
         print(to_yaml(composed.model_dump()))
-        _count([composed], get_task(composed.task).num_labels, max_length=composed.data.max_length)
+        _count([composed], composed.record.num_labels, max_length=composed.data.max_length)
         return
     from adapter_tune.report.tables import show_result
 

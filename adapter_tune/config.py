@@ -16,7 +16,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from adapter_tune.errors import FieldError, unknown
 from adapter_tune.explain import first_problem
 from adapter_tune.strategies import Houlsby, Strategy, parse_strategy
-from adapter_tune.tasks import TASKS
+from adapter_tune.tasks import CUSTOM, TASKS, Task, get_task
+
+_OWN = ("train_file", "validation_file", "test_file", "subset", "text_column", "text_pair_column", "label_column",
+        "problem", "labels", "metric")  # fmt: skip
 
 _MANY = 10**6  # more than anyone means; past it libraries overflow instead of saying so
 
@@ -51,6 +54,30 @@ class DataConfig(Section):
     """Train on so many rows, drawn at random, the same ones for every seed; null takes all."""
     max_eval_samples: int | None = Field(default=None, ge=1)
     """Evaluate on so many rows of each split, drawn likewise; null takes all."""
+    train_file: str | None = None
+    """With task custom: a CSV, TSV, JSONL or Parquet file to train on."""
+    validation_file: str | None = None
+    """Likewise, to evaluate on; null holds out a share of the training rows."""
+    test_file: str | None = None
+    """Likewise, for predict --split test; its labels are not needed."""
+    subset: str | None = None
+    """With task custom and no files: the configuration of the data set that source names."""
+    text_column: str | None = None
+    """With task custom: the column with the text; null guesses."""
+    text_pair_column: str | None = None
+    """Likewise, with the second text; null guesses from the usual pairs of names, or takes none."""
+    label_column: str | None = None
+    """Likewise, with the label."""
+    problem: Literal["auto", "classification", "regression"] = "auto"
+    """With task custom; auto takes regression where a label has decimals."""
+    labels: list[str] | None = None
+    """With task custom: names of the classes in the order of their ids; null sorts those of the training rows."""
+    holdout: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the training rows held out, by class, where there are no validation rows."""
+    metric: str | None = None
+    """With task custom: the headline score, any of scikit-learn's on predicted labels; null takes accuracy or r2."""
+    digest: str | None = None
+    """Of the files' contents; written down by the run, so that a changed file is another run."""
 
 
 class TrainingConfig(Section):
@@ -95,8 +122,8 @@ class TrainingConfig(Section):
 def _task_name(value: object) -> str:
     if not isinstance(value, str):
         raise FieldError(("task",), f"should be the name of a task, got {reprlib.repr(value)}")
-    if value not in TASKS:
-        raise FieldError(("task",), unknown("task", value, TASKS))
+    if value not in (*TASKS, CUSTOM):
+        raise FieldError(("task",), unknown("task", value, (*TASKS, CUSTOM)))
     return value
 
 
@@ -108,7 +135,7 @@ class RunConfig(Section):
     """All that decides a run. ``run(config)`` is a pure function of it."""
 
     task: Annotated[str, BeforeValidator(_task_name)]
-    """A GLUE task."""
+    """A GLUE task, or custom for data of your own."""
     model: Annotated[ModelConfig, BeforeValidator(_model_section)] = ModelConfig()
     """The backbone; a plain string is taken as its id."""
     strategy: Annotated[Strategy, BeforeValidator(parse_strategy), PlainSerializer(Strategy.to_dict)] = Houlsby()
@@ -126,11 +153,26 @@ class RunConfig(Section):
             raise FieldError(
                 ("model", "pooler"), f"strategy {self.strategy.name} trains the pooler too; leave model.pooler out"
             )
+        own = [name for name in _OWN if getattr(self.data, name) != DataConfig.model_fields[name].default]
+        if self.task != CUSTOM and own:
+            raise FieldError(("data", own[0]), f"goes with task custom only, and the task is {self.task}")
         if self.training.learning_rate is None:
             rate = float(f"{self.strategy.learning_rate * self.training.learning_rate_factor:.6g}")
             training = self.training.model_copy(update={"learning_rate": rate})
             object.__setattr__(self, "training", training)
         return self
+
+    @property
+    def record(self) -> Task:
+        """The task's record; for data of the user's own made of the ``data`` section once it is settled."""
+        if self.task != CUSTOM:
+            return get_task(self.task)
+        d = self.data
+        assert d.text_column is not None and d.metric is not None
+        text = (d.text_column,) if d.text_pair_column is None else (d.text_column, d.text_pair_column)
+        shown = ("pearson", "spearmanr") if d.labels is None else ("accuracy", "f1_macro")
+        metrics = tuple(dict.fromkeys((d.metric, *shown)))
+        return Task(CUSTOM, "your own data", text, tuple(d.labels or ()), metrics, d.metric, bounds=(-1e30, 1e30))
 
     @property
     def learning_rate(self) -> float:

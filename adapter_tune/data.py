@@ -21,7 +21,8 @@ from adapter_tune.config import RunConfig
 from adapter_tune.demo import located_data
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.hub import loading
-from adapter_tune.tasks import Task, get_task
+from adapter_tune.own_data import tables
+from adapter_tune.tasks import CUSTOM, Task
 
 _LOCAL = "name a local copy with --set data.source=DIR"
 _SUBSET_SEED = 0  # which rows max_*_samples keeps; not the run's seed, so that seeds compare training alone
@@ -38,7 +39,7 @@ class Splits:
 
 def load_splits(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Splits:
     """The training split and every validation split of the run's task; errors as of ``load_rows``."""
-    names = get_task(config.task).validation
+    names = config.record.validation
     rows = load_rows(config, tokenizer, ("train", *names))
     return Splits(rows["train"], {name: rows[name] for name in names})
 
@@ -50,13 +51,11 @@ def load_rows(config: RunConfig, tokenizer: PreTrainedTokenizerBase, names: Iter
         UsageError: the task has no such split, its labels are not public, or ``data.max_length`` leaves no room.
         RunError: the data set cannot be loaded, or is not what the task table says.
     """
-    task, data = get_task(config.task), config.data
+    task, data = config.record, config.data
     where = f"{data.source} ({task.name})"
     for name in names:
         check_split(task, name)
-    with loading("data set", where, _LOCAL):
-        source = located_data(data.source)
-        found = datasets.load_dataset(source, task.name, cache_dir=_local_cache(source))
+    found = _found(config, task.name)
     out = {}
     for name in names:
         if name not in found:
@@ -76,19 +75,26 @@ def raw_split(config: RunConfig, split: str) -> Any:
         UsageError: the task has no such split.
         RunError: the data set cannot be loaded, or lacks the task's columns.
     """
-    task, data = get_task(config.task), config.data
+    task, data = config.record, config.data
     names = ("train", *task.validation, *task.test, *task.diagnostic)
     if split not in names:
         raise UsageError(f"task {task.name} has no split '{split}'; choose from {', '.join(names)}")
     part, name = (split, "test") if split in task.diagnostic else (task.name, split)
     where = f"{data.source} ({part})"
-    with loading("data set", where, _LOCAL):
-        source = located_data(data.source)
-        found = datasets.load_dataset(source, part, cache_dir=_local_cache(source))
+    found = _found(config, part)
     if name not in found:
         raise RunError(f"data set {where}: no split {name}; it has {', '.join(found)}")
     _check_texts(found[name], task, f"data set {where}")
     return found[name]
+
+
+def _found(config: RunConfig, part: str) -> Any:
+    """Splits by name: of a part of the GLUE data set, or of the user's own data."""
+    if config.task == CUSTOM:
+        return tables(config)
+    with loading("data set", f"{config.data.source} ({part})", _LOCAL):
+        source = located_data(config.data.source)
+        return datasets.load_dataset(source, part, cache_dir=_local_cache(source))
 
 
 def encode_texts(

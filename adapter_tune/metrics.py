@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as sk
 
+from adapter_tune.errors import UsageError, unknown
 from adapter_tune.tasks import Task, get_task
 
 Values = NDArray[Any]
@@ -25,6 +26,38 @@ METRICS: dict[str, Callable[[Values, Values], float]] = {
     "spearmanr": lambda truth, predicted: _correlation(stats.spearmanr, truth, predicted),
 }
 """Score by name, of true and predicted values. A correlation with a constant is undefined and counts as 0."""
+
+
+def check_metric(name: str, *, is_regression: bool) -> None:
+    """Refuse a headline metric that cannot be computed from predicted labels or numbers.
+
+    Raises:
+        UsageError: it is not known, or needs what a prediction does not have.
+    """
+    if name in METRICS:
+        return
+    if name not in sk.get_scorer_names():
+        raise UsageError(f"data.metric: {unknown('metric', name, [*METRICS, *sk.get_scorer_names()])}")
+    try:
+        truth = [0.0, 1.0, 2.0, 1.0] if is_regression else [0, 1, 0, 1]
+        metric(name)(np.asarray(truth), np.asarray(truth))
+    except (TypeError, ValueError, RuntimeWarning) as error:
+        kind = "numbers" if is_regression else "labels"
+        raise UsageError(f"data.metric: {name} cannot be computed from predicted {kind} ({error})") from None
+
+
+def metric(name: str) -> Callable[[Values, Values], float]:
+    """A score of true and predicted values: one of GLUE's, or scikit-learn's of that name; more is better."""
+    if name in METRICS:
+        return METRICS[name]
+    scorer = sk.get_scorer(name)
+    if scorer._response_method != "predict":
+        raise ValueError("it needs probabilities")
+
+    def score(truth: Values, predicted: Values) -> float:
+        return float(scorer._sign * scorer._score_func(truth, predicted, **scorer._kwargs))
+
+    return score
 
 
 class GlueMetric(evaluate.Metric):
@@ -49,7 +82,7 @@ class GlueMetric(evaluate.Metric):
 
 def glue_scores(task: Task, truth: Values, predicted: Values) -> dict[str, float]:
     """Every metric of a task, ``combined_score`` being the mean of the others."""
-    scores = {name: float(METRICS[name](truth, predicted)) for name in task.metrics if name != "combined_score"}
+    scores = {name: float(metric(name)(truth, predicted)) for name in task.metrics if name != "combined_score"}
     if "combined_score" in task.metrics:
         scores["combined_score"] = float(np.mean(list(scores.values())))
     return scores

@@ -32,7 +32,7 @@ from adapter_tune.parameters import count_parameters
 from adapter_tune.published import published
 from adapter_tune.strategies import Strategy
 from adapter_tune.surgery import base_of, head_modules, head_parameters, pooler_parameters
-from adapter_tune.tasks import Task, get_task
+from adapter_tune.tasks import Task
 
 _LOCAL = "name a local folder with --model DIR"
 _HEAD_STD = 0.02  # the released code's initial head, cut at two deviations
@@ -91,7 +91,7 @@ def build_model(config: RunConfig) -> Built:
         RunError: the backbone cannot be loaded or is of an unsupported family.
         UsageError: ``data.max_length`` is more than the backbone takes.
     """
-    task = get_task(config.task)
+    task = config.record
     with loading("model", config.model.id, _LOCAL), _without_report():
         model, info = AutoModelForSequenceClassification.from_pretrained(
             located_model(config.model.id),

@@ -27,6 +27,11 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any option by its path: training.warmup=0.2. Repeatable."),
 ]
+TrainFile = Annotated[str | None, typer.Option("--train-file", help="Your own rows: CSV, TSV, JSONL or Parquet.")]
+ValidationFile = Annotated[str | None, typer.Option("--validation-file", help="Likewise; or some are held out.")]
+TestFile = Annotated[str | None, typer.Option("--test-file", help="Likewise, for predict --split test.")]
+LabelColumn = Annotated[str | None, typer.Option("--label-column", help="The label's column; guessed by default.")]
+Problem = Annotated[str | None, typer.Option("--problem", help="classification or regression; auto by default.")]
 Resume = Annotated[bool, typer.Option(help="Go on from the last checkpoint of an unfinished run, or start it anew.")]
 Force = Annotated[bool, typer.Option("--force", help="Run anew what is finished already.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the counts; train nothing.")]

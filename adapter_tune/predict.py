@@ -19,7 +19,7 @@ from adapter_tune.model import Built
 from adapter_tune.precision import TYPES, hold, resolved
 from adapter_tune.progress import counted
 from adapter_tune.rowfiles import Row, read_rows, row_count, write_rows
-from adapter_tune.tasks import Task, get_task
+from adapter_tune.tasks import Task
 from adapter_tune.trainer import pick_device
 
 WINDOW = 8192  # rows that are sorted by length together, and all that is held in memory of a file
@@ -47,7 +47,7 @@ class Predictor:
     @property
     def task(self) -> Task:
         """The task of the run."""
-        return get_task(self.config.task)
+        return self.config.record
 
     def logits(self, encoded: Sequence[dict[str, Any]]) -> np.ndarray[Any, Any]:
         """Logits (rows, labels) in float32, in the order of the rows; computed with the longest rows first."""

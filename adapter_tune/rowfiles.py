@@ -40,6 +40,11 @@ def read_rows(source: str, columns: Sequence[str]) -> Iterator[Row]:
     if source == "-":
         yield from _lines(sys.stdin, columns)
         return
+    yield from (row for _, row in placed_rows(source, columns))
+
+
+def placed_rows(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """The rows of a file as of ``read_rows``, each with its place: ``line 7``."""
     path = Path(source)
     if not path.is_file():
         raise UsageError(f"{path}: no such file; name a CSV, TSV, JSONL or Parquet file, or - for standard input")
@@ -50,7 +55,7 @@ def read_rows(source: str, columns: Sequence[str]) -> Iterator[Row]:
             if not isinstance(row[column], str):
                 kind = "is empty" if row[column] is None else f"holds {type(row[column]).__name__}, not text"
                 raise RunError(f"{path}, {place}: column '{column}' {kind}; mend or drop the row")
-        yield row
+        yield place, row
 
 
 def row_count(source: str) -> int | None:

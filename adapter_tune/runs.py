@@ -17,15 +17,18 @@ from adapter_tune.errors import FieldError, RunError
 from adapter_tune.families import shape_of
 from adapter_tune.model import Built, build_model, check_fit, load_tokenizer
 from adapter_tune.model_card import model_card
+from adapter_tune.own_data import settled
 from adapter_tune.parameters import count_parameters
 from adapter_tune.predict import Predictor
 from adapter_tune.result import COLLAPSED, FILE, Backbone, Result, Storage, read_result, versions
 from adapter_tune.store import AdapterConfig, check_backbone, load_weights, read_adapter_config, save_adapter
-from adapter_tune.tasks import get_task
+from adapter_tune.tasks import CUSTOM
 from adapter_tune.training import Outcome, evaluate, latest_checkpoint, train
 from adapter_tune.yaml_io import to_yaml
 
 log = logging.getLogger("adapter_tune")
+
+_OWN = ("text_column", "text_pair_column", "label_column", "problem", "labels", "metric")
 
 CONFIG, ADAPTER = "config.yaml", "adapter"
 
@@ -44,6 +47,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True) -> Resul
     Raises:
         AdapterTuneError: something the user wrote is wrong, or something failed on the way.
     """
+    config = settled(config)
     folder = config.folder
     if (folder / FILE).is_file() and not force:
         log.info("%s is finished; this is its stored result (--force runs it anew)", folder)
@@ -125,7 +129,7 @@ def evaluate_run(
     """
     stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
     config, model = _asked(_again(stored.config, folder / FILE), batch_size, model, demo)
-    names = get_task(config.task).validation if split is None else (split,)
+    names = config.record.validation if split is None else (split,)
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
     splits = load_rows(config, tokenizer, names)
     built = _rebuild(folder / ADAPTER, model)
@@ -178,11 +182,12 @@ def _remove_checkpoints(folder: Path) -> None:
 def _described(built: Built, config: RunConfig) -> AdapterConfig:
     return AdapterConfig(
         task=config.task,
-        labels=list(get_task(config.task).labels),
+        labels=list(config.record.labels),
         model=built.config.model_dump(),
         fingerprint=built.fingerprint,
         strategy=config.strategy.to_dict(),
         max_length=config.data.max_length,
+        data={name: getattr(config.data, name) for name in _OWN} if config.task == CUSTOM else {},
     )
 
 
@@ -191,8 +196,10 @@ def _rebuild(folder: Path, model: str | None) -> Built:
     adapter = read_adapter_config(folder)
     section = {**adapter.model, "id": model, "revision": None} if model else adapter.model
     values = {"task": adapter.task, "model": section, "strategy": adapter.strategy}
-    config = _again({**values, "data": {"max_length": adapter.max_length}}, folder / "adapter_config.json")
-    if list(get_task(config.task).labels) != adapter.labels:
+    config = _again(
+        {**values, "data": {"max_length": adapter.max_length, **adapter.data}}, folder / "adapter_config.json"
+    )
+    if list(config.record.labels) != adapter.labels:
         raise RunError(f"{folder}: labels {adapter.labels} are not those of {config.task}; the file is damaged")
     built = build_model(config)
     check_backbone(adapter, built.config.id, built.fingerprint)

@@ -36,6 +36,8 @@ class AdapterConfig(BaseModel):
     """SHA-256 over the backbone's tensors as loaded."""
     strategy: dict[str, Any]
     max_length: int
+    data: dict[str, Any] = {}
+    """With task custom: columns, names of the classes, metric."""
 
 
 def saved_tensors(model: nn.Module, fresh: frozenset[str]) -> dict[str, Tensor]:

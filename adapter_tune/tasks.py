@@ -65,6 +65,9 @@ _ROWS = (
          ("accuracy",), "accuracy"),
 )  # fmt: skip
 
+CUSTOM = "custom"
+"""The name of a task of the user's own; its record is made of the ``data`` section of a configuration."""
+
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
 
 

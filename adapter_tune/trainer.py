@@ -28,17 +28,17 @@ from adapter_tune import store
 from adapter_tune.config import RunConfig
 from adapter_tune.data import Splits, lengths
 from adapter_tune.errors import RunError
-from adapter_tune.metrics import GlueMetric
+from adapter_tune.metrics import GlueMetric, glue_scores
 from adapter_tune.model import Built
 from adapter_tune.precision import hold, resolved
 from adapter_tune.sampling import LengthGrouped, Longest
 from adapter_tune.speed import Clock, forget_peak_memory, kept
-from adapter_tune.tasks import Task, get_task
+from adapter_tune.tasks import CUSTOM, Task
 
 
 def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
     """The one place where a configuration becomes the Trainer's arguments."""
-    t, task = config.training, get_task(config.task)
+    t, task = config.training, config.record
     precision = resolved(t.precision, pick_device(t.device))
     names = {f.name for f in fields(TrainingArguments)}  # renamed in transformers 5.2x, the old name deprecated
     checkpointing = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
@@ -99,13 +99,17 @@ class Scorer:
     """Logits to scores, and how many distinct predictions there were (at module level, so that it pickles)."""
 
     def __init__(self, task: Task) -> None:
-        self.task, self.metric = task, GlueMetric(task.name, keep_in_memory=True)
+        self.task = task
+        self.metric = None if task.name == CUSTOM else GlueMetric(task.name, keep_in_memory=True)
 
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
         """Scores of predictions (rows, labels) against labels (rows)."""
         logits = np.asarray(prediction.predictions)
         predicted = logits[:, 0].astype(np.float64) if self.task.is_regression else logits.argmax(axis=1)
-        scores: dict[str, float] = self.metric.compute(predictions=predicted, references=prediction.label_ids)
+        if self.metric is None:
+            scores = glue_scores(self.task, np.asarray(prediction.label_ids), predicted)
+        else:
+            scores = self.metric.compute(predictions=predicted, references=prediction.label_ids)
         constant = np.allclose(predicted, predicted[0], equal_nan=True)  # a regression's differ in the last digits
         return {**scores, "distinct": 1.0 if constant else float(len(np.unique(predicted)))}
 
@@ -143,7 +147,7 @@ class AdapterTrainer(Trainer):
             data_collator=DataCollatorWithPadding(tokenizer),
             train_dataset=splits.train,
             eval_dataset=splits.validation,
-            compute_metrics=Scorer(get_task(config.task)),
+            compute_metrics=Scorer(config.record),
             callbacks=[BestCheckpoint(), *callbacks],
         )
         for callback in list(self.callback_handler.callbacks):

@@ -17,7 +17,7 @@ from adapter_tune.model import Built
 from adapter_tune.progress import reporter
 from adapter_tune.result import COLLAPSED, Headline, Scores, Speed
 from adapter_tune.speed import Clock, measured
-from adapter_tune.tasks import Task, get_task
+from adapter_tune.tasks import Task
 from adapter_tune.trainer import AdapterTrainer, Patience
 
 _STATE = "trainer_state.json"
@@ -50,7 +50,7 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
     Raises:
         RunError: the device is not there, a checkpoint cannot be written, or the best one is gone.
     """
-    task, clock, seen = get_task(config.task), Clock(), reporter()
+    task, clock, seen = config.record, Clock(), reporter()
     callbacks: list[TrainerCallback] = [clock, seen]
     if config.training.early_stopping is not None:
         callbacks.append(Patience(config.training.early_stopping))
@@ -78,7 +78,7 @@ def evaluate(config: RunConfig, built: Built, splits: dict[str, Any], tokenizer:
         values = trainer.evaluate()
     finally:
         seen.close()
-    return _outcome(get_task(config.task), values, splits, _speed(trainer, clock, [values], splits), [])
+    return _outcome(config.record, values, splits, _speed(trainer, clock, [values], splits), [])
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

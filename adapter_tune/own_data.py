@@ -1,0 +1,255 @@
+"""Data of the user's own: files, or a data set on the Hub or on disk, made into the splits of a task.
+
+``settled`` guesses what was left open (columns, kind of problem, names of classes) and writes it into the
+configuration, so that a run says what it was trained on; ``tables`` reads the rows by a settled configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from adapter_tune.config import DataConfig, RunConfig
+from adapter_tune.errors import RunError, UsageError, unknown
+from adapter_tune.hub import loading
+from adapter_tune.metrics import check_metric
+from adapter_tune.rowfiles import Row, placed_rows
+from adapter_tune.tasks import CUSTOM
+
+log = logging.getLogger("adapter_tune")
+
+TEXT = ("text", "sentence", "sentence1", "premise", "question1", "question", "review", "content", "body", "message",
+        "comment", "title", "utterance", "tweet", "query")  # fmt: skip
+PAIRS = {"sentence1": "sentence2", "premise": "hypothesis", "question1": "question2", "question": "sentence",
+         "text": "text_pair", "text1": "text2", "query": "passage"}  # fmt: skip
+LABEL = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "score", "rating", "y")
+_MANY = 200  # distinct integers that are hardly classes
+_SEED = 0  # of the rows held out; not the run's seed, so that seeds compare training alone
+
+Placed = tuple[str, Row]
+
+
+def settled(config: RunConfig) -> RunConfig:
+    """The configuration with everything about the data decided; a GLUE task's is returned as it is.
+
+    Raises:
+        UsageError: no file was named, or a column that is not there or cannot be guessed.
+        RunError: a row that cannot be used; the message has file, line and column.
+    """
+    if config.task != CUSTOM:
+        return config
+    data = config.data
+    rows = list(_rows(data, "train"))
+    if not rows:
+        raise RunError(f"{_where(data, 'train')}: no rows; it needs some to train on")
+    data = _columns(data, list(rows[0][1]))
+    numbers = data.problem == "regression" or (data.problem == "auto" and _has_decimals(rows, data))
+    labels = None if numbers else data.labels or _names(rows, data)
+    metric = data.metric or ("r2" if numbers else "accuracy")
+    check_metric(metric, is_regression=numbers)
+    kind = "regression" if numbers else "classification"
+    changes = {"labels": labels, "metric": metric, "problem": kind, "digest": _digest(data)}
+    said = f"regression of column '{data.label_column}'" if labels is None else f"{len(labels)} classes"
+    log.info("%s: %s", _where(data, "train"), said)
+    return config.model_copy(update={"data": data.model_copy(update=changes)})
+
+
+def tables(config: RunConfig) -> dict[str, datasets.Dataset]:
+    """Train, validation and, where there is one, test split of settled data: text columns, and ``label``.
+
+    Without validation rows a share of the training rows is held out, by class.
+    """
+    data = config.data
+    found = {"train": _table(config, "train")}
+    if _has(data, "validation"):
+        found["validation"] = _table(config, "validation")
+    else:
+        found["train"], found["validation"] = _held_out(found["train"], config)
+    if _has(data, "test"):
+        found["test"] = _table(config, "test")
+    return found
+
+
+def _held_out(rows: datasets.Dataset, config: RunConfig) -> tuple[datasets.Dataset, datasets.Dataset]:
+    from sklearn.model_selection import train_test_split
+
+    labels = None if config.record.is_regression else rows["label"]
+    smallest = min(Counter(labels).values()) if labels else 2
+    wanted = max(round(config.data.holdout * len(rows)), config.record.num_labels if smallest > 1 else 1)
+    if len(rows) - wanted < config.record.num_labels:
+        raise RunError(f"{len(rows)} rows are too few to hold some out; name validation rows with --validation-file")
+    if smallest < 2:
+        log.info("a class has one row only, so the rows held out are drawn without regard to classes")
+    stratify = labels if smallest > 1 else None
+    train, held = train_test_split(range(len(rows)), test_size=wanted, random_state=_SEED, stratify=stratify)
+    log.info("no validation rows were named: %d of %d training rows are held out (seed %d)", wanted, len(rows), _SEED)
+    return rows.select(sorted(train)), rows.select(sorted(held))
+
+
+def _table(config: RunConfig, split: str) -> datasets.Dataset:
+    """One split, every label turned into its id or number; -1 where a test row has none."""
+    data, task = config.data, config.record
+    ids = {name: number for number, name in enumerate(task.labels)}
+    columns: dict[str, list[Any]] = {column: [] for column in (*task.text, "label")}
+    for place, row in _rows(data, split, task.text):
+        where = f"{_where(data, split)}, {place}"
+        if split == "test" and row.get(data.label_column or "") in (None, ""):
+            label: float = -1
+        elif task.is_regression:
+            label = _number(row, data, where)
+        else:
+            name = _name(row, data, where)
+            if name not in ids and split == "test":
+                label = -1
+            elif name not in ids:
+                raise RunError(f"{where}: {unknown('label', name, ids)} (the classes of the training rows)")
+            else:
+                label = ids[name]
+        columns["label"].append(label)
+        for column in task.text:
+            columns[column].append(row[column])
+    kind = datasets.Value("float32" if task.is_regression else "int64")
+    features = datasets.Features({**{column: datasets.Value("string") for column in task.text}, "label": kind})
+    return datasets.Dataset.from_dict(columns, features)
+
+
+def _rows(data: DataConfig, split: str, text: tuple[str, ...] = ()) -> Iterator[Placed]:
+    """Rows with where they stand; the text columns are checked."""
+    file = getattr(data, f"{split}_file")
+    if file is not None:
+        yield from placed_rows(file, text)
+        return
+    found = _data_set(data)[split]
+    classes = {name: f.names for name, f in found.features.items() if isinstance(f, datasets.ClassLabel)}
+    for number, row in enumerate(found):
+        for name, names in classes.items():
+            row[name] = names[row[name]] if row[name] is not None and row[name] >= 0 else None
+        for column in text:
+            if not isinstance(row.get(column), str):
+                raise RunError(f"{_where(data, split)}, row {number}: column '{column}' holds no text")
+        yield f"row {number}", row
+
+
+def _has(data: DataConfig, split: str) -> bool:
+    if data.train_file is not None:
+        return getattr(data, f"{split}_file") is not None
+    return split in _data_set(data)
+
+
+def _data_set(data: DataConfig) -> Any:
+    """The data set that ``source`` names: a folder of save_to_disk, or what load_dataset finds."""
+    if data.source == DataConfig.model_fields["source"].default:
+        raise UsageError("task custom needs data: --train-file FILE, or --set data.source=ID_OR_FOLDER")
+    with loading("data set", data.source, "name files with --train-file"):
+        folder = Path(data.source)
+        is_saved = (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+        found = datasets.load_from_disk(data.source) if is_saved else datasets.load_dataset(data.source, data.subset)
+        found = {"train": found} if isinstance(found, datasets.Dataset) else found
+    if "train" not in found:
+        raise RunError(f"data set {data.source}: no split train; it has {', '.join(found)}")
+    return found
+
+
+def _columns(data: DataConfig, there: list[str]) -> DataConfig:
+    """The columns, named or guessed; what was guessed is said."""
+    wanted = {"text_column": data.text_column, "text_pair_column": data.text_pair_column,
+              "label_column": data.label_column}  # fmt: skip
+    for option, name in wanted.items():
+        if name is not None and name not in there:
+            flag = f"--{option.replace('_', '-')}"
+            raise UsageError(f"{flag}: {_where(data, 'train')}: {unknown('column', name, there)}")
+    lower = {name.lower(): name for name in reversed(there)}
+    found = dict(wanted)
+    found["label_column"] = data.label_column or next((lower[n] for n in LABEL if n in lower), None)
+    free = [name for name in there if name != found["label_column"]]
+    guess = next((lower[n] for n in TEXT if lower.get(n) in free), free[0] if len(free) == 1 else None)
+    found["text_column"] = data.text_column or guess
+    pair = PAIRS.get((found["text_column"] or "").lower())
+    if data.text_pair_column is None and data.text_column is None and lower.get(pair or "") in free:
+        found["text_pair_column"] = lower[pair or ""]
+    for option, name in found.items():
+        if name is None and option != "text_pair_column":
+            flag = f"--{option.replace('_', '-')}"
+            raise UsageError(f"{_where(data, 'train')}: name the column with {flag}; it has {', '.join(there)}")
+    guessed = [f"{option.replace('_', ' ')} '{name}'" for option, name in found.items() if name != wanted[option]]
+    if guessed:
+        log.info("%s: %s (guessed; --text-column, --text-pair-column, --label-column say otherwise)",
+                 _where(data, "train"), ", ".join(guessed))  # fmt: skip
+    return data.model_copy(update=found)
+
+
+def _has_decimals(rows: list[Placed], data: DataConfig) -> bool:
+    """Whether every label is a number, and one of them not whole."""
+    values = []
+    for _, row in rows:
+        value = row[data.label_column or ""]
+        if isinstance(value, bool):
+            return False
+        try:
+            values.append(float(value))
+        except (TypeError, ValueError):
+            return False
+    return any(not value.is_integer() for value in values if math.isfinite(value))
+
+
+def _names(rows: list[Placed], data: DataConfig) -> list[str]:
+    """Names of the classes, numbers in their order and words in the alphabet's."""
+    where = _where(data, "train")
+    names = {_name(row, data, f"{where}, {place}") for place, row in rows}
+    if len(names) < 2:
+        raise RunError(f"{where}: one class only ('{names.pop()}') in column '{data.label_column}'; two are needed")
+    try:
+        ordered = sorted(names, key=int)
+        if len(names) > _MANY:
+            raise RunError(f"{where}: column '{data.label_column}' has {len(names)} whole numbers; for regression give "
+                           "--problem regression, for classes --problem classification and data.labels")  # fmt: skip
+        return ordered
+    except ValueError:
+        return sorted(names)
+
+
+def _name(row: Row, data: DataConfig, where: str) -> str:
+    """The label of a row as the name of a class."""
+    value = row[data.label_column or ""]
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    what = "is empty" if value in (None, "") else f"holds {value!r}, which is no name of a class"
+    raise RunError(f"{where}: column '{data.label_column}' {what}; mend or drop the row")
+
+
+def _number(row: Row, data: DataConfig, where: str) -> float:
+    """The label of a row as a finite number."""
+    value = row[data.label_column or ""]
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise RunError(f"{where}: column '{data.label_column}' holds {value!r}, not a number; mend or drop the row")
+    return number
+
+
+def _digest(data: DataConfig) -> str:
+    """SHA-256 over the contents of the files."""
+    digest = hashlib.sha256()
+    for split in ("train", "validation", "test"):
+        if (file := getattr(data, f"{split}_file")) is not None:
+            digest.update(f"{split} {hashlib.sha256(Path(file).read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _where(data: DataConfig, split: str) -> str:
+    return getattr(data, f"{split}_file") or f"data set {data.source} ({split})"

@@ -1,0 +1,224 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from conftest import rows_of
+
+from adapter_tune.cli import main
+from adapter_tune.config import parse_config
+from adapter_tune.data import load_splits
+from adapter_tune.model import load_tokenizer
+from adapter_tune.own_data import settled, tables
+from adapter_tune.result import read_result
+from adapter_tune.rowfiles import read_rows, write_rows
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """A CSV as a new user has it: 60 reviews, and what was thought of them."""
+    found, path = rows_of("sst2", 60), tmp_path / "reviews.csv"
+    names = ["blame", "praise"]
+    rows = [{"id": i, "body": t, "opinion": names[y]} for i, (t, y) in
+            enumerate(zip(found["sentence"], found["label"], strict=True))]  # fmt: skip
+    write_rows(path, iter(rows))
+    return path
+
+
+def configured(model: str, output: Path, **data: Any) -> Any:
+    return parse_config({
+        "task": "custom", "model": model, "output": str(output), "data": {"max_length": 32, **data},
+        "strategy": {"name": "houlsby", "m": 4}, "training": {"epochs": 1, "batch_size": 16},
+    })  # fmt: skip
+
+
+def test_from_a_csv_to_predictions_in_three_commands(
+    reviews: Path, backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    words = ["--model", backbone, "--output", str(runs), "--set", "data.max_length=32", "--epochs", "2"]
+    main(["train", "--train-file", str(reviews), "--label-column", "opinion", "--text-column", "body", *words])
+    shown = capsys.readouterr()
+    assert "2 classes" in shown.err
+    assert "6 of 60 training rows are held out (seed 0)" in shown.err
+    assert "headline                  accuracy" in shown.out
+    folder = next(runs.iterdir())
+    result = read_result(folder)
+    assert result.scores["validation"].keys() == {"accuracy", "f1_macro"}
+    assert result.config["data"]["labels"] == ["blame", "praise"]
+    assert json.loads((folder / "adapter" / "adapter_config.json").read_text())["labels"] == ["blame", "praise"]
+    main(["eval", str(folder)])
+    assert f"accuracy {result.headline.value:.4f}" in capsys.readouterr().out
+    target = tmp_path / "said.csv"
+    main(["predict", str(folder), "--input", str(reviews), "--output", str(target)])
+    said = list(read_rows(str(target), []))
+    assert [row["id"] for row in said] == [str(i) for i in range(60)]
+    assert {row["prediction"] for row in said} <= {"blame", "praise"}
+    assert {"score_blame", "score_praise"} <= said[0].keys()
+    main(["predict", str(folder), "--split", "validation", "--output", str(target)])
+    assert len(list(read_rows(str(target), []))) == 6
+
+
+def test_a_finished_run_is_known_by_what_the_file_holds(reviews: Path, backbone: str, tmp_path: Path) -> None:
+    config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion")
+    before = settled(config)
+    assert settled(config) == before
+    assert settled(before) == before
+    reviews.write_text(reviews.read_text().replace("praise", "joy"))
+    assert settled(config).folder != before.folder
+
+
+def test_held_out_rows_are_the_same_every_time_and_of_every_class(reviews: Path, backbone: str, tmp_path: Path) -> None:
+    config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion",
+                        holdout=0.25)  # fmt: skip
+    first, second = (tables(settled(config)) for _ in range(2))
+    assert first["validation"]["body"][:] == second["validation"]["body"][:]
+    assert sorted(first["validation"]["label"]) == [0] * 7 + [1] * 8 or len(first["validation"]) == 15
+    assert not set(first["train"]["body"]) & set(first["validation"]["body"])
+    assert len(first["train"]) + len(first["validation"]) == 60
+
+
+KINDS: list[tuple[str, list[Any], list[str] | None]] = [
+    ("words", ["b", "a", "b", "a"], ["a", "b"]),
+    ("whole numbers in their order", [10, 2, 10, 2], ["2", "10"]),
+    ("decimals", [1.5, 2.0, 3.25, 4.0], None),
+    ("truth values", [True, False, True, False], ["false", "true"]),
+    ("whole numbers written as decimals", [1.0, 0.0, 1.0, 0.0], ["0", "1"]),
+]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(("labels", "names"), [k[1:] for k in KINDS], ids=[k[0] for k in KINDS])
+def test_what_the_labels_are_is_seen(
+    backbone: str, tmp_path: Path, ending: str, labels: list[Any], names: list[str] | None
+) -> None:
+    path = tmp_path / f"rows.{ending}"
+    write_rows(path, iter([{"text": f"t {i}", "label": y} for i, y in enumerate(labels)]))
+    config = settled(configured(backbone, tmp_path, train_file=str(path), validation_file=str(path)))
+    if ending == "csv" and isinstance(labels[0], bool):
+        names = ["False", "True"]  # as they are written there
+    if ending == "csv" and labels[0] == 1.0 and names == ["0", "1"] and isinstance(labels[0], float):
+        names = ["0.0", "1.0"]
+    assert config.data.labels == names
+    assert config.record.is_regression == (names is None)
+    rows = load_splits(config, load_tokenizer(config.model))
+    if names is None:
+        assert rows.train["labels"][:] == labels
+        forced = configured(backbone, tmp_path, train_file=str(path), validation_file=str(path),
+                            problem="classification")  # fmt: skip
+        assert len(settled(forced).data.labels or []) == 4
+
+
+def test_a_regression_is_trained_and_forced(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, iter([{"text": f"the dog {i}", "label": i} for i in range(40)]))
+    words = ["--model", backbone, "--output", str(tmp_path / "runs"), "--set", "data.max_length=16", "--epochs", "1"]
+    main(["train", "--train-file", str(path), "--problem", "regression", *words])
+    result = read_result(next((tmp_path / "runs").iterdir()))
+    assert result.headline.metric == "r2"
+    assert result.scores["validation"].keys() == {"r2", "pearson", "spearmanr"}
+
+
+def test_pairs_and_other_names_are_guessed(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    write_rows(path, iter([{"Premise": "a", "hypothesis": "b", "Class": "xy"[i % 2]} for i in range(20)]))
+    data = settled(configured(backbone, tmp_path, train_file=str(path))).data
+    assert (data.text_column, data.text_pair_column, data.label_column) == ("Premise", "hypothesis", "Class")
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
+    names = datasets.ClassLabel(names=["no", "yes"])
+    rows = datasets.Dataset.from_dict({"text": [f"t {i}" for i in range(20)], "label": [i % 2 for i in range(20)]})
+    splits = datasets.DatasetDict(
+        {"train": rows.cast_column("label", names), "validation": rows.cast_column("label", names)}
+    )
+    folder = tmp_path / "set"
+    if saved:
+        splits.save_to_disk(str(folder))
+    else:
+        folder.mkdir()
+        for split, part in splits.items():
+            part.to_parquet(str(folder / f"{split}.parquet"))
+    config = settled(configured(backbone, tmp_path, source=str(folder)))
+    assert config.data.labels == ["no", "yes"]
+    assert len(tables(config)["validation"]) == 20
+
+
+GOOD = "text,label\n" + "".join(f"t{i},{'ab'[i % 2]}\n" for i in range(20))
+BAD: list[tuple[str, str, list[str], str, int]] = [
+    ("no labels", "text,mark\nx,a\n", [], "name the column with --label-column; it has text, mark", 2),
+    ("no text", "a,b,label\nx,y,z\n", [], "name the column with --text-column; it has a, b, label", 2),
+    (
+        "wrong name",
+        GOOD,
+        ["--label-column", "lable"],
+        "--label-column: train.csv: unknown column 'lable'; did you mean 'label'?",
+        2,
+    ),
+    ("one class", "text,label\nx,a\ny,a\n", [], "one class only ('a') in column 'label'", 1),
+    ("empty label", "text,label\nx,a\ny,\n", [], "train.csv, line 3: column 'label' is empty", 1),
+    ("no rows", "text,label\n", [], "train.csv: no rows", 1),
+    ("empty file", "", [], "train.csv: the file is empty", 1),
+    ("ragged", "text,label\nx,a,b\n", [], "line 2: 3 fields, but the header has 2", 1),
+    ("not a number", "text,label\nx,1.5\ny,two\nz,1\n", ["--problem", "regression"], "holds 'two', not a number", 1),
+    ("nan", "text,label\nx,1.5\ny,nan\nz,1\n", ["--problem", "regression"], "holds 'nan', not a number", 1),
+    ("too few", "text,label\nx,a\ny,b\n", [], "2 rows are too few to hold some out", 1),
+    (
+        "metric",
+        GOOD,
+        ["--set", "data.metric=acuracy"],
+        "data.metric: unknown metric 'acuracy'; did you mean 'accuracy'?",
+        2,
+    ),
+    ("probabilities", GOOD, ["--set", "data.metric=roc_auc"], "roc_auc cannot be computed from predicted labels", 2),
+    ("glue", GOOD, ["--task", "rte"], "goes with task custom only, and the task is rte", 2),
+    ("problem", GOOD, ["--problem", "ranking"], "should be 'auto', 'classification' or 'regression'", 2),
+]
+
+
+@pytest.mark.parametrize(("content", "words", "message", "code"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_bad_data_is_one_line_with_the_place(
+    small_world: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    content: str, words: list[str], message: str, code: int,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("train.csv").write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        main(
+            [
+                "train",
+                "--train-file",
+                "train.csv",
+                *words,
+                *small_world[:6],
+                "--set",
+                "data.max_length=32",
+                "--output",
+                "runs",
+            ]
+        )
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    assert stopped.value.code == code
+    assert not Path("runs").exists()
+
+
+def test_an_unknown_label_in_validation_is_named_with_its_line(
+    tmp_path: Path, backbone: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("train.csv").write_text(GOOD)
+    Path("dev.csv").write_text("text,label\nx,a\ny,c\n")
+    with pytest.raises(SystemExit):
+        main(["train", "--train-file", "train.csv", "--validation-file", "dev.csv", "--model", backbone,
+              "--set", "data.max_length=32"])  # fmt: skip
+    assert (
+        "dev.csv, line 3: unknown label 'c'; Known: a, b (the classes of the training rows)" in capsys.readouterr().err
+    )
+
+
+def test_without_any_data_it_says_what_to_give(backbone: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--task", "custom", "--model", backbone])
+    assert "task custom needs data: --train-file FILE" in capsys.readouterr().err
