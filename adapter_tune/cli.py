@@ -55,18 +55,9 @@ def train(
     from adapter_tune.compose import compose
     from adapter_tune.yaml_io import to_yaml
 
-    own = {
-        "--train-file data.train_file": train_file,
-        "--validation-file data.validation_file": validation_file,
-        "--test-file data.test_file": test_file,
-        "--text-column data.text_column": text_column,
-        "--text-pair-column data.text_pair_column": text_pair_column,
-        "--label-column data.label_column": label_column,
-        "--problem data.problem": problem,
-    }
     flags = {
-        "--task task": task or ("custom" if train_file is not None else None),
-        **own,
+        "--task task": _task(task, train_file),
+        **_own_flags(train_file, validation_file, test_file, text_column, text_pair_column, label_column, problem),
         "--output output": output,
         "--seed training.seed": _yaml("--seed", seed),
         "--lr training.learning_rate": _yaml("--lr", lr),
@@ -158,6 +149,42 @@ def predict(
         else:
             count = write_rows(output, predict_split(ready, split or ""))
         print(f"{count:,} predictions in {output}")
+
+
+@app.command("inspect-data")
+def inspect_data(
+    config: o.ConfigFile = None,
+    task: o.Task = None,
+    model: o.Model = None,
+    demo: o.Demo = False,
+    train_file: o.TrainFile = None,
+    validation_file: o.ValidationFile = None,
+    test_file: o.TestFile = None,
+    text_column: o.TextColumn = None,
+    text_pair_column: o.TextPairColumn = None,
+    label_column: o.LabelColumn = None,
+    problem: o.Problem = None,
+    set_: o.Set = None,
+    as_json: o.Json = False,
+) -> None:
+    """Look at the data: labels, lengths in tokens, repeated rows, leaks, rows as the model sees them."""
+    from adapter_tune.compose import compose
+
+    own = _own_flags(train_file, validation_file, test_file, text_column, text_pair_column, label_column, problem)
+    flags = {"--task task": _task(task, train_file), "--model model.id": model, **own}
+    composed = compose(config, flags, set_ or [], demo=demo)
+    _ready_libraries(demo)
+    from adapter_tune.inspection import inspect
+    from adapter_tune.model import load_tokenizer
+    from adapter_tune.own_data import settled
+    from adapter_tune.report.tables import show_inspection
+
+    composed = settled(composed)
+    found = inspect(composed, load_tokenizer(composed.model))
+    if as_json:
+        print(found.model_dump_json(indent=2))
+    else:
+        show_inspection(found.model_dump())
 
 
 @app.command()
@@ -333,6 +360,16 @@ def _yaml(flag: str, text: str | None) -> Any:
     if text is not None and value is None:
         raise UsageError(f"{flag}: the value is empty; leave the option out for its default")
     return value
+
+
+def _task(task: str | None, train_file: str | None) -> str | None:
+    return "custom" if task is None and train_file is not None else task
+
+
+def _own_flags(*values: str | None) -> dict[str, Any]:
+    """The flags about data of the user's own, in the order of the commands' arguments."""
+    names = ("train_file", "validation_file", "test_file", "text_column", "text_pair_column", "label_column", "problem")
+    return {f"--{name.replace('_', '-')} data.{name}": value for name, value in zip(names, values, strict=True)}
 
 
 def _model_flags(model: str | None, strategy: str | None, m: str | None, train_pooler: bool) -> dict[str, Any]:

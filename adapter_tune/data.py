@@ -88,6 +88,16 @@ def raw_split(config: RunConfig, split: str) -> Any:
     return found[name]
 
 
+def raw_splits(config: RunConfig) -> dict[str, Any]:
+    """Every split of the run's task as it is, the training split first; errors as of ``raw_split``."""
+    task = config.record
+    found = _found(config, task.name)
+    names = [name for name in ("train", *task.validation, *task.test) if name in found]
+    for name in names:
+        _check_texts(found[name], task, f"data set {config.data.source} ({task.name}, {name})")
+    return {name: found[name] for name in names}
+
+
 def _found(config: RunConfig, part: str) -> Any:
     """Splits by name: of a part of the GLUE data set, or of the user's own data."""
     if config.task == CUSTOM:

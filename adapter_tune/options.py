@@ -55,7 +55,7 @@ AllowPartial = Annotated[
     bool, typer.Option("--allow-partial", help="Fill missing tasks with the majority class; take sets of any size.")
 ]
 NumLabels = Annotated[int, typer.Option("--num-labels", min=1, max=100_000, help="Width of the classification head.")]
-Json = Annotated[bool, typer.Option("--json", help="Print a list with one object a size.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]
 AnyConfig = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped one.")]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -101,6 +102,37 @@ def show_count(model: str, strategy: Strategy, count: ParameterCount, formula: F
         ["parameters", "formula", "model"],
         rows,
     )
+
+
+def show_inspection(found: dict[str, Any]) -> None:
+    """The splits of a data set side by side, and a few rows, from ``Inspection.model_dump()``."""
+    looks = found["splits"]
+
+    def line(name: str, *keys: str, text: Callable[[Any], str]) -> list[str]:
+        """One fact about every split, a dash where it is not known."""
+        cells = []
+        for look in looks:
+            value = look
+            for key in keys:
+                value = value.get(key) if value is not None else None
+            cells.append("-" if value is None else text(value))
+        return [name, *cells]
+
+    labels = dict.fromkeys(name for look in looks for name in look["labels"])
+    of_label = "{:.2f}".format if found["is_regression"] else "{:.1%}".format
+    rows = [
+        line("rows", "rows", text="{:,}".format),
+        *(line(f"label {name}", "labels", name, text=of_label) for name in labels),
+        *(line(f"tokens, {name}", "tokens", name, text=str) for name in looks[0]["tokens"]),
+        line("cut at max_length", "cut_share", text="{:.1%}".format),
+        line("with an empty text", "empty", text="{:,}".format),
+        line("repeated", "repeated", text="{:,}".format),
+        line("repeated with another label", "contradicted", text="{:,}".format),
+        line("found in train too", "in_train", text="{:,}".format),
+    ]
+    show(f"{found['task']}: {' and '.join(found['columns'])}", ["", *(look["split"] for look in looks)], rows)
+    for text, label in found["samples"]:
+        print(f"{label}: {text}")
 
 
 def _in_backbone(count: ParameterCount) -> int:
