@@ -67,9 +67,9 @@ class DataConfig(Section):
     text_pair_column: str | None = None
     """Likewise, with the second text; null guesses from the usual pairs of names, or takes none."""
     label_column: str | None = None
-    """Likewise, with the label."""
-    problem: Literal["auto", "classification", "regression"] = "auto"
-    """With task custom; auto takes regression where a label has decimals."""
+    """Likewise, with the label; with multi_label also several of 0 and 1, with commas between."""
+    problem: Literal["auto", "classification", "multi_label", "regression"] = "auto"
+    """With task custom; auto takes regression where a label has decimals, multi_label where it is a list."""
     labels: list[str] | None = None
     """With task custom: names of the classes in the order of their ids; null sorts those of the training rows."""
     holdout: float = Field(default=0.1, gt=0, lt=1)
@@ -97,6 +97,8 @@ class TrainingConfig(Section):
     """Rows a forward pass in evaluation."""
     gradient_accumulation: int = Field(default=1, ge=1, le=_MANY)
     """Forward passes an optimiser step."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced weighs a class in the loss by the inverse of its share of the training rows."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps over which the learning rate rises linearly from 0; then it falls linearly to 0."""
     weight_decay: float = Field(default=0.01, ge=0, le=1000)
@@ -170,9 +172,13 @@ class RunConfig(Section):
         d = self.data
         assert d.text_column is not None and d.metric is not None
         text = (d.text_column,) if d.text_pair_column is None else (d.text_column, d.text_pair_column)
-        shown = ("pearson", "spearmanr") if d.labels is None else ("accuracy", "f1_macro")
+        several = d.problem == "multi_label"
+        shown = (
+            ("f1_micro", "f1_macro") if several else ("accuracy", "f1_macro") if d.labels else ("pearson", "spearmanr")
+        )
         metrics = tuple(dict.fromkeys((d.metric, *shown)))
-        return Task(CUSTOM, "your own data", text, tuple(d.labels or ()), metrics, d.metric, bounds=(-1e30, 1e30))
+        labels = tuple(d.labels or ())
+        return Task(CUSTOM, "your own data", text, labels, metrics, d.metric, several=several, bounds=(-1e30, 1e30))
 
     @property
     def learning_rate(self) -> float:

@@ -159,6 +159,8 @@ def _check_texts(rows: Any, task: Task, where: str) -> None:
 
 
 def _check_labels(rows: Any, task: Task, where: str) -> None:
+    if task.several:  # made from names, and checked, when they were read
+        return
     labels = rows.data.column("label").to_numpy()
     if not np.issubdtype(labels.dtype, np.number if task.is_regression else np.integer):
         raise RunError(f"{where}: labels are {labels.dtype}, not {'numbers' if task.is_regression else 'class ids'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from adapter_tune.config import RunConfig
 from adapter_tune.data import encode_texts, raw_splits
+from adapter_tune.rowfiles import SEVERAL
 from adapter_tune.tasks import Task
 
 SAMPLES = 3
@@ -83,14 +85,14 @@ def inspect(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Inspection
 def _look(
     name: str,
     texts: list[list[str]],
-    labels: Sequence[float],
+    labels: Sequence[Any],
     config: RunConfig,
     tokenizer: PreTrainedTokenizerBase,
     trained: set[tuple[str, ...]],
 ) -> Look:
     rows = list(zip(*texts, strict=True))
     lengths = np.array([len(row["input_ids"]) for row in encode_texts(texts, tokenizer, _NO_LIMIT)])
-    seen: dict[tuple[str, ...], float] = {}
+    seen: dict[tuple[str, ...], Any] = {}
     repeated = contradicted = 0
     for row, label in zip(rows, labels or [0.0] * len(rows), strict=True):
         repeated += row in seen
@@ -113,15 +115,19 @@ def _percentile(p: int) -> str:
     return "longest" if p == 100 else f"{p} %"
 
 
-def _shares(task: Task, labels: Sequence[float]) -> dict[str, float]:
-    known = [label for label in labels if task.is_regression or label >= 0]
+def _shares(task: Task, labels: Sequence[Any]) -> dict[str, float]:
+    known = [label for label in labels if task.is_regression or task.several or label >= 0]
     if not known or (task.is_regression and set(known) == {-1.0}):
         return {}
     if task.is_regression:
         return {"lowest": min(known), "mean": float(np.mean(known)), "highest": max(known)}
+    if task.several:
+        return {name: float(np.mean([row[number] for row in known])) for number, name in enumerate(task.labels)}
     counts = Counter(int(label) for label in known)
     return {name: counts[number] / len(known) for number, name in enumerate(task.labels)}
 
 
-def _label(task: Task, label: float) -> str:
+def _label(task: Task, label: Any) -> str:
+    if task.several:
+        return SEVERAL.join(name for name, holds in zip(task.labels, label, strict=True) if holds)
     return f"{label:g}" if task.is_regression else task.labels[int(label)]

@@ -28,7 +28,7 @@ METRICS: dict[str, Callable[[Values, Values], float]] = {
 """Score by name, of true and predicted values. A correlation with a constant is undefined and counts as 0."""
 
 
-def check_metric(name: str, *, is_regression: bool) -> None:
+def check_metric(name: str, problem: str) -> None:
     """Refuse a headline metric that cannot be computed from predicted labels or numbers.
 
     Raises:
@@ -39,10 +39,10 @@ def check_metric(name: str, *, is_regression: bool) -> None:
     if name not in sk.get_scorer_names():
         raise UsageError(f"data.metric: {unknown('metric', name, [*METRICS, *sk.get_scorer_names()])}")
     try:
-        truth = [0.0, 1.0, 2.0, 1.0] if is_regression else [0, 1, 0, 1]
+        truth = {"regression": [0.0, 1.0, 2.0, 1.0], "multi_label": [[0, 1], [1, 1]]}.get(problem, [0, 1, 0, 1])
         metric(name)(np.asarray(truth), np.asarray(truth))
     except (TypeError, ValueError, RuntimeWarning) as error:
-        kind = "numbers" if is_regression else "labels"
+        kind = "numbers" if problem == "regression" else "labels"
         raise UsageError(f"data.metric: {name} cannot be computed from predicted {kind} ({error})") from None
 
 

@@ -134,8 +134,14 @@ def head_options(task: Task) -> dict[str, Any]:
         "num_labels": task.num_labels,
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},
-        "problem_type": "regression" if task.is_regression else "single_label_classification",
+        "problem_type": _problem(task),
     }
+
+
+def _problem(task: Task) -> str:
+    if task.several:
+        return "multi_label_classification"
+    return "regression" if task.is_regression else "single_label_classification"
 
 
 def check_length(max_length: int, config: Any) -> None:

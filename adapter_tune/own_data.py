@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 
@@ -20,7 +20,7 @@ from adapter_tune.config import DataConfig, RunConfig
 from adapter_tune.errors import RunError, UsageError, unknown
 from adapter_tune.hub import loading
 from adapter_tune.metrics import check_metric
-from adapter_tune.rowfiles import Row, placed_rows
+from adapter_tune.rowfiles import SEVERAL, Row, placed_rows
 from adapter_tune.tasks import CUSTOM
 
 log = logging.getLogger("adapter_tune")
@@ -50,12 +50,12 @@ def settled(config: RunConfig) -> RunConfig:
     if not rows:
         raise RunError(f"{_where(data, 'train')}: no rows; it needs some to train on")
     data = _columns(data, list(rows[0][1]))
-    numbers = data.problem == "regression" or (data.problem == "auto" and _has_decimals(rows, data))
-    labels = None if numbers else data.labels or _names(rows, data)
-    metric = data.metric or ("r2" if numbers else "accuracy")
-    check_metric(metric, is_regression=numbers)
-    kind = "regression" if numbers else "classification"
-    changes = {"labels": labels, "metric": metric, "problem": kind, "digest": _digest(data)}
+    kind = data.problem if data.problem != "auto" else _problem(rows, data)
+    data = data.model_copy(update={"problem": kind})
+    labels = None if kind == "regression" else data.labels or _names(rows, data)
+    metric = data.metric or {"regression": "r2", "multi_label": "f1_micro"}.get(kind, "accuracy")
+    check_metric(metric, kind)
+    changes = {"labels": labels, "metric": metric, "digest": _digest(data)}
     said = f"regression of column '{data.label_column}'" if labels is None else f"{len(labels)} classes"
     log.info("%s: %s", _where(data, "train"), said)
     return config.model_copy(update={"data": data.model_copy(update=changes)})
@@ -80,7 +80,7 @@ def tables(config: RunConfig) -> dict[str, datasets.Dataset]:
 def _held_out(rows: datasets.Dataset, config: RunConfig) -> tuple[datasets.Dataset, datasets.Dataset]:
     from sklearn.model_selection import train_test_split
 
-    labels = None if config.record.is_regression else rows["label"]
+    labels = None if config.record.is_regression or config.record.several else list(rows["label"])
     smallest = min(Counter(labels).values()) if labels else 2
     wanted = max(round(config.data.holdout * len(rows)), config.record.num_labels if smallest > 1 else 1)
     if len(rows) - wanted < config.record.num_labels:
@@ -101,9 +101,14 @@ def _table(config: RunConfig, split: str) -> datasets.Dataset:
     for place, row in _rows(data, split, task.text):
         where = f"{_where(data, split)}, {place}"
         if split == "test" and row.get(data.label_column or "") in (None, ""):
-            label: float = -1
+            label: Any = [0.0] * len(ids) if task.several else -1
         elif task.is_regression:
             label = _number(row, data, where)
+        elif task.several:
+            held = _several(row, data, where)
+            if strange := next((name for name in held if name not in ids), None):
+                raise RunError(f"{where}: {unknown('label', strange, ids)} (those of the training rows)")
+            label = [float(name in held) for name in ids]
         else:
             name = _name(row, data, where)
             if name not in ids and split == "test":
@@ -115,7 +120,8 @@ def _table(config: RunConfig, split: str) -> datasets.Dataset:
         columns["label"].append(label)
         for column in task.text:
             columns[column].append(row[column])
-    kind = datasets.Value("float32" if task.is_regression else "int64")
+    kind: Any = datasets.Value("float32" if task.is_regression else "int64")
+    kind = datasets.List(datasets.Value("float32")) if task.several else kind
     features = datasets.Features({**{column: datasets.Value("string") for column in task.text}, "label": kind})
     return datasets.Dataset.from_dict(columns, features)
 
@@ -162,13 +168,16 @@ def _columns(data: DataConfig, there: list[str]) -> DataConfig:
     wanted = {"text_column": data.text_column, "text_pair_column": data.text_pair_column,
               "label_column": data.label_column}  # fmt: skip
     for option, name in wanted.items():
-        if name is not None and name not in there:
+        several = option == "label_column" and data.problem == "multi_label"
+        named = [] if name is None else name.split(",") if several else [name]
+        if strange := next((each for each in named if each not in there), None):
             flag = f"--{option.replace('_', '-')}"
-            raise UsageError(f"{flag}: {_where(data, 'train')}: {unknown('column', name, there)}")
+            raise UsageError(f"{flag}: {_where(data, 'train')}: {unknown('column', strange, there)}")
     lower = {name.lower(): name for name in reversed(there)}
     found = dict(wanted)
     found["label_column"] = data.label_column or next((lower[n] for n in LABEL if n in lower), None)
-    free = [name for name in there if name != found["label_column"]]
+    labels = (found["label_column"] or "").split(",") if data.problem == "multi_label" else [found["label_column"]]
+    free = [name for name in there if name not in labels]
     guess = next((lower[n] for n in TEXT if lower.get(n) in free), free[0] if len(free) == 1 else None)
     found["text_column"] = data.text_column or guess
     pair = PAIRS.get((found["text_column"] or "").lower())
@@ -183,6 +192,13 @@ def _columns(data: DataConfig, there: list[str]) -> DataConfig:
         log.info("%s: %s (guessed; --text-column, --text-pair-column, --label-column say otherwise)",
                  _where(data, "train"), ", ".join(guessed))  # fmt: skip
     return data.model_copy(update=found)
+
+
+def _problem(rows: list[Placed], data: DataConfig) -> Literal["classification", "multi_label", "regression"]:
+    """What the labels are, where nothing was said."""
+    if any(isinstance(row[data.label_column or ""], list) for _, row in rows):
+        return "multi_label"
+    return "regression" if _has_decimals(rows, data) else "classification"
 
 
 def _has_decimals(rows: list[Placed], data: DataConfig) -> bool:
@@ -202,7 +218,14 @@ def _has_decimals(rows: list[Placed], data: DataConfig) -> bool:
 def _names(rows: list[Placed], data: DataConfig) -> list[str]:
     """Names of the classes, numbers in their order and words in the alphabet's."""
     where = _where(data, "train")
-    names = {_name(row, data, f"{where}, {place}") for place, row in rows}
+    if data.problem == "multi_label":
+        if "," in (data.label_column or ""):
+            return (data.label_column or "").split(",")
+        names = {name for place, row in rows for name in _several(row, data, f"{where}, {place}")}
+    else:
+        names = {_name(row, data, f"{where}, {place}") for place, row in rows}
+    if not names:
+        raise RunError(f"{where}: no row has a label in column '{data.label_column}'")
     if len(names) < 2:
         raise RunError(f"{where}: one class only ('{names.pop()}') in column '{data.label_column}'; two are needed")
     try:
@@ -213,6 +236,25 @@ def _names(rows: list[Placed], data: DataConfig) -> list[str]:
         return ordered
     except ValueError:
         return sorted(names)
+
+
+def _several(row: Row, data: DataConfig, where: str) -> list[str]:
+    """The labels of a row: a list, words with ; between, or the names of the columns that hold 1."""
+    column = data.label_column or ""
+    if "," in column:
+        held = []
+        for name in column.split(","):
+            value = str(row[name]).strip().lower()
+            if value not in ("0", "1", "0.0", "1.0", "true", "false"):
+                raise RunError(f"{where}: column '{name}' holds {row[name]!r}, not 0 or 1; mend or drop the row")
+            held += [name] if value in ("1", "1.0", "true") else []
+        return held
+    value = row[column]
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(SEVERAL) if name.strip()]
+    if isinstance(value, list) and all(isinstance(name, str | int) for name in value):
+        return [str(name) for name in value]
+    raise RunError(f"{where}: column '{column}' holds {value!r}, not a list of labels; mend or drop the row")
 
 
 def _name(row: Row, data: DataConfig, where: str) -> str:

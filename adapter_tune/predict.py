@@ -83,6 +83,13 @@ class Predictor:
         """What is said of a row: the label's name and a probability by label, or a number for a regression."""
         if self.task.is_regression:
             return {PREDICTION: float(logits[0])}
+        if self.task.several:
+            each = 1 / (1 + np.exp(-logits))
+            scores = {f"score_{name}": float(share) for name, share in zip(self.task.labels, each, strict=True)}
+            return {
+                PREDICTION: [name for name, share in zip(self.task.labels, logits, strict=True) if share > 0],
+                **scores,
+            }
         shares = np.exp(logits - logits.max())
         shares = shares / shares.sum()
         names = self.task.labels

@@ -21,6 +21,9 @@ from adapter_tune.errors import RunError, UsageError, unknown
 
 Row = dict[str, Any]
 
+SEVERAL = ";"
+"""Between the labels of a row in a CSV or TSV file."""
+
 _BATCH = 4096  # rows of a Parquet batch
 
 csv.field_size_limit(2**30)
@@ -177,7 +180,7 @@ def _write_csv(delimiter: str) -> Callable[[Path, Iterator[Row], list[str]], int
             writer = csv.DictWriter(file, columns, delimiter=delimiter, lineterminator="\n")
             writer.writeheader()
             for count, row in enumerate(rows, 1):  # noqa: B007  (how many there were is returned)
-                writer.writerow(row)
+                writer.writerow({k: SEVERAL.join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()})
         return count
 
     return write

@@ -30,6 +30,8 @@ class Task:
 
     diagnostic: tuple[str, ...] = ()
     """Data sets beside the task's own that its model is scored on by the leaderboard (GLUE's AX)."""
+    several: bool = False
+    """A row may have any number of the labels (multi-label classification)."""
     bounds: tuple[float, float] = (0.0, 5.0)
     """Lowest and highest label of a regression."""
 

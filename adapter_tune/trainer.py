@@ -27,7 +27,7 @@ from transformers import (
 from adapter_tune import store
 from adapter_tune.config import RunConfig
 from adapter_tune.data import Splits, lengths
-from adapter_tune.errors import RunError
+from adapter_tune.errors import RunError, UsageError
 from adapter_tune.metrics import GlueMetric, glue_scores
 from adapter_tune.model import Built
 from adapter_tune.precision import hold, resolved
@@ -105,13 +105,16 @@ class Scorer:
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
         """Scores of predictions (rows, labels) against labels (rows)."""
         logits = np.asarray(prediction.predictions)
-        predicted = logits[:, 0].astype(np.float64) if self.task.is_regression else logits.argmax(axis=1)
+        if self.task.several:
+            predicted = (logits > 0).astype(np.int64)
+        else:
+            predicted = logits[:, 0].astype(np.float64) if self.task.is_regression else logits.argmax(axis=1)
         if self.metric is None:
             scores = glue_scores(self.task, np.asarray(prediction.label_ids), predicted)
         else:
             scores = self.metric.compute(predictions=predicted, references=prediction.label_ids)
         constant = np.allclose(predicted, predicted[0], equal_nan=True)  # a regression's differ in the last digits
-        return {**scores, "distinct": 1.0 if constant else float(len(np.unique(predicted)))}
+        return {**scores, "distinct": 1.0 if constant else float(len(np.unique(predicted, axis=0)))}
 
 
 class BestCheckpoint(TrainerCallback):
@@ -155,6 +158,7 @@ class AdapterTrainer(Trainer):
                 self.remove_callback(callback)
         # The model's forward takes **kwargs but does not divide its loss by them: let the Trainer average it.
         self.model_accepts_loss_kwargs = False
+        self.class_weights = _class_weights(config, splits)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:
         rows = self.train_dataset if train_dataset is None else train_dataset
@@ -162,6 +166,16 @@ class AdapterTrainer(Trainer):
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Longest:
         return Longest(lengths(eval_dataset))
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The model's own loss, or cross-entropy with the classes weighed."""
+        if self.class_weights is None:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        logits = outputs.logits.float()
+        loss = nn.functional.cross_entropy(logits, labels, weight=self.class_weights.to(logits.device))
+        return (loss, {"loss": loss, **outputs}) if kwargs.get("return_outputs") else loss
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Count the batch, then train on it."""
@@ -197,6 +211,21 @@ class AdapterTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         store.load_weights(self.model, self.fresh, Path(self.state.best_model_checkpoint))
+
+
+def _class_weights(config: RunConfig, splits: Splits) -> Tensor | None:
+    """Rows / (classes * rows of the class), as scikit-learn's ``balanced``; None where classes are not weighed.
+
+    Raises:
+        UsageError: the task has no classes of which a row has one.
+    """
+    task = config.record
+    if config.training.class_weights == "none" or splits.train is None:
+        return None
+    if task.is_regression or task.several:
+        raise UsageError("training.class_weights: balanced needs rows with one class each; leave it out")
+    counts = np.bincount(np.asarray(splits.train["labels"]), minlength=task.num_labels)
+    return torch.tensor(counts.sum() / (task.num_labels * np.maximum(counts, 1)), dtype=torch.float32)
 
 
 @contextmanager

@@ -1,11 +1,16 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pytest
 from conftest import rows_of
+from sklearn.metrics import f1_score
+from sklearn.utils.class_weight import compute_class_weight
 
+import adapter_tune
 from adapter_tune.cli import main
 from adapter_tune.config import parse_config
 from adapter_tune.data import load_splits
@@ -13,6 +18,7 @@ from adapter_tune.model import load_tokenizer
 from adapter_tune.own_data import settled, tables
 from adapter_tune.result import read_result
 from adapter_tune.rowfiles import read_rows, write_rows
+from adapter_tune.trainer import _class_weights
 
 
 @pytest.fixture
@@ -174,7 +180,7 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
     ),
     ("probabilities", GOOD, ["--set", "data.metric=roc_auc"], "roc_auc cannot be computed from predicted labels", 2),
     ("glue", GOOD, ["--task", "rte"], "goes with task custom only, and the task is rte", 2),
-    ("problem", GOOD, ["--problem", "ranking"], "should be 'auto', 'classification' or 'regression'", 2),
+    ("problem", GOOD, ["--problem", "ranking"], "should be 'auto', 'classification', 'multi_label' or 'regression'", 2),
 ]
 
 
@@ -222,3 +228,77 @@ def test_without_any_data_it_says_what_to_give(backbone: str, capsys: pytest.Cap
     with pytest.raises(SystemExit):
         main(["train", "--task", "custom", "--model", backbone])
     assert "task custom needs data: --train-file FILE" in capsys.readouterr().err
+
+
+TOPICS = [["animal"], ["place", "animal"], [], ["place"]]
+FORMS: list[tuple[str, str, list[dict[str, Any]], dict[str, Any]]] = [
+    ("lists", "jsonl", [{"label": topics} for topics in TOPICS], {}),
+    ("lists in a table", "parquet", [{"label": topics} for topics in TOPICS], {}),
+    ("words with ; between", "csv", [{"label": ";".join(topics)} for topics in TOPICS], {"problem": "multi_label"}),
+    ("columns of 0 and 1", "csv", [{"animal": int("animal" in t), "place": int("place" in t)} for t in TOPICS],
+     {"problem": "multi_label", "label_column": "animal,place"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ending", "labels", "data"), [f[1:] for f in FORMS], ids=[f[0] for f in FORMS])
+def test_a_row_may_have_several_labels(
+    backbone: str, tmp_path: Path, ending: str, labels: list[dict[str, Any]], data: dict[str, Any]
+) -> None:
+    path = tmp_path / f"rows.{ending}"
+    write_rows(path, iter([{"text": f"the dog {i}", **labels[i % 4]} for i in range(40)]))
+    config = configured(backbone, tmp_path / "runs", train_file=str(path), **data)
+    result = adapter_tune.run(config)
+    assert result.config["data"]["labels"] == ["animal", "place"]
+    assert result.headline.metric == "f1_micro"
+    assert result.scores["validation"].keys() == {"f1_micro", "f1_macro"}
+    rows = load_splits(settled(config), load_tokenizer(config.model))
+    held = [[float(name in TOPICS[i % 4]) for name in ("animal", "place")] for i in range(40)]
+    assert sorted([*rows.train["labels"], *rows.validation["validation"]["labels"]]) == sorted(held)
+    folder = settled(config).folder
+    for target in (tmp_path / "said.csv", tmp_path / "said.jsonl"):
+        main(["predict", str(folder), "--split", "validation", "--output", str(target)])
+    in_csv, said = (list(read_rows(str(tmp_path / f"said.{end}"), [])) for end in ("csv", "jsonl"))
+    for flat, row in zip(in_csv, said, strict=True):
+        assert row["prediction"] == [name for name in ("animal", "place") if row[f"score_{name}"] > 0.5]
+        assert flat["prediction"] == ";".join(row["prediction"])
+    truth = rows.validation["validation"]["labels"][:]
+    predicted = [[float(name in row["prediction"]) for name in ("animal", "place")] for row in said]
+    assert result.scores["validation"]["f1_micro"] == f1_score(truth, predicted, average="micro", zero_division=0)
+
+
+def test_what_several_labels_cannot_be(tmp_path: Path, backbone: str) -> None:
+    bad: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
+        ([{"text": "a", "label": ["x"]}, {"text": "b", "label": 3}], {}, "holds 3, not a list of labels"),
+        ([{"text": "a", "x": 1, "y": 2}], {"problem": "multi_label", "label_column": "x,y"}, "'y' holds 2, not 0 or 1"),
+        ([{"text": "a", "label": []}], {}, "no row has a label"),
+        ([{"text": "a", "x": 1}], {"problem": "multi_label", "label_column": "x,z"}, "unknown column 'z'"),
+    ]
+    for rows, data, message in bad:
+        path = tmp_path / "rows.jsonl"
+        write_rows(path, iter(rows))
+        with pytest.raises(adapter_tune.AdapterTuneError, match=re.escape(message)):
+            tables(settled(configured(backbone, tmp_path, train_file=str(path), validation_file=str(path), **data)))
+
+
+def test_class_weights_are_scikit_learns(tmp_path: Path, backbone: str) -> None:
+    path = tmp_path / "rows.csv"
+    write_rows(path, iter([{"text": f"the dog {i}", "label": "ab"[i % 5 == 0]} for i in range(40)]))
+    losses = []
+    for weights in ("none", "balanced"):
+        values = configured(backbone, tmp_path / "runs", train_file=str(path), validation_file=str(path)).model_dump()
+        values["training"].update(class_weights=weights, logging_steps=1, batch_size=40)
+        config = parse_config(values)
+        result = adapter_tune.run(config)
+        losses.append(result.history[0]["loss"])
+        assert adapter_tune.run(config, force=True).history == result.history
+    assert losses[0] != losses[1]
+    rows = load_splits(settled(config), load_tokenizer(config.model))
+    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=np.array(rows.train["labels"]))
+    found = _class_weights(config.model_copy(update={"data": settled(config).data}), rows)
+    assert found is not None
+    assert found.tolist() == pytest.approx(expected.tolist())
+
+
+def test_class_weights_need_classes(tmp_path: Path, make_config: Any) -> None:
+    with pytest.raises(adapter_tune.AdapterTuneError, match="balanced needs rows with one class each"):
+        adapter_tune.run(make_config("stsb", class_weights="balanced"))
