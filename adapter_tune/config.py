@@ -225,5 +225,5 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
     except ValidationError as error:
         loc, problem = first_problem(error, RunConfig)
         if loc == ("task",) and problem == "is missing":
-            problem = f"is missing: give --task, or task: in a YAML file. Known: {', '.join(TASKS)}"
+            problem = f"is missing: give --task, or task: in a YAML file. Known: {', '.join((*TASKS, CUSTOM))}"
         raise FieldError(loc, problem) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as sk
 
-from adapter_tune.errors import UsageError, unknown
+from adapter_tune.errors import UsageError
 from adapter_tune.tasks import Task, get_task
 
 Values = NDArray[Any]
@@ -37,7 +38,11 @@ def check_metric(name: str, problem: str) -> None:
     if name in METRICS:
         return
     if name not in sk.get_scorer_names():
-        raise UsageError(f"data.metric: {unknown('metric', name, [*METRICS, *sk.get_scorer_names()])}")
+        near = get_close_matches(name, {*METRICS, *sk.get_scorer_names()}, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise UsageError(
+            f"data.metric: unknown metric '{name}'; {hint}Known: {', '.join(METRICS)}, scikit-learn's scorers"
+        )
     try:
         truth = {"regression": [0.0, 1.0, 2.0, 1.0], "multi_label": [[0, 1], [1, 1]]}.get(problem, [0, 1, 0, 1])
         metric(name)(np.asarray(truth), np.asarray(truth))

@@ -50,7 +50,7 @@ def placed_rows(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]
     """The rows of a file as of ``read_rows``, each with its place: ``line 7``."""
     path = Path(source)
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; name a CSV, TSV, JSONL or Parquet file, or - for standard input")
+        raise UsageError(f"{path}: no such file; name a CSV, TSV, JSONL or Parquet file")
     for place, row in _READERS[_ending(path)](path):
         for column in columns:
             if column not in row:
@@ -137,7 +137,7 @@ def _read_csv(delimiter: str) -> Callable[[Path], Iterator[tuple[str, Row]]]:
             except csv.Error as error:
                 raise RunError(f"{path}, line {reader.line_num}: {error}; check the quotes") from None
             except UnicodeDecodeError as error:
-                raise RunError(f"{path}, after line {reader.line_num}: {_encoding(error)}") from None
+                raise RunError(f"{path}, line {_first_bad_line(path)}: {_encoding(error)}") from None
 
     return read
 
@@ -167,6 +167,17 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
                 number += 1
     except pa.ArrowException as error:
         raise RunError(f"{path}: cannot be read ({str(error).splitlines()[0]}); the file is damaged") from None
+
+
+def _first_bad_line(path: Path) -> int:
+    """The number of the first line that is not UTF-8; text files are decoded a block at a time."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 0
 
 
 def _encoding(error: UnicodeDecodeError) -> str:

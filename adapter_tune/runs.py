@@ -23,6 +23,7 @@ from adapter_tune.predict import Predictor
 from adapter_tune.result import COLLAPSED, FILE, Backbone, Result, Storage, read_result, versions
 from adapter_tune.store import AdapterConfig, check_backbone, load_weights, read_adapter_config, save_adapter
 from adapter_tune.tasks import CUSTOM
+from adapter_tune.trainer import check_training
 from adapter_tune.training import Outcome, evaluate, latest_checkpoint, train
 from adapter_tune.yaml_io import to_yaml
 
@@ -55,6 +56,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True) -> Resul
     checkpoint = None if force or not resume else latest_checkpoint(folder)
     if checkpoint is not None:
         log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
+    check_training(config)
     check_fit(config)
     tokenizer = load_tokenizer(config.model)
     splits = load_splits(config, tokenizer)

@@ -81,6 +81,18 @@ def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
     return args
 
 
+def check_training(config: RunConfig) -> None:
+    """Refuse what the machine or the task does not have, before anything is loaded.
+
+    Raises:
+        RunError: the device is not there.
+        UsageError: the precision is not there, or classes should be weighed where a row has none or several.
+    """
+    resolved(config.training.precision, pick_device(config.training.device))
+    if config.training.class_weights != "none" and (config.record.is_regression or config.record.several):
+        raise UsageError("training.class_weights: balanced needs rows with one class each; leave it out")
+
+
 def pick_device(wanted: str) -> str:
     """The kind of device to run on.
 
@@ -214,16 +226,10 @@ class AdapterTrainer(Trainer):
 
 
 def _class_weights(config: RunConfig, splits: Splits) -> Tensor | None:
-    """Rows / (classes * rows of the class), as scikit-learn's ``balanced``; None where classes are not weighed.
-
-    Raises:
-        UsageError: the task has no classes of which a row has one.
-    """
+    """Rows / (classes * rows of the class), as scikit-learn's ``balanced``; None where classes are not weighed."""
     task = config.record
     if config.training.class_weights == "none" or splits.train is None:
         return None
-    if task.is_regression or task.several:
-        raise UsageError("training.class_weights: balanced needs rows with one class each; leave it out")
     counts = np.bincount(np.asarray(splits.train["labels"]), minlength=task.num_labels)
     return torch.tensor(counts.sum() / (task.num_labels * np.maximum(counts, 1)), dtype=torch.float32)
 
