@@ -37,6 +37,7 @@ def seconds(results: list[Result]) -> str:
 
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    leave_out: Annotated[str, typer.Option(help="A task that has no part in the mean.")] = "",
     cost: Annotated[bool, typer.Option("--cost", help="Add seconds an epoch by task, and peak memory.")] = False,
 ) -> None:
     """Print the table as Markdown."""
@@ -46,7 +47,12 @@ def main(
         cells.setdefault((method(result), result.task), []).append(result)
     tasks = [task for task in TASKS if any(key[1] == task for key in cells)]
     names = sorted({key[0] for key in cells}, key=lambda name: (list(REGISTRY).index(name.split()[0]), name))
-    head = ["method", *tasks, *(["mean"] if len(tasks) > 2 else []), "trained"]
+    head = [
+        "method",
+        *tasks,
+        *([f"mean without {leave_out}" if leave_out else "mean"] if len(tasks) > 2 else []),
+        "trained",
+    ]
     head += [*(f"s an epoch, {task}" for task in tasks), "peak memory, GiB"] if cost else []
     lines = [head, ["---"] * len(head)]
     for name in names:
@@ -55,7 +61,8 @@ def main(
         whole = [r for group in found for r in group]
         line = [name, *(spread(values) if values else "" for values in scores)]
         if len(tasks) > 2:
-            line.append(f"{100 * statistics.mean(map(statistics.mean, scores)):.1f}" if all(scores) else "")
+            means = [statistics.mean(s) for task, s in zip(tasks, scores, strict=True) if s and task != leave_out]
+            line.append(f"{100 * statistics.mean(means):.1f}" if all(scores) else "")
         count = min(r.parameters.trained for r in whole), whole[0].parameters.trained_percent
         line.append(f"{count[0]:,} ({count[1]:.2f} %)")
         if cost:
