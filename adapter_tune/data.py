@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,9 @@ from adapter_tune.own_data import tables
 from adapter_tune.tasks import CUSTOM, Task
 
 _LOCAL = "name a local copy with --set data.source=DIR"
+log = logging.getLogger("adapter_tune")
+
+_CUT = "cut"
 _SUBSET_SEED = 0  # which rows max_*_samples keeps; not the run's seed, so that seeds compare training alone
 
 
@@ -64,7 +68,10 @@ def load_rows(config: RunConfig, tokenizer: PreTrainedTokenizerBase, names: Iter
         _check(rows, task, f"data set {data.source} ({task.name}, {name})")
         if most is not None and most < len(rows):
             rows = rows.shuffle(seed=_SUBSET_SEED).select(range(most))
-        out[name] = _tokenise(rows, task, tokenizer, data.max_length)
+        out[name], cut = _tokenise(rows, task, tokenizer, data.max_length)
+        if cut:
+            log.info("%s: %d of %d rows are longer than data.max_length=%d tokens and are cut", name, cut, len(rows),
+                     data.max_length)  # fmt: skip
     return out
 
 
@@ -181,26 +188,29 @@ def _local_cache(source: str) -> str | None:
     return str(Path(datasets.config.HF_DATASETS_CACHE) / f"local-{Hasher.hash(state)}")
 
 
-def _tokenise(rows: Any, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Any:
+def _tokenise(rows: Any, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[Any, int]:
+    """The rows as the model reads them, and how many of them were cut."""
     marks = tokenizer.num_special_tokens_to_add(pair=len(task.text) == 2)
     if max_length < marks + len(task.text):
         raise UsageError(f"data.max_length is {max_length}, but {marks} tokens go to [CLS] and [SEP]; set it higher")
     encode = partial(_encode, tokenizer=tokenizer, columns=task.text, max_length=max_length)
-    key = [rows._fingerprint, _identity(tokenizer), task.text, task.is_regression, max_length]
-    return rows.map(
+    key = ["with cuts", rows._fingerprint, _identity(tokenizer), task.text, task.is_regression, max_length]
+    found = rows.map(
         encode,
         batched=True,
         remove_columns=rows.column_names,
         new_fingerprint=Hasher.hash(key),
         desc="tokenising",
     )
+    return found.remove_columns(_CUT), pc.sum(found.data.column(_CUT)).as_py() or 0
 
 
 def _encode(
     batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, columns: Iterable[str], max_length: int
 ) -> dict[str, Any]:
     encoded = tokenizer(*(batch[column] for column in columns), truncation=True, max_length=max_length)
-    return {**encoded, "labels": batch["label"]}
+    cut = [bool(row.overflowing) for row in encoded.encodings] if encoded.is_fast else [False] * len(batch["label"])
+    return {**encoded, "labels": batch["label"], _CUT: cut}
 
 
 def _identity(tokenizer: PreTrainedTokenizerBase) -> str:

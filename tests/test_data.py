@@ -153,3 +153,17 @@ def test_a_data_set_without_the_task_is_refused(make_config: Any, tokenizer: Any
 def test_without_network_the_error_names_the_way_out(make_config: Any, tokenizer: Any) -> None:
     with pytest.raises(RunError, match=r"nobody/nothing \(rte\): the Hub cannot be reached .*data.source=DIR"):
         load_splits(make_config("rte", data={"source": "nobody/nothing"}), tokenizer)
+
+
+def test_rows_that_are_cut_are_counted(make_config: Any, tokenizer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    whole = [len(tokenizer(*texts).input_ids) for texts in zip(*list(rows_of("rte", 64).values())[:2], strict=True)]
+    limit = sorted(whole)[40]
+    with caplog.at_level("INFO", logger="adapter_tune"):
+        splits = load_splits(make_config("rte", data={"max_length": limit}), tokenizer)
+        load_splits(make_config("rte", data={"max_length": max(whole)}), tokenizer)
+    cut = sum(length > limit for length in whole)
+    assert cut > 0
+    assert f"train: {cut} of 64 rows are longer than data.max_length={limit} tokens and are cut" in caplog.text
+    assert caplog.text.count("train: ") == 1
+    assert "cut" not in splits.train.column_names
+    assert lengths(splits.train).max() == limit
