@@ -93,7 +93,9 @@ def submit(runs: Sequence[Path], target: Path, *, allow_partial: bool = False, m
         if folder is None:
             labels, source = [file.majority] * official, "majority class: no run"
         else:
-            labels, source = _predicted(file, folder, model, demo), str(folder)
+            labels, source = _predicted(file, folder, model, demo, allow_partial), str(folder)
+            if not labels:
+                labels, source = [file.majority] * official, "majority class: not served"
             if len(labels) != official:
                 problem = f"{file.name}: the test set has {len(labels):,} rows, the official one {official:,}"
                 if not allow_partial:
@@ -120,9 +122,17 @@ def _by_task(runs: Sequence[Path], allow_partial: bool) -> dict[str, Path]:
     return found
 
 
-def _predicted(file: File, folder: Path, model: str | None, demo: bool) -> list[str]:
-    rows = predict_split(predictor(folder, model=model, demo=demo), file.split)
-    return [file.said(row) for row in counted(rows, file.name)]
+def _predicted(file: File, folder: Path, model: str | None, demo: bool, allow_partial: bool) -> list[str]:
+    """The file's labels; none where a diagnostic set is not served and that is allowed."""
+    ready = predictor(folder, model=model, demo=demo)
+    try:
+        rows = predict_split(ready, file.split)
+        return [file.said(row) for row in counted(rows, file.name)]
+    except RunError as error:
+        if not allow_partial or file.split not in get_task(file.task).diagnostic:
+            raise
+        log.info("%s: %s", file.name, error)
+        return []
 
 
 def _checked(file: File, labels: list[str]) -> str:

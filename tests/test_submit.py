@@ -8,7 +8,7 @@ import adapter_tune
 from adapter_tune import submit
 from adapter_tune.cli import main
 from adapter_tune.errors import RunError
-from adapter_tune.predict import PREDICTION
+from adapter_tune.predict import PREDICTION, predict_split
 from adapter_tune.submit import FILES, HEADER
 from adapter_tune.tasks import TASKS
 
@@ -111,3 +111,27 @@ def test_what_is_refused(runs: dict[str, str], tmp_path: Path, capsys: pytest.Ca
 def test_a_label_that_is_none_is_never_written() -> None:
     with pytest.raises(RunError, match="index 1: '2' is no label of cola"):
         submit._checked(FILES[0], ["1", "2"])
+
+
+def test_a_diagnostic_set_that_is_not_served_is_filled_when_allowed(
+    runs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = predict_split
+
+    def served(predictor: Any, split: str) -> Any:
+        if split == "ax":
+            raise RunError("data set x (ax): it is not served there")
+        return real(predictor, split)
+
+    monkeypatch.setattr(submit, "predict_split", served)
+    monkeypatch.setattr(submit, "FILES", FILES[5:7] + FILES[-1:])
+    target = tmp_path / "glue.zip"
+    main(["submit", runs["mnli"], "--output", str(target), "--allow-partial"])
+    shown = capsys.readouterr()
+    assert "AX: data set x (ax): it is not served there" in shown.err
+    assert "majority class: not served" in shown.out
+    assert {name: len(rows) for name, rows in lines(target).items()} == {
+        "MNLI-m.tsv": 25,
+        "MNLI-mm.tsv": 25,
+        "AX.tsv": 1105,
+    }
