@@ -84,7 +84,7 @@ def test_a_choice_about_a_pooler_that_is_not_there_is_refused(
 
 def test_positions_that_no_token_takes_are_counted_out(checkpoint: tuple[str, str], make_config: Any) -> None:
     family, folder = checkpoint
-    room = 48 - FAMILIES[family].lost_positions
+    room = 46 if family in ("roberta", "xlm-roberta", "mpnet") else 48  # theirs begin behind the padding id
     check_fit(make_config("rte", model=folder, data={"max_length": room}))
     with pytest.raises(UsageError, match=f"the backbone has {room} positions"):
         check_fit(make_config("rte", model=folder, data={"max_length": room + 1}))

@@ -13,13 +13,15 @@ from adapter_tune.errors import RunError, UsageError
 from adapter_tune.model import build_model
 from adapter_tune.runs import _described
 from adapter_tune.strategies import REGISTRY, parse_strategy
+from adapter_tune.surgery import adapters_of
 
 
 def shaken(built: Any) -> Any:
     """A built model whose own tensors are anything but their initial values."""
     torch.manual_seed(9)
     with torch.no_grad():
-        for tensor in store.saved_tensors(built.model, built.fresh).values():
+        buffers = [b for one in adapters_of(built.model) for b in one.buffers()]  # statistics, whether saved or not
+        for tensor in (*store.saved_tensors(built.model, built.fresh).values(), *buffers):
             tensor.copy_(torch.rand(tensor.shape) + 0.1)  # running variances are above zero
     return built
 
