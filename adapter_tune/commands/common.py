@@ -1,0 +1,94 @@
+"""What several commands share: flags to configuration keys, the run that is meant, libraries made ready."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from adapter_tune.errors import UsageError
+
+
+def as_yaml(flag: str, text: str | None) -> Any:
+    """A flag's text read as YAML; None where the flag was not given."""
+    from adapter_tune.yaml_io import parse_value
+
+    value = None if text is None else parse_value(text, flag)
+    if text is not None and value is None:
+        raise UsageError(f"{flag}: the value is empty; leave the option out for its default")
+    return value
+
+
+def task_of(task: str | None, train_file: str | None) -> str | None:
+    """The task that is meant: custom where a file to train on is given and no task."""
+    return "custom" if task is None and train_file is not None else task
+
+
+def own_flags(*values: str | None) -> dict[str, Any]:
+    """The flags about data of the user's own, in the order of the commands' arguments."""
+    names = ("train_file", "validation_file", "test_file", "text_column", "text_pair_column", "label_column", "problem")
+    return {f"--{name.replace('_', '-')} data.{name}": value for name, value in zip(names, values, strict=True)}
+
+
+def model_flags(model: str | None, strategy: str | None, m: str | None, train_pooler: bool) -> dict[str, Any]:
+    """The flags about backbone and strategy, each with the key that it sets."""
+    return {
+        "--model model.id": model,
+        "--train-pooler model.pooler": "train" if train_pooler else None,
+        "--strategy strategy.name": strategy,
+        "--m strategy.m": as_yaml("--m", m),
+    }
+
+
+def newest_run(run: Path | None, output: Path, demo: bool) -> Path:
+    """The run that was named, or the newest one in the output folder."""
+    from adapter_tune.result import finished_runs, is_demo
+
+    if run is not None:
+        return run
+    found = next((run for run in finished_runs(output) if not demo or is_demo(run)), None)
+    if found is None:
+        raise UsageError(f"no finished {'demo ' * demo}run in {output}; name a run folder, or train first")
+    logging.getLogger("adapter_tune").info("the newest run: %s", found)
+    return found
+
+
+def ready_libraries(demo: bool = False) -> None:
+    """Before the first heavy import: decide whether the Hub is there, and silence what is below."""
+    import warnings
+
+    from adapter_tune.hub import offline_if_unreachable
+
+    if demo:  # nothing is asked of the Hub
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    offline_if_unreachable()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    from adapter_tune.progress import console, library_noise
+
+    library_noise(quiet=not console.is_terminal)
+
+
+def print_counts(configs: list[Any], num_labels: int, *, max_length: int | None = None, as_json: bool = False) -> None:
+    """Print the counts of several configurations."""
+    import json
+
+    from adapter_tune.demo import DEMO
+    from adapter_tune.published import published
+
+    if not all(published(config.model.id) for config in configs):
+        ready_libraries(all(config.model.id == DEMO for config in configs))
+    from adapter_tune.model import count_on_meta
+    from adapter_tune.report.tables import show_count
+
+    objects = []
+    for config in configs:
+        count, shape, notes = count_on_meta(config.model, config.strategy, {"num_labels": num_labels}, max_length)
+        named = {"model": config.model.id, "strategy": config.strategy.name, "m": config.m}
+        objects.append({**named, **count.model_dump()})
+        if not as_json:
+            show_count(config.model.id, config.strategy, count, config.strategy.formula(shape))
+            for note in notes:
+                print(f"note: {note}")
+    if as_json:
+        print(json.dumps(objects, indent=2))

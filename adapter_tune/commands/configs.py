@@ -1,0 +1,21 @@
+"""``adapter-tune config show`` and ``config validate``."""
+
+from __future__ import annotations
+
+from adapter_tune import options as o
+
+
+def config_show(name: o.ConfigName) -> None:
+    """Print a shipped configuration."""
+    from adapter_tune.compose import find_config
+    from adapter_tune.yaml_io import read_text
+
+    print(read_text(find_config(name)), end="")
+
+
+def config_validate(file: o.AnyConfig, task: o.Task = None) -> None:
+    """Check a configuration: every key, every value."""
+    from adapter_tune.compose import compose
+
+    composed = compose(file, {"--task task": task})
+    print(f"{file} is valid: it would run in {composed.folder}")

@@ -1,0 +1,41 @@
+"""``adapter-tune inspect-data``."""
+
+from __future__ import annotations
+
+from adapter_tune import options as o
+from adapter_tune.commands.common import own_flags, ready_libraries, task_of
+
+
+def inspect_data(
+    config: o.ConfigFile = None,
+    task: o.Task = None,
+    model: o.Model = None,
+    demo: o.Demo = False,
+    train_file: o.TrainFile = None,
+    validation_file: o.ValidationFile = None,
+    test_file: o.TestFile = None,
+    text_column: o.TextColumn = None,
+    text_pair_column: o.TextPairColumn = None,
+    label_column: o.LabelColumn = None,
+    problem: o.Problem = None,
+    set_: o.Set = None,
+    as_json: o.Json = False,
+) -> None:
+    """Look at the data: labels, lengths in tokens, repeated rows, leaks, rows as the model sees them."""
+    from adapter_tune.compose import compose
+
+    own = own_flags(train_file, validation_file, test_file, text_column, text_pair_column, label_column, problem)
+    flags = {"--task task": task_of(task, train_file), "--model model.id": model, **own}
+    composed = compose(config, flags, set_ or [], demo=demo)
+    ready_libraries(demo)
+    from adapter_tune.inspection import inspect
+    from adapter_tune.model import load_tokenizer
+    from adapter_tune.own_data import settled
+    from adapter_tune.report.tables import show_inspection
+
+    composed = settled(composed)
+    found = inspect(composed, load_tokenizer(composed.model))
+    if as_json:
+        print(found.model_dump_json(indent=2))
+    else:
+        show_inspection(found.model_dump())

@@ -1,0 +1,37 @@
+"""``adapter-tune list``."""
+
+from __future__ import annotations
+
+from adapter_tune import options as o
+from adapter_tune.errors import UsageError
+
+
+def list_(what: o.What = None, name: o.StrategyToShow = None) -> None:
+    """List tasks, strategies and shipped configurations; one strategy in full with its name."""
+    from adapter_tune.report.tables import show
+
+    if name is not None:
+        if what is not o.Listing.strategies:
+            raise UsageError(f"'{name}': only strategies are shown one by one; write list strategies {name}")
+        from adapter_tune.report.catalogue import show_strategy
+
+        show_strategy(name)
+        return
+
+    if what in (None, o.Listing.tasks):
+        from adapter_tune.tasks import TASKS
+
+        rows = [
+            [t.name, t.title, " ".join(t.text), " ".join(t.labels) or "{:g} to {:g}".format(*t.bounds), t.headline]
+            for t in TASKS.values()
+        ]
+        show("tasks", ["name", "what", "columns", "labels", "headline"], rows)
+    if what in (None, o.Listing.strategies):
+        from adapter_tune.report.catalogue import show_strategies
+
+        show_strategies()
+    if what in (None, o.Listing.configs):
+        from adapter_tune.compose import shipped_configs, summary
+
+        configs = [[name, summary(path)] for name, path in shipped_configs().items()]
+        show("configs", ["name", "what"], configs)

@@ -1,0 +1,51 @@
+"""``adapter-tune predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapter_tune import options as o
+from adapter_tune.commands.common import newest_run, ready_libraries
+from adapter_tune.errors import UsageError
+
+
+def predict(
+    run: o.RunFolder = None,
+    split: o.AnySplit = None,
+    input_: o.Input = None,
+    output: o.Predictions = None,
+    text: o.Text = None,
+    text_pair: o.TextPair = None,
+    text_column: o.TextColumn = None,
+    text_pair_column: o.TextPairColumn = None,
+    batch_size: o.EvalBatchSize = None,
+    model: o.Moved = None,
+    demo: o.Demo = False,
+    runs: o.NewestIn = Path("runs"),
+) -> None:
+    """Predict with a trained run: a split of its task, a file of any size, or a text."""
+    given = [name for name, value in (("--split", split), ("--input", input_), ("--text", text)) if value is not None]
+    if len(given) != 1:
+        raise UsageError(f"give one of --split, --input and --text{', not ' + ' and '.join(given) if given else ''}")
+    if output is None and text is None:
+        raise UsageError(f"{given[0]} needs --output: a CSV, TSV, JSONL or Parquet file")
+    from adapter_tune.rowfiles import check_target, write_rows
+
+    if output is not None:
+        check_target(output)
+    folder = newest_run(run, runs, demo)
+    ready_libraries(demo)
+    from adapter_tune.predict import predict_file, predict_split, predict_text
+    from adapter_tune.report.tables import show
+    from adapter_tune.runs import predictor
+
+    ready = predictor(folder, batch_size=batch_size, model=model, demo=demo)
+    if text is not None:
+        said = predict_text(ready, text, *([] if text_pair is None else [text_pair]))
+        show("prediction", ["", ""], [[k, v if isinstance(v, str) else f"{v:.4f}"] for k, v in said.items()])
+    elif output is not None:
+        if input_ is not None:
+            count = predict_file(ready, input_, output, (text_column, text_pair_column))
+        else:
+            count = write_rows(output, predict_split(ready, split or ""))
+        print(f"{count:,} predictions in {output}")

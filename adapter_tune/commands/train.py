@@ -1,0 +1,61 @@
+"""``adapter-tune train``."""
+
+from __future__ import annotations
+
+from adapter_tune import options as o
+from adapter_tune.commands.common import as_yaml, model_flags, own_flags, print_counts, ready_libraries, task_of
+
+
+def train(
+    config: o.ConfigFile = None,
+    task: o.Task = None,
+    m: o.Size = None,
+    strategy: o.StrategyName = None,
+    model: o.Model = None,
+    demo: o.Demo = False,
+    train_file: o.TrainFile = None,
+    validation_file: o.ValidationFile = None,
+    test_file: o.TestFile = None,
+    text_column: o.TextColumn = None,
+    text_pair_column: o.TextPairColumn = None,
+    label_column: o.LabelColumn = None,
+    problem: o.Problem = None,
+    train_pooler: o.Pooler = False,
+    lr: o.Rate = None,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = None,
+    seed: o.Seed = None,
+    output: o.Output = None,
+    set_: o.Set = None,
+    resume: o.Resume = True,
+    force: o.Force = False,
+    dry_run: o.DryRun = False,
+) -> None:
+    """Train on a task, the backbone frozen, and print scores beside what was trained."""
+    from adapter_tune.compose import compose
+    from adapter_tune.yaml_io import to_yaml
+
+    flags = {
+        "--task task": task_of(task, train_file),
+        **own_flags(train_file, validation_file, test_file, text_column, text_pair_column, label_column, problem),
+        "--output output": output,
+        "--seed training.seed": as_yaml("--seed", seed),
+        "--lr training.learning_rate": as_yaml("--lr", lr),
+        "--epochs training.epochs": as_yaml("--epochs", epochs),
+        "--batch-size training.batch_size": as_yaml("--batch-size", batch_size),
+        **model_flags(model, strategy, m, train_pooler),
+    }
+    composed = compose(config, flags, set_ or [], demo=demo)
+    if dry_run:
+        from adapter_tune.own_data import settled
+
+        composed = settled(composed)
+        print(to_yaml(composed.model_dump()))
+        print_counts([composed], composed.record.num_labels, max_length=composed.data.max_length)
+        return
+    from adapter_tune.report.tables import show_result
+
+    ready_libraries(demo)
+    from adapter_tune.runs import run
+
+    show_result(run(composed, force=force, resume=resume))
