@@ -113,6 +113,8 @@ class TrainingConfig(Section):
     """Recompute activations in the backward pass: less memory, more time."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     """Of the products, and what a frozen backbone is held in; auto takes bf16 where it is multiplied natively."""
+    fast: bool = True
+    """Cheap masks for dropout, and no token computed that nobody reads; false leaves transformers' own layers."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes the best there is."""
     logging_steps: int = Field(default=20, ge=1)

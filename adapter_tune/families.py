@@ -47,6 +47,9 @@ class Family:
     """A checkpoint with tensors under this name was pretrained through its pooler (BERT: next sentence)."""
     top_norm: str | None = None
     """From the base model to a LayerNorm above the last layer."""
+    first_token: tuple[str, ...] = ()
+    """From a layer to its projections of keys and values, where the head reads the first token alone and every layer
+    views them in the shape of its queries (see ``fast.py``); empty where that is not so."""
     lost_positions: int = 0
     """Positions that no token takes (RoBERTa counts from the padding id on)."""
 
@@ -144,6 +147,7 @@ _BERT_PLACES: dict[SubLayer, Place] = {
     "feed_forward": Place("intermediate", "output.dense", "output.dropout", "output.LayerNorm"),
 }
 _SELF = ("attention.self.query", "attention.self.value")
+_KEY_VALUE = ("attention.self.key", "attention.self.value")
 
 FAMILIES: dict[str, Family] = {
     "bert": Family(
@@ -153,10 +157,11 @@ FAMILIES: dict[str, Family] = {
         query_value=_SELF,
         pooler="bert.pooler",
         pooler_objective="cls.seq_relationship",
+        first_token=_KEY_VALUE,
     ),
-    "roberta": Family("encoder.layer", _BERT_PLACES, _roberta, _SELF, lost_positions=2),
-    "xlm-roberta": Family("encoder.layer", _BERT_PLACES, _roberta, _SELF, lost_positions=2),
-    "electra": Family("encoder.layer", _BERT_PLACES, _electra, _SELF),
+    "roberta": Family("encoder.layer", _BERT_PLACES, _roberta, _SELF, first_token=_KEY_VALUE, lost_positions=2),
+    "xlm-roberta": Family("encoder.layer", _BERT_PLACES, _roberta, _SELF, first_token=_KEY_VALUE, lost_positions=2),
+    "electra": Family("encoder.layer", _BERT_PLACES, _electra, _SELF, first_token=_KEY_VALUE),
     "distilbert": Family(
         layers="transformer.layer",
         places={

@@ -1,4 +1,4 @@
-"""The type that a run computes in, and a frozen backbone that is held in it.
+"""The device and the type that a run computes in, and a frozen backbone that is held in it.
 
 Products run in a narrow type under autocast; what is trained stays in float32, whatever the frozen weights are held in.
 """
@@ -10,13 +10,27 @@ from typing import Literal
 import torch
 from torch import nn
 
-from adapter_tune.errors import UsageError
+from adapter_tune.errors import RunError, UsageError
 
 Precision = Literal["float32", "bf16", "fp16"]
 
 TYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _MATRICES = (nn.Linear, nn.Embedding, nn.Conv1d)
+
+
+def pick_device(wanted: str) -> str:
+    """The kind of device to run on.
+
+    Raises:
+        RunError: it was named and is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, is_there in there.items() if is_there)
+    if not there[wanted]:
+        raise RunError(f"training.device: there is no {wanted} device here; set training.device=auto")
+    return wanted
 
 
 def resolved(wanted: Literal["auto", "float32", "bf16", "fp16"], device: str) -> Precision:

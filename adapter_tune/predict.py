@@ -15,12 +15,12 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 from adapter_tune.config import RunConfig
 from adapter_tune.data import encode_texts, raw_split
 from adapter_tune.errors import UsageError
+from adapter_tune.fast import make_ready
 from adapter_tune.model import Built
-from adapter_tune.precision import TYPES, hold, resolved
+from adapter_tune.precision import TYPES, pick_device, resolved
 from adapter_tune.progress import counted
 from adapter_tune.rowfiles import Row, read_rows, row_count, write_rows
 from adapter_tune.tasks import Task
-from adapter_tune.trainer import pick_device
 
 WINDOW = 8192  # rows that are sorted by length together, and all that is held in memory of a file
 PREDICTION = "prediction"
@@ -35,8 +35,7 @@ class Predictor:
     tokenizer: PreTrainedTokenizerBase
 
     def __post_init__(self) -> None:
-        precision = resolved(self.config.training.precision, self.device)
-        hold(self.built.model, precision, self.built.fresh)
+        make_ready(self.built, self.config.training)
         self.built.model.to(self.device).eval()
 
     @property

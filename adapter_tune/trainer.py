@@ -28,9 +28,10 @@ from adapter_tune import store
 from adapter_tune.config import RunConfig
 from adapter_tune.data import Splits, lengths
 from adapter_tune.errors import RunError, UsageError
+from adapter_tune.fast import make_ready
 from adapter_tune.metrics import GlueMetric, glue_scores
 from adapter_tune.model import Built
-from adapter_tune.precision import hold, resolved
+from adapter_tune.precision import pick_device, resolved
 from adapter_tune.sampling import LengthGrouped, Longest
 from adapter_tune.speed import Clock, forget_peak_memory, kept
 from adapter_tune.tasks import CUSTOM, Task
@@ -52,7 +53,7 @@ def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
         gradient_accumulation_steps=t.gradient_accumulation,
         lr_scheduler_type="linear",
         warmup_steps=t.warmup,  # below 1 it is a share of all steps
-        optim="adamw_torch",
+        optim="adamw_torch_fused",
         weight_decay=t.weight_decay,
         adam_epsilon=t.adam_epsilon,
         max_grad_norm=t.max_grad_norm,
@@ -91,20 +92,6 @@ def check_training(config: RunConfig) -> None:
     resolved(config.training.precision, pick_device(config.training.device))
     if config.training.class_weights != "none" and (config.record.is_regression or config.record.several):
         raise UsageError("training.class_weights: balanced needs rows with one class each; leave it out")
-
-
-def pick_device(wanted: str) -> str:
-    """The kind of device to run on.
-
-    Raises:
-        RunError: it was named and is not there.
-    """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if wanted == "auto":
-        return next(name for name, is_there in there.items() if is_there)
-    if not there[wanted]:
-        raise RunError(f"training.device: there is no {wanted} device here; set training.device=auto")
-    return wanted
 
 
 class Scorer:
@@ -153,8 +140,7 @@ class AdapterTrainer(Trainer):
     def __init__(self, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase, folder: Path,
                  splits: Splits, callbacks: list[TrainerCallback], clock: Clock) -> None:  # fmt: skip
         self.fresh, self.clock = built.fresh, clock
-        self.precision = resolved(config.training.precision, pick_device(config.training.device))
-        hold(built.model, self.precision, built.fresh)
+        self.precision = make_ready(built, config.training)
         forget_peak_memory()
         super().__init__(
             model=built.model,
