@@ -115,6 +115,12 @@ class TrainingConfig(Section):
     """Of the products, and what a frozen backbone is held in; auto takes bf16 where it is multiplied natively."""
     fast: bool = True
     """Cheap masks for dropout, and no token computed that nobody reads; false leaves transformers' own layers."""
+    backbone_dropout: Literal["on", "frozen-off", "off"] = "on"
+    """The backbone's own dropout; frozen-off has none below the first trained tensor, off none but the head's."""
+    cache_frozen_prefix: Literal["auto", "on", "off"] = "auto"
+    """Keep the states below the first trained tensor on the disk; auto does where no dropout acts there."""
+    cache_limit: float = Field(default=8.0, gt=0, le=_MANY)
+    """GiB of kept states in the output folder; those used least lately go first."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes the best there is."""
     logging_steps: int = Field(default=20, ge=1)
@@ -157,6 +163,11 @@ class RunConfig(Section):
             raise FieldError(
                 ("model", "pooler"), f"strategy {self.strategy.name} trains the pooler too; leave model.pooler out"
             )
+        if self.training.cache_frozen_prefix == "on" and self.training.backbone_dropout == "on":
+            raise FieldError(
+                ("training", "cache_frozen_prefix"), "needs training.backbone_dropout=frozen-off (or off): states with "
+                "dropout in them are new at every step"
+            )  # fmt: skip
         own = [name for name in _OWN if getattr(self.data, name) != DataConfig.model_fields[name].default]
         if self.task != CUSTOM and own:
             raise FieldError(("data", own[0]), f"goes with task custom only, and the task is {self.task}")

@@ -18,16 +18,17 @@ from adapter_tune.config import TrainingConfig
 from adapter_tune.families import family_of
 from adapter_tune.model import Built
 from adapter_tune.precision import Precision, hold, pick_device, resolved
-from adapter_tune.surgery import layers_of
+from adapter_tune.surgery import layers_of, silence
 
 _NAME = "adapter_tune"
 _BITS = 16  # random bits an element: a probability is met within 2^-17
 
 
 def make_ready(built: Built, training: TrainingConfig) -> Precision:
-    """Hold the frozen backbone in the run's precision and put the fast paths in, in place; the precision."""
+    """Hold the frozen backbone in the run's precision, silence its dropout, put fast paths in; the precision."""
     precision = resolved(training.precision, pick_device(training.device))
     hold(built.model, precision, built.fresh)
+    silence(built.model, training.backbone_dropout)
     if training.fast:
         quicken(built.model)
     return precision
@@ -52,6 +53,12 @@ def quicken(model: Any) -> None:
         top.register_forward_pre_hook(first.narrow, with_kwargs=True)
         for path in paths:
             top.get_submodule(path).register_forward_pre_hook(first.widen)
+
+
+def computes_one_token(model: Any) -> bool:
+    """Whether the top layer computes the first token alone."""
+    hooks = layers_of(model)[-1]._forward_pre_hooks.values()
+    return any(isinstance(getattr(hook, "__self__", None), FirstToken) for hook in hooks)
 
 
 def keep(like: Tensor, p: float) -> Tensor:

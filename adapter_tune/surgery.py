@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
@@ -68,9 +68,46 @@ def base_of(model: nn.Module) -> nn.Module:
     return cast(nn.Module, model.base_model)
 
 
+def layer_list(model: nn.Module) -> nn.ModuleList:
+    """The module that holds the Transformer layers, lowest first; what is put there takes a layer's place."""
+    return cast(nn.ModuleList, base_of(model).get_submodule(family_of(model.config).layers))
+
+
 def layers_of(model: nn.Module) -> list[nn.Module]:
     """The Transformer layers, lowest first."""
-    return list(cast(nn.ModuleList, base_of(model).get_submodule(family_of(model.config).layers)))
+    return list(layer_list(model))
+
+
+def frozen_layers(model: nn.Module) -> int:
+    """How many of the lowest layers lie below everything that is trained; 0 where the embeddings are."""
+    layers, top = layers_of(model), family_of(model.config).top_norm
+    above = [*layers, *([base_of(model).get_submodule(top)] if top else [])]
+    elsewhere = {id(p) for module in above for p in module.parameters()} | {id(p) for p in pooler_parameters(model)}
+    if any(p.requires_grad and id(p) not in elsewhere for p in base_of(model).parameters()):
+        return 0
+    trained = (i for i, layer in enumerate(layers) if any(p.requires_grad for p in layer.parameters()))
+    return next(trained, len(layers))
+
+
+def silence(model: nn.Module, where: Literal["on", "frozen-off", "off"]) -> None:
+    """Turn the backbone's own dropout off, in place: below the first trained tensor, or everywhere (not the head's)."""
+    if where == "on" or (where == "frozen-off" and not frozen_layers(model)):
+        return
+    trained = layers_of(model)[frozen_layers(model) :] if where == "frozen-off" else []
+    spared = {id(m) for module in (*trained, *_brought(model)) for m in module.modules()}
+    for module in base_of(model).modules():
+        if id(module) not in spared:
+            for name in ("p", "drop_prob", "attention_dropout"):  # of modules of dropout, and ModernBERT's attention
+                if isinstance(module.__dict__.get(name), float):
+                    setattr(module, name, 0.0)
+
+
+def _brought(model: nn.Module) -> Iterator[nn.Module]:
+    """What a strategy put in: adapters, and what peft puts beside the projections that it wraps."""
+    yield from (adapted.adapter for adapted in adapters_of(model))
+    for module in model.modules():
+        if hasattr(module, "adapter_layer_names"):
+            yield from (child for name, child in module.named_children() if name != "base_layer")
 
 
 def pooler_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -32,6 +32,7 @@ from adapter_tune.fast import make_ready
 from adapter_tune.metrics import GlueMetric, glue_scores
 from adapter_tune.model import Built
 from adapter_tune.precision import pick_device, resolved
+from adapter_tune.prefix import Prefix, planned
 from adapter_tune.sampling import LengthGrouped, Longest
 from adapter_tune.speed import Clock, forget_peak_memory, kept
 from adapter_tune.tasks import CUSTOM, Task
@@ -142,10 +143,16 @@ class AdapterTrainer(Trainer):
         self.fresh, self.clock = built.fresh, clock
         self.precision = make_ready(built, config.training)
         forget_peak_memory()
+        args = arguments(config, folder)
+        self.prefix, kept_in = None, planned(config, built, splits)
+        if kept_in is not None:
+            with args.main_process_first(desc="states of the frozen layers"):
+                self.prefix = Prefix(kept_in, config, built, splits, tokenizer)
+            splits, clock.seconds = self.prefix.splits, self.prefix.seconds
         super().__init__(
             model=built.model,
-            args=arguments(config, folder),
-            data_collator=DataCollatorWithPadding(tokenizer),
+            args=args,
+            data_collator=self.prefix or DataCollatorWithPadding(tokenizer),
             train_dataset=splits.train,
             eval_dataset=splits.validation,
             compute_metrics=Scorer(config.record),
@@ -164,6 +171,12 @@ class AdapterTrainer(Trainer):
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Longest:
         return Longest(lengths(eval_dataset))
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        ready: dict[str, Any] = super()._prepare_inputs(inputs)
+        if self.prefix is not None:
+            self.prefix.take(ready)
+        return ready
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The model's own loss, or cross-entropy with the classes weighed."""

@@ -59,6 +59,8 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         seen.close()
+        if trainer.prefix is not None:
+            trainer.prefix.restore()
     state = trainer.state
     if state.best_model_checkpoint is None:
         raise RunError(f"{folder}: the best checkpoint (step {state.best_global_step}) is gone; use --no-resume")

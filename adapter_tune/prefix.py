@@ -1,0 +1,208 @@
+"""The frozen layers below the first trained tensor: computed once for every row, and never again.
+
+Their states lie in a folder whose name is a digest of all that decides them, so that runs of other learning rates,
+seeds or adapters above share them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+
+from adapter_tune import states
+from adapter_tune.config import RunConfig
+from adapter_tune.data import Splits, lengths
+from adapter_tune.errors import UsageError
+from adapter_tune.fast import computes_one_token
+from adapter_tune.model import Built
+from adapter_tune.precision import TYPES, pick_device, resolved
+from adapter_tune.progress import counted
+from adapter_tune.sampling import Longest
+from adapter_tune.states import Layout, States
+from adapter_tune.surgery import frozen_layers, layer_list, layers_of
+
+_ROW, _STATES = "row", "states"
+_FOLDER = ".frozen-prefix"
+_GIB = 1 << 30
+log = logging.getLogger("adapter_tune")
+
+
+class Prefix:
+    """Stored states of all rows of a run, in the place of the layers that gave them until ``restore``.
+
+    Args:
+        folder: of the states; they are computed if they are not there.
+        config: of the run.
+        built: the model, ready.
+        splits: the data.
+        tokenizer: pads the batches.
+    """
+
+    def __init__(
+        self, folder: Path, config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
+        start = time.perf_counter()
+        self.collate = DataCollatorWithPadding(tokenizer)
+        self.batch: Tensor | None = None
+        """States of the batch that is in the model (rows, tokens, d)."""
+        layout = _layout(config, built, splits)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):  # other runs wait for the one that computes them
+            if not states.is_there(folder):
+                states.make_room(folder.parent, layout.size, int(config.training.cache_limit * _GIB))
+                notes: dict[str, Any] = {}
+                log.info("the lowest %d layers are frozen: computing them once", frozen_layers(built.model))
+                parts = _computed(config, built, splits, self.collate, notes)
+                states.write(folder, layout, counted(parts, "frozen layers"), notes)
+        self.stored = States(folder, layout)
+        self.one_token = computes_one_token(built.model) and frozen_layers(built.model) == len(layers_of(built.model))
+        self.splits = _numbered(splits)
+        self.layers, depth = layer_list(built.model), frozen_layers(built.model)
+        self.replaced = list(self.layers)[:depth]
+        for index in range(depth):
+            self.layers[index] = _Passed(self, self.replaced[index], recalls=index == depth - 1)
+        self.seconds = time.perf_counter() - start
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Collate rows, their states beside them."""
+        batch = dict(self.collate([{key: value for key, value in row.items() if key != _ROW} for row in rows]))
+        width = 1 if self.one_token else batch["input_ids"].shape[1]
+        return {**batch, _STATES: self.stored.batch([row[_ROW] for row in rows], width)}
+
+    def take(self, inputs: dict[str, Any]) -> None:
+        """Keep a batch's states for the model, which gets the rest."""
+        self.batch = inputs.pop(_STATES)
+
+    def restore(self) -> None:
+        """Put the layers back."""
+        for index, layer in enumerate(self.replaced):
+            self.layers[index] = layer
+
+
+class _Passed(nn.Module):
+    """In the place of a frozen layer: passes on what it gets, or recalls what the topmost of them gave."""
+
+    def __init__(self, prefix: Prefix, layer: nn.Module, *, recalls: bool) -> None:
+        super().__init__()
+        self._prefix, self._layer, self._recalls = (prefix,), (layer,), recalls  # in tuples: not its children
+
+    def __getattr__(self, name: str) -> Any:
+        """The layer's own, where an encoder asks for more than a forward pass (ModernBERT: the kind of attention)."""
+        return getattr(self._layer[0], name)
+
+    def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Any:
+        """The result has the form of the layer's."""
+        prefix = self._prefix[0]
+        out = prefix.batch if self._recalls else hidden_states
+        length = prefix.stored.notes["tuple"]
+        return (out, *[None] * (length - 1)) if length else out
+
+
+class _Stop(Exception):  # noqa: N818  (no error: it ends a forward pass where the rest is not wanted)
+    pass
+
+
+def planned(config: RunConfig, built: Built, splits: Splits) -> Path | None:
+    """The folder of the states that a run should keep or has kept; None for none.
+
+    Raises:
+        UsageError: they are asked for, and there are none, or more than ``training.cache_limit``.
+    """
+    t = config.training
+    if t.cache_frozen_prefix == "off" or splits.train is None:
+        return None
+    if t.cache_frozen_prefix == "auto" and (t.backbone_dropout == "on" or _epochs(config, splits) <= 1):
+        return None
+    size, problem = _layout(config, built, splits).size / _GIB, ""
+    if not frozen_layers(built.model):
+        problem = f"strategy {config.strategy.name} trains in the lowest layer or below it"
+    elif size > t.cache_limit:
+        problem = f"{size:.1f} GiB are needed and training.cache_limit is {t.cache_limit:g}"
+    if problem and t.cache_frozen_prefix == "on":
+        raise UsageError(f"training.cache_frozen_prefix is on, but {problem}; set it to auto")
+    return None if problem else Path(config.output) / _FOLDER / _key(config, built, splits)
+
+
+def _key(config: RunConfig, built: Built, splits: Splits) -> str:
+    t = config.training
+    decides = {
+        "backbone": built.fingerprint,
+        "data": [rows._fingerprint for rows in _parts(splits)],
+        "layers": frozen_layers(built.model),
+        "one token": computes_one_token(built.model),
+        "batch": t.eval_batch_size,  # the last bits of a state depend on its batch
+        "computed": [resolved(t.precision, pick_device(t.device)), pick_device(t.device), torch.__version__],
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _epochs(config: RunConfig, splits: Splits) -> float:
+    t = config.training
+    steps = math.ceil(len(splits.train) / (t.batch_size * t.gradient_accumulation))
+    return t.max_steps / steps if t.max_steps else t.epochs
+
+
+def _parts(splits: Splits) -> list[Any]:
+    return [splits.train, *splits.validation.values()]
+
+
+def _numbered(splits: Splits) -> Splits:
+    """The splits with a column that numbers the rows through all of them."""
+    out, start = [], 0
+    for rows in _parts(splits):
+        out.append(rows.add_column(_ROW, np.arange(start, start + len(rows))))
+        start += len(rows)
+    return Splits(out[0], dict(zip(splits.validation, out[1:], strict=True)))
+
+
+def _layout(config: RunConfig, built: Built, splits: Splits) -> Layout:
+    tokens = np.concatenate([lengths(rows) for rows in _parts(splits)])
+    if computes_one_token(built.model) and frozen_layers(built.model) == len(layers_of(built.model)):
+        tokens = np.ones_like(tokens)
+    precision = resolved(config.training.precision, pick_device(config.training.device))
+    return Layout(tokens, cast(Any, built.model.config).hidden_size, TYPES[precision])
+
+
+def _computed(
+    config: RunConfig, built: Built, splits: Splits, collate: DataCollatorWithPadding, notes: dict[str, Any]
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Numbers and states of rows, in the batches of evaluation, so that they are evaluation's to the bit."""
+    t, start = config.training, 0
+    device = pick_device(t.device)
+    dtype = TYPES[resolved(t.precision, device)]
+    model = built.model.to(device).eval()
+    found: list[Any] = []
+
+    def stop(module: nn.Module, args: Any, out: Any) -> None:
+        found[:] = [out]
+        raise _Stop
+
+    hook = layers_of(model)[frozen_layers(model) - 1].register_forward_hook(stop)
+    try:
+        for rows in _parts(splits):
+            order = list(Longest(lengths(rows)))
+            for first in range(0, len(order), t.eval_batch_size):
+                chosen = order[first : first + t.eval_batch_size]
+                batch = collate([rows[row] for row in chosen])
+                narrow = torch.autocast(device, dtype, enabled=dtype != torch.float32)
+                with torch.inference_mode(), narrow, suppress(_Stop):
+                    model(**{key: value.to(device) for key, value in batch.items() if key != "labels"})
+                is_tuple = isinstance(found[0], tuple)
+                notes["tuple"] = len(found[0]) if is_tuple else 0
+                yield [start + row for row in chosen], found[0][0] if is_tuple else found[0]
+            start += len(rows)
+    finally:
+        hook.remove()
