@@ -9,7 +9,7 @@ import sys
 import typer
 
 from adapter_tune import options as o
-from adapter_tune.commands import configs, count_params, evaluate, inspect_data, listing, predict, submit, train
+from adapter_tune.commands import bench, configs, count_params, evaluate, inspect_data, listing, predict, submit, train
 from adapter_tune.errors import AdapterTuneError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("predict")(predict.predict)
 app.command("inspect-data")(inspect_data.inspect_data)
 app.command("submit")(submit.submit)
 app.command("count-params")(count_params.count_params)
+app.command("bench")(bench.bench)
 app.command("list")(listing.list_)
 
 config_app = typer.Typer(help="Look at configurations and check them.")

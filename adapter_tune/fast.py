@@ -22,6 +22,7 @@ from adapter_tune.surgery import layers_of, silence
 
 _NAME = "adapter_tune"
 _BITS = 16  # random bits an element: a probability is met within 2^-17
+_SHORT = 128  # tokens up to which attention written out in bf16 is the faster one without gradients, too
 
 
 def make_ready(built: Built, training: TrainingConfig) -> Precision:
@@ -111,15 +112,17 @@ def attention(
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Scaled dot-product attention of queries (rows, heads, queries, d / heads), as transformers' ``sdpa``.
 
-    On a CPU, PyTorch has no fused kernel with dropout, so it is written out here. A layer that was narrowed to its
-    first token views keys and values as if they were one token with tokens * heads heads.
+    On a CPU, PyTorch has no fused kernel with dropout, and in narrow types a slow one, so it is written out here where
+    that is faster. A layer that was narrowed to its first token views keys and values as if they were one token with
+    tokens * heads heads.
     """
     rows, heads, queries, size = query.shape
     if key.shape[1] != heads:
         key, value = (x.reshape(rows, -1, heads, size).transpose(1, 2) for x in (key, value))
     if attention_mask is not None and attention_mask.shape[-2] != queries:
         attention_mask = attention_mask[..., :queries, :]
-    if dropout == 0 or query.device.type != "cpu":
+    narrow = query.dtype != torch.float32 and (query.requires_grad or key.shape[2] <= _SHORT)
+    if query.device.type != "cpu" or not (dropout or narrow):
         given = {"dropout": dropout, "scaling": scaling, **kwargs}
         return cast("tuple[Tensor, None]", sdpa_attention_forward(module, query, key, value, attention_mask, **given))
     with torch.autocast("cpu", enabled=False):  # in the type of the queries, as the kernel
@@ -128,7 +131,8 @@ def attention(
             bias = torch.zeros(attention_mask.shape, dtype=scores.dtype)
             scores = scores + bias.masked_fill_(~attention_mask, torch.finfo(scores.dtype).min)
         weights = torch.softmax(scores, dim=-1)
-        weights = weights * keep(weights, dropout)
+        if dropout:
+            weights = weights * keep(weights, dropout)
         return torch.matmul(weights, value).transpose(1, 2).contiguous(), None
 
 

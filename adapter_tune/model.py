@@ -64,7 +64,7 @@ def check_fit(config: RunConfig) -> None:
         RunError: it cannot be found, or its family is not supported.
         UsageError: layers that are not there, rows longer than its positions, and the like.
     """
-    backbone = _load_config(config.model, {})
+    backbone = load_config(config.model, {})
     config.strategy.formula(shape_of(backbone))
     check_length(config.data.max_length, backbone)
 
@@ -191,7 +191,7 @@ def count_on_meta(
         The count, the backbone's shape, and what had to be assumed.
     """
     known = None if Path(located_model(config.id)).is_dir() else published(config.id)
-    bert = BertConfig(**asdict(known), **options) if known else _load_config(config, options)
+    bert = BertConfig(**asdict(known), **options) if known else load_config(config, options)
     if max_length is not None:
         check_length(max_length, bert)
     shape = shape_of(bert)
@@ -206,7 +206,8 @@ def count_on_meta(
     return count_parameters(model, formula), shape, notes
 
 
-def _load_config(config: ModelConfig, options: dict[str, Any]) -> Any:
+def load_config(config: ModelConfig, options: dict[str, Any]) -> Any:
+    """The backbone's transformers configuration, without weights; errors as of ``load_tokenizer``."""
     with loading("model", config.id, _LOCAL):
         return AutoConfig.from_pretrained(located_model(config.id), revision=config.revision, **options)
 

@@ -56,6 +56,13 @@ AllowPartial = Annotated[
 ]
 NumLabels = Annotated[int, typer.Option("--num-labels", min=1, max=100_000, help="Width of the classification head.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+BenchStrategies = Annotated[
+    list[str] | None,
+    typer.Option("--strategy", help="A name with options: 'houlsby layers=top-6'. Repeatable; full and houlsby."),
+]
+Lengths = Annotated[str, typer.Option("--lengths", help="A GLUE task whose rows' lengths to draw, or N tokens a row.")]
+Steps = Annotated[int, typer.Option("--steps", min=1, max=100_000, help="Measured training steps a strategy.")]
+Kept = Annotated[bool, typer.Option("--kept", help="Measure frozen lower layers with their states kept, too.")]
 ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]
 AnyConfig = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped one.")]
 

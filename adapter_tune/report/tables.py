@@ -159,3 +159,35 @@ def _bytes(value: int | None) -> str:
     if value is None:
         return "-"
     return f"{value / 2**20:,.1f} MiB" if value >= 2**20 else f"{value / 2**10:,.1f} KiB"
+
+
+def show_bench(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
+    """Speed and memory of strategies, and their steps as bars."""
+    rate = 2 * about["products_per_second"] / 1e9
+    title = (
+        f"{about['model']}, {about['lengths']} tokens, batch {about['batch_size']}, {about['precision']} on "
+        f"{about['device']} ({about['threads']} threads); matrix products {rate:,.0f} GFLOP/s"
+    )
+    header = ["strategy", "forward ms", "backward ms", "optimiser ms", "step ms", "to full", "examples/s", "tokens/s",
+              "of peak", "memory", "to full", "checkpoint", "evaluating, examples/s"]  # fmt: skip
+    cells = [
+        [
+            row["name"],
+            *(f"{row[name]:,.1f}" for name in ("forward_ms", "backward_ms", "optimiser_ms", "step_ms")),
+            "" if row["step_ratio"] is None else f"{row['step_ratio']:.3f}",
+            f"{row['examples_per_second']:,.1f}",
+            f"{row['tokens_per_second']:,.0f}",
+            f"{row['peak_share']:.2f}",
+            _bytes(row["peak_memory_bytes"]),
+            "" if row["memory_ratio"] is None else f"{row['memory_ratio']:.3f}",
+            _bytes(row["checkpoint_bytes"]),
+            f"{row['eval_examples_per_second']:,.1f}",
+        ]
+        for row in rows
+    ]
+    show(title, header, cells)
+    longest = max(row["step_ms"] for row in rows)
+    bars = [
+        [row["name"], f"{row['step_ms']:,.0f} ms", "#" * max(1, round(50 * row["step_ms"] / longest))] for row in rows
+    ]
+    show("a training step", ["", "", ""], bars)

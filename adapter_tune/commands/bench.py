@@ -1,0 +1,67 @@
+"""``adapter-tune bench``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapter_tune import options as o
+from adapter_tune.commands.common import as_yaml, ready_libraries
+from adapter_tune.errors import UsageError
+
+
+def bench(
+    model: o.Model = None,
+    strategy: o.BenchStrategies = None,
+    m: o.Size = None,
+    lengths: o.Lengths = "mnli",
+    batch_size: o.BatchSize = None,
+    steps: o.Steps = 20,
+    kept: o.Kept = False,
+    set_: o.Set = None,
+    as_json: o.Json = False,
+) -> None:
+    """Measure strategies side by side on random weights and rows: speed, memory, ratio to full fine-tuning."""
+    import json
+    from dataclasses import asdict
+
+    from adapter_tune.compose import compose
+    from adapter_tune.published import published
+    from adapter_tune.strategies import REGISTRY, Injection
+
+    cases: dict[str, Any] = {}
+    flags = {
+        "--task task": "mnli",
+        "--model model.id": model,
+        "--batch-size training.batch_size": as_yaml("--batch-size", batch_size),
+    }
+    for text in strategy or ["full", "houlsby"]:
+        name, *words = text.split()
+        if not all("=" in word for word in words):
+            raise UsageError(f"--strategy: '{text}' should be a name and options, as in 'houlsby layers=top-6'")
+        own = [f"strategy.{word}" for word in words]
+        size = as_yaml("--m", m) if issubclass(REGISTRY.get(name, object), Injection) else None
+        given = {**flags, "--strategy strategy.name": name, "--m strategy.m": size}
+        cases[text] = compose(None, given, [*own, *(set_ or [])])
+        if kept:
+            held = ["training.backbone_dropout=off", "training.cache_frozen_prefix="]
+            off, on = ([*own, held[0], held[1] + value, *(set_ or [])] for value in ("off", "on"))
+            if _has_prefix(cases[text]):
+                cases[f"{text}, no dropout"] = compose(None, given, off)
+                cases[f"{text}, states kept"] = compose(None, given, on)
+    first = next(iter(cases.values()))
+    if published(first.model.id) is None:
+        ready_libraries()
+    from adapter_tune.bench import bench as measure
+    from adapter_tune.report.tables import show_bench
+
+    rows, about = measure(cases, lengths, steps)
+    if as_json:
+        print(json.dumps({**about, "strategies": [asdict(row) for row in rows]}, indent=2))
+    else:
+        show_bench([asdict(row) for row in rows], about)
+
+
+def _has_prefix(config: Any) -> bool:
+    """Whether a strategy leaves the lowest layers frozen, told by its options alone."""
+    name, layers = config.strategy.name, getattr(config.strategy, "layers", "all")
+    return name in ("head", "top_n") or layers != "all"
