@@ -50,6 +50,8 @@ class DataConfig(Section):
     """The data set on the Hub, or a local copy of it; "demo" is the embedded one."""
     max_length: int = Field(default=128, ge=2, le=_MANY)
     """Tokens a row may have; longer rows are truncated."""
+    padding: Literal["batch", "max_length"] = "batch"
+    """To what rows are padded: the longest of their batch, or max_length whatever they hold (slow)."""
     max_train_samples: int | None = Field(default=None, ge=1)
     """Train on so many rows, drawn at random, the same ones for every seed; null takes all."""
     max_eval_samples: int | None = Field(default=None, ge=1)

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets.fingerprint import Hasher
-from transformers import PreTrainedTokenizerBase
+from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from adapter_tune.config import RunConfig
+from adapter_tune.config import DataConfig, RunConfig
 from adapter_tune.demo import located_data
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.hub import loading
@@ -120,6 +120,14 @@ def encode_texts(
     """Rows of one text column or two as the model reads them, without padding."""
     encoded = tokenizer(*texts, truncation=True, max_length=max_length)
     return [{key: values[row] for key, values in encoded.items()} for row in range(len(texts[0]))]
+
+
+def collator(data: DataConfig, tokenizer: PreTrainedTokenizerBase, device: str) -> DataCollatorWithPadding:
+    """What makes a batch of rows: padding to the longest of them, on a GPU to a multiple of 8 for its tensor cores."""
+    if data.padding == "max_length":
+        return DataCollatorWithPadding(tokenizer, padding="max_length", max_length=data.max_length)
+    eight = device == "cuda" and data.max_length % 8 == 0
+    return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if eight else None)
 
 
 def lengths(rows: Any) -> Any:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from adapter_tune.config import RunConfig
-from adapter_tune.data import encode_texts, raw_split
+from adapter_tune.data import collator, encode_texts, raw_split
 from adapter_tune.errors import UsageError
 from adapter_tune.fast import make_ready
 from adapter_tune.model import Built
@@ -51,7 +51,7 @@ class Predictor:
     def logits(self, encoded: Sequence[dict[str, Any]]) -> np.ndarray[Any, Any]:
         """Logits (rows, labels) in float32, in the order of the rows; computed with the longest rows first."""
         order = np.argsort([-len(row["input_ids"]) for row in encoded], kind="stable")
-        size, collate = self.config.training.eval_batch_size, DataCollatorWithPadding(self.tokenizer)
+        size, collate = self.config.training.eval_batch_size, collator(self.config.data, self.tokenizer, self.device)
         dtype = TYPES[resolved(self.config.training.precision, self.device)]
         parts = []
         with torch.inference_mode(), torch.autocast(self.device, dtype, enabled=dtype != torch.float32):

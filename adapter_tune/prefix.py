@@ -24,7 +24,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from adapter_tune import states
 from adapter_tune.config import RunConfig
-from adapter_tune.data import Splits, lengths
+from adapter_tune.data import Splits, collator, lengths
 from adapter_tune.errors import UsageError
 from adapter_tune.fast import computes_one_token
 from adapter_tune.model import Built
@@ -55,7 +55,7 @@ class Prefix:
         self, folder: Path, config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrainedTokenizerBase
     ) -> None:
         start = time.perf_counter()
-        self.collate = DataCollatorWithPadding(tokenizer)
+        self.collate = collator(config.data, tokenizer, pick_device(config.training.device))
         self.batch: Tensor | None = None
         """States of the batch that is in the model (rows, tokens, d)."""
         layout = _layout(config, built, splits)
@@ -143,6 +143,7 @@ def _key(config: RunConfig, built: Built, splits: Splits) -> str:
         "data": [rows._fingerprint for rows in _parts(splits)],
         "layers": frozen_layers(built.model),
         "one token": computes_one_token(built.model),
+        "padding": config.data.padding,
         "batch": t.eval_batch_size,  # the last bits of a state depend on its batch
         "computed": [resolved(t.precision, pick_device(t.device)), pick_device(t.device), torch.__version__],
     }

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import (
-    DataCollatorWithPadding,
     EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedTokenizerBase,
@@ -26,7 +25,7 @@ from transformers import (
 
 from adapter_tune import store
 from adapter_tune.config import RunConfig
-from adapter_tune.data import Splits, lengths
+from adapter_tune.data import Splits, collator, lengths
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.fast import make_ready
 from adapter_tune.metrics import GlueMetric, glue_scores
@@ -152,7 +151,7 @@ class AdapterTrainer(Trainer):
         super().__init__(
             model=built.model,
             args=args,
-            data_collator=self.prefix or DataCollatorWithPadding(tokenizer),
+            data_collator=self.prefix or collator(config.data, tokenizer, args.device.type),
             train_dataset=splits.train,
             eval_dataset=splits.validation,
             compute_metrics=Scorer(config.record),

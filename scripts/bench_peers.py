@@ -1,0 +1,127 @@
+"""Train the same tasks with adapter-tune and with its peers in turns; ratios of speed, and scores.
+
+Each peer gets an environment of its own (made once, in --envs), its documented trainer, and its defaults: float32, rows
+padded to 128 tokens. adapter-tune runs twice, as it is by default and at the peers' settings (float32, padded to 128,
+the stock dropout left on). Example:
+
+    python scripts/bench_peers.py --model sentence-transformers/all-MiniLM-L6-v2 --seeds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+HERE = Path(__file__).parent
+PEERS = {
+    "adapterhub": ["adapters==1.3.0", "transformers==4.57.6"],
+    "peft_lora": ["peft>=0.17", "transformers>=5,<6"],
+}
+COMMON = ["accelerate", "datasets", "scikit-learn", "scipy"]
+PADDED = ["training.precision=float32", "data.padding=max_length"]
+
+
+def environment(folder: Path, name: str) -> Path:
+    """The python of a peer's environment, made on the first call with this project's own torch."""
+    python = folder / name / "bin" / "python"
+    if not python.exists():
+        import torch
+
+        venv.create(folder / name, with_pip=True)
+        wanted = [f"torch=={torch.__version__.partition('+')[0]}", *PEERS[name], *COMMON]
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
+    return python
+
+
+def peer(python: Path, name: str, task: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """One run of a peer."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["--task", task, "--model", args.model, "--m", args.m, "--rows", args.rows, "--epochs", args.epochs,
+                 "--batch-size", args.batch_size, "--lr", args.lr, "--seed", seed, "--output", folder]  # fmt: skip
+        out = subprocess.run(
+            [python, HERE / "peers" / f"{name}.py", *map(str, words)], check=True, capture_output=True, text=True
+        )
+    return dict(json.loads(out.stdout.strip().splitlines()[-1]))
+
+
+def ours(sets: list[str], task: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """One run of adapter-tune, by its own command."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["--task", task, "--model", args.model, "--m", args.m, "--epochs", args.epochs, "--lr", args.lr,
+                 "--batch-size", args.batch_size, "--seed", seed, "--output", folder]  # fmt: skip
+        sets = [f"data.max_train_samples={args.rows}", *sets]
+        command = [sys.executable, "-m", "adapter_tune", "train", *map(str, words)]
+        subprocess.run([*command, *(w for s in sets for w in ("--set", s))], check=True, capture_output=True)
+        result = json.loads(next(Path(folder).glob("*/result.json")).read_text())
+    metric = "pearson" if task == "stsb" else "accuracy"
+    speed = {key: result["speed"][key] for key in ("train_examples_per_second", "eval_examples_per_second")}
+    found = {"score": result["scores"]["validation"][metric], "trained": result["parameters"]["trained"]}
+    return {**speed, **found, "peak_memory_bytes": result["speed"]["peak_memory_bytes"]}
+
+
+def main() -> None:
+    """Run everything in turns and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--tasks", default="rte,stsb,sst2")
+    parser.add_argument("--m", type=int, default=64)
+    parser.add_argument("--rows", type=int, default=1000, help="training rows a task")
+    parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--once", default="peft_lora,at equal settings", help="what runs with the first seed alone")
+    parser.add_argument("--envs", type=Path, default=Path("peer-environments"))
+    parser.add_argument("--json", type=Path, help="write every run there, too")
+    args = parser.parse_args()
+    pythons = {name: environment(args.envs.resolve(), name) for name in PEERS}
+    runs: dict[str, Callable[[str, int], dict[str, Any]]] = {
+        "adapter-tune": lambda task, seed: ours([], task, seed, args),
+        "at equal settings": lambda task, seed: ours(PADDED, task, seed, args),
+        **{name: lambda task, seed, n=name: peer(pythons[n], n, task, seed, args) for name in PEERS},  # type: ignore[misc]
+    }
+    found: list[dict[str, Any]] = []
+    for task in args.tasks.split(","):
+        for seed in range(args.seeds):
+            for name, run in runs.items():
+                if seed == 0 or name not in args.once.split(","):
+                    found.append({"task": task, "seed": seed, "name": name, **run(task, seed)})
+                    print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+                    if args.json:
+                        args.json.write_text(json.dumps(found, indent=2) + "\n")
+    print(table(found, list(runs)))
+
+
+def table(found: list[dict[str, Any]], names: list[str]) -> str:
+    """Markdown: means over the seeds, and the speed of each row as a multiple of AdapterHub's."""
+    lines = [
+        "| task | who | seeds | training, examples/s | to AdapterHub | evaluating | to AdapterHub | score | memory |",
+        "| --- | --- | --: | --: | --: | --: | --: | --: | --: |",
+    ]
+    for task in dict.fromkeys(run["task"] for run in found):
+        for name in names:
+            mine = [run for run in found if (run["task"], run["name"]) == (task, name)]
+            seeds = {run["seed"] for run in mine}
+            base = [r for r in found if (r["task"], r["name"]) == (task, "adapterhub") and r["seed"] in seeds]
+            if not mine or not base:
+                continue
+            cells = [task, name, str(len(mine))]
+            for key in ("train_examples_per_second", "eval_examples_per_second"):
+                here, there = mean(run[key] for run in mine), mean(run[key] for run in base)
+                cells += [f"{here:,.1f}", f"{here / there:.2f}"]
+            cells.append(f"{100 * mean(run['score'] for run in mine):.1f}")
+            cells.append(f"{mean(run['peak_memory_bytes'] for run in mine) / 2**20:,.0f} MiB")
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
