@@ -26,6 +26,7 @@ from adapter_tune.config import RunConfig, parse_config
 from adapter_tune.data import Splits
 from adapter_tune.demo import DEMO, located_model
 from adapter_tune.errors import RunError
+from adapter_tune.families import shape_of
 from adapter_tune.lengths import drawn
 from adapter_tune.model import Built, check_length, head_options, load_config, prepare
 from adapter_tune.precision import TYPES, pick_device, resolved
@@ -78,6 +79,9 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
     Raises:
         RunError: a case failed.
     """
+    for config in cases.values():  # what does not fit is said before anything is built
+        config.strategy.formula(shape_of(_config(config)))
+        drawn(lengths, 1, config.data.max_length)
     first = next(iter(cases.values()))
     device = pick_device(first.training.device)
     precision = resolved(first.training.precision, device)
@@ -196,8 +200,9 @@ class _Worker:
             config = config.model_copy(update={"output": folder})
             built = _random(config)
             operations = _operations(built.model)
-            train = _rows(config, self.lengths, self.count * t.batch_size, seed=1)
-            held = _rows(config, self.lengths, _EVALUATED * t.eval_batch_size, seed=2)
+            words = cast(Any, built.model.config).vocab_size
+            train = _rows(config, words, self.lengths, self.count * t.batch_size, seed=1)
+            held = _rows(config, words, self.lengths, _EVALUATED * t.eval_batch_size, seed=2)
             splits = Splits(train, {config.record.validation[0]: held})
             tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))  # pads with id 0, as BERT's own
             clock = Clock()
@@ -266,12 +271,17 @@ class _Turns(TrainerCallback):
 def _random(config: RunConfig) -> Built:
     """A model of the backbone's shape with random weights, prepared as a run's."""
     torch.manual_seed(config.training.seed)
-    known, options = published(config.model.id), head_options(config.record)
-    shape = BertConfig(**asdict(known), **options) if known else load_config(config.model, options)
-    check_length(config.data.max_length, shape)
-    model = AutoModelForSequenceClassification.from_config(shape)
+    model = AutoModelForSequenceClassification.from_config(_config(config))
     prepare(model, config.strategy, train_pooler=config.strategy.trains_pooler or config.model.pooler == "train")
     return Built(model, config.model, "random", frozenset())
+
+
+def _config(config: RunConfig) -> Any:
+    """The backbone's transformers configuration, without the Hub for a published BERT."""
+    known, options = published(config.model.id), head_options(config.record)
+    found = BertConfig(**asdict(known), **options) if known else load_config(config.model, options)
+    check_length(config.data.max_length, found)
+    return found
 
 
 def _operations(model: nn.Module, kept: int = 0) -> int:
@@ -289,13 +299,13 @@ def _operations(model: nn.Module, kept: int = 0) -> int:
     return total
 
 
-def _rows(config: RunConfig, lengths: str, count: int, seed: int) -> Any:
+def _rows(config: RunConfig, vocabulary: int, lengths: str, count: int, seed: int) -> Any:
     """Random rows of the given lengths."""
     rng = np.random.default_rng(seed)
     sizes = drawn(lengths, count, config.data.max_length, seed)
     return datasets.Dataset.from_dict(
         {
-            "input_ids": [rng.integers(1000, 1700, size).tolist() for size in sizes],
+            "input_ids": [rng.integers(vocabulary // 2, vocabulary, size).tolist() for size in sizes],
             "attention_mask": [[1] * size for size in sizes],
             "labels": rng.integers(0, config.record.num_labels, count).tolist(),
         }

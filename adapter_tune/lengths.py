@@ -36,7 +36,7 @@ def drawn(what: str, rows: int, longest: int, seed: int = 0) -> np.ndarray[Any, 
             raise UsageError(f"--lengths: {what} tokens a row, but data.max_length is {longest}")
         return np.full(rows, int(what))
     if what not in QUANTILES:
-        raise UsageError(f"--lengths: {unknown('task', what, QUANTILES)}, or a number of tokens")
+        raise UsageError(f"--lengths: {unknown('task', what, QUANTILES)}; or give a number of tokens")
     points = np.interp(np.random.default_rng(seed).random(rows), np.linspace(0, 1, 21), QUANTILES[what])
     found: np.ndarray[Any, Any] = np.minimum(points.round().astype(int), longest)
     return found
