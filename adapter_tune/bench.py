@@ -208,7 +208,7 @@ class _Worker:
             clock = Clock()
             trainer = _Timed(config, built, tokenizer, Path(folder), splits, [_Turns(self)], clock)
             if trainer.prefix is not None:
-                operations = _operations(built.model, kept=len(trainer.prefix.replaced))
+                operations = _operations(built.model, kept=trainer.prefix.depth)
             self.times = trainer.times
             trainer.train()
             values = trainer.evaluate()  # the second time, when everything is warm

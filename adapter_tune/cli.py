@@ -9,7 +9,18 @@ import sys
 import typer
 
 from adapter_tune import options as o
-from adapter_tune.commands import bench, configs, count_params, evaluate, inspect_data, listing, predict, submit, train
+from adapter_tune.commands import (
+    ablate,
+    bench,
+    configs,
+    count_params,
+    evaluate,
+    inspect_data,
+    listing,
+    predict,
+    submit,
+    train,
+)
 from adapter_tune.errors import AdapterTuneError
 
 app = typer.Typer(
@@ -24,6 +35,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("inspect-data")(inspect_data.inspect_data)
+app.command("ablate")(ablate.ablate)
 app.command("submit")(submit.submit)
 app.command("count-params")(count_params.count_params)
 app.command("bench")(bench.bench)

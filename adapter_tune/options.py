@@ -63,6 +63,9 @@ BenchStrategies = Annotated[
 Lengths = Annotated[str, typer.Option("--lengths", help="A GLUE task whose rows' lengths to draw, or N tokens a row.")]
 Steps = Annotated[int, typer.Option("--steps", min=1, max=100_000, help="Measured training steps a strategy.")]
 Kept = Annotated[bool, typer.Option("--kept", help="Measure frozen lower layers with their states kept, too.")]
+AttentionOnly = Annotated[bool, typer.Option("--attention-only", help="Take out the attention's adapters alone.")]
+FeedForwardOnly = Annotated[bool, typer.Option("--feed-forward-only", help="Likewise, the feed-forward's.")]
+AblationFolder = Annotated[Path | None, typer.Option("--output", help="Where to write; in the run folder by default.")]
 ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]
 AnyConfig = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped one.")]
 

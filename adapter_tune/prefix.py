@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,9 +30,10 @@ from adapter_tune.fast import computes_one_token
 from adapter_tune.model import Built
 from adapter_tune.precision import TYPES, pick_device, resolved
 from adapter_tune.progress import counted
+from adapter_tune.recall import recalled
 from adapter_tune.sampling import Longest
 from adapter_tune.states import Layout, States
-from adapter_tune.surgery import frozen_layers, layer_list, layers_of
+from adapter_tune.surgery import frozen_layers, layers_of
 
 _ROW, _STATES = "row", "states"
 _FOLDER = ".frozen-prefix"
@@ -70,10 +71,8 @@ class Prefix:
         self.stored = States(folder, layout)
         self.one_token = computes_one_token(built.model) and frozen_layers(built.model) == len(layers_of(built.model))
         self.splits = _numbered(splits)
-        self.layers, depth = layer_list(built.model), frozen_layers(built.model)
-        self.replaced = list(self.layers)[:depth]
-        for index in range(depth):
-            self.layers[index] = _Passed(self, self.replaced[index], recalls=index == depth - 1)
+        self.depth, self._undo = frozen_layers(built.model), ExitStack()
+        self._undo.enter_context(recalled(built.model, self.depth, self._given))
         self.seconds = time.perf_counter() - start
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -88,27 +87,12 @@ class Prefix:
 
     def restore(self) -> None:
         """Put the layers back."""
-        for index, layer in enumerate(self.replaced):
-            self.layers[index] = layer
+        self._undo.close()
 
-
-class _Passed(nn.Module):
-    """In the place of a frozen layer: passes on what it gets, or recalls what the topmost of them gave."""
-
-    def __init__(self, prefix: Prefix, layer: nn.Module, *, recalls: bool) -> None:
-        super().__init__()
-        self._prefix, self._layer, self._recalls = (prefix,), (layer,), recalls  # in tuples: not its children
-
-    def __getattr__(self, name: str) -> Any:
-        """The layer's own, where an encoder asks for more than a forward pass (ModernBERT: the kind of attention)."""
-        return getattr(self._layer[0], name)
-
-    def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Any:
-        """The result has the form of the layer's."""
-        prefix = self._prefix[0]
-        out = prefix.batch if self._recalls else hidden_states
-        length = prefix.stored.notes["tuple"]
-        return (out, *[None] * (length - 1)) if length else out
+    def _given(self) -> Any:
+        """The states of the batch in the form of the layer's result."""
+        length = self.stored.notes["tuple"]
+        return (self.batch, *[None] * (length - 1)) if length else self.batch
 
 
 class _Stop(Exception):  # noqa: N818  (no error: it ends a forward pass where the rest is not wanted)

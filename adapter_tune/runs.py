@@ -10,11 +10,13 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from adapter_tune import atomic
+from adapter_tune.ablate import WHOLE, ablated, majority
+from adapter_tune.ablation import Ablation
 from adapter_tune.config import ModelConfig, RunConfig, parse_config
 from adapter_tune.data import load_rows, load_splits
 from adapter_tune.demo import DEMO
 from adapter_tune.errors import FieldError, RunError
-from adapter_tune.families import shape_of
+from adapter_tune.families import SubLayer, shape_of
 from adapter_tune.model import Built, build_model, check_fit, load_tokenizer
 from adapter_tune.model_card import model_card
 from adapter_tune.own_data import settled
@@ -22,6 +24,7 @@ from adapter_tune.parameters import count_parameters
 from adapter_tune.predict import Predictor
 from adapter_tune.result import COLLAPSED, FILE, Backbone, Result, Storage, read_result, versions
 from adapter_tune.store import AdapterConfig, check_backbone, load_weights, read_adapter_config, save_adapter
+from adapter_tune.surgery import layers_of
 from adapter_tune.tasks import CUSTOM
 from adapter_tune.trainer import check_training
 from adapter_tune.training import Outcome, evaluate, latest_checkpoint, train
@@ -136,6 +139,49 @@ def evaluate_run(
     splits = load_rows(config, tokenizer, names)
     built = _rebuild(folder / ADAPTER, model)
     return _rescored(stored, evaluate(config, built, splits, tokenizer, folder), folder)
+
+
+def ablate_run(
+    folder: Path,
+    *,
+    split: str | None = None,
+    sub_layer: SubLayer | None = None,
+    batch_size: int | None = None,
+    model: str | None = None,
+    demo: bool = False,
+) -> Ablation:
+    """Score a run again without the adapters of every contiguous span of layers; nothing in the folder changes.
+
+    Args:
+        folder: the run folder.
+        split: one labelled split; None takes the one that chose the best checkpoint.
+        sub_layer: take out only the adapters of this kind.
+        batch_size: as of ``evaluate_run``, like the others.
+        model: see there.
+        demo: see there.
+    """
+    stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
+    config, model = _asked(_again(stored.config, folder / FILE), batch_size, model, demo)
+    name = split or config.record.validation[0]
+    tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
+    rows = load_rows(config, tokenizer, [name])[name]
+    built = _rebuild(folder / ADAPTER, model)
+    found = ablated(config, built, rows, tokenizer, sub_layer)
+    metrics = list(config.record.metrics)
+    return Ablation(
+        run=str(folder),
+        task=config.task,
+        split=name,
+        layers=len(layers_of(built.model)),
+        sub_layer=sub_layer,
+        metric="accuracy" if "accuracy" in metrics else config.record.headline,
+        metrics=metrics,
+        whole=found.pop(WHOLE),
+        majority=majority(config.record, rows["labels"]),
+        spans=[{"first": first, "last": last, "scores": scores} for (first, last), scores in found.items()],
+        config=stored.config,
+        versions=versions(),
+    )
 
 
 def predictor(

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from adapter_tune.ablation import Ablation
 from adapter_tune.counts import Formula, ParameterCount
 from adapter_tune.result import COLLAPSED, Result
 from adapter_tune.strategies import Strategy
@@ -191,3 +192,17 @@ def show_bench(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
         [row["name"], f"{row['step_ms']:,.0f} ms", "#" * max(1, round(50 * row["step_ms"] / longest))] for row in rows
     ]
     show("a training step", ["", "", ""], bars)
+
+
+def show_ablation(found: Ablation) -> None:
+    """Scores by first and last layer taken out, below what they are held against."""
+    header = ["", "layers taken out", *found.metrics]
+    rows = [["whole model", "none", *(f"{found.whole[name]:.4f}" for name in found.metrics)]]
+    every = next(span["scores"] for span in found.spans if (span["first"], span["last"]) == (0, found.layers - 1))
+    rows.append(["no adapter", "all", *(f"{every[name]:.4f}" for name in found.metrics)])
+    if found.majority is not None:
+        rows.append(["majority class", "", *(f"{found.majority[name]:.4f}" for name in found.metrics)])
+    show(f"{found.task} ({found.split})", header, rows)
+    cells = [["" if v is None else f"{v:.4f}" for v in row] for row in found.matrix()]
+    header = ["first \\ last", *map(str, range(found.layers))]
+    show(found.metric, header, [[str(first), *row] for first, row in enumerate(cells)])
