@@ -1,7 +1,8 @@
-"""The paper's ablation: adapters of every contiguous span of layers taken out of a trained model, which is scored again.
+"""The paper's ablation: adapters of every contiguous span of layers taken out, and the trained model scored again.
 
-Houlsby et al. 2019, section 3.6, Figure 6; nothing is trained anew. Row = first layer taken out, column = last. States that two spans share are computed once: span (i, j) goes on from
-layer j of span (i, j - 1). For L layers that is L + L(L+1)(L+2)/6 layer evaluations in place of L + L * L(L+1)/2.
+Houlsby et al. 2019, section 3.6, Figure 6; nothing is trained anew. Row = first layer taken out, column = last.
+States that two spans share are computed once: span (i, j) goes on from layer j of span (i, j - 1). For L layers that is
+L + L(L+1)(L+2)/6 layer evaluations in place of L + L * L(L+1)/2.
 """
 
 from __future__ import annotations
