@@ -19,6 +19,7 @@ from adapter_tune.commands import (
     listing,
     predict,
     submit,
+    sweep,
     train,
 )
 from adapter_tune.errors import AdapterTuneError
@@ -38,6 +39,7 @@ app.command("inspect-data")(inspect_data.inspect_data)
 app.command("ablate")(ablate.ablate)
 app.command("submit")(submit.submit)
 app.command("count-params")(count_params.count_params)
+app.command("sweep")(sweep.sweep)
 app.command("bench")(bench.bench)
 app.command("list")(listing.list_)
 

@@ -59,11 +59,12 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
         raise UsageError(f"{where}: {error.problem if is_flag else error}" if where else str(error)) from None
 
 
-def shipped_configs() -> dict[str, Path]:
-    """Every configuration that ships with the package, by name: its path under ``configs/`` without ``.yaml``."""
+def shipped_configs(*, sweeps: bool = False) -> dict[str, Path]:
+    """Every configuration, or sweep, that ships with the package: its path under ``configs/`` without ``.yaml``."""
     installed, checkout = _PACKAGE / "configs", _PACKAGE.parent / "configs"
     root = installed if installed.is_dir() else checkout
-    return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+    found = {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+    return {name: path for name, path in found.items() if ("/sweeps/" in name) == sweeps}
 
 
 def summary(path: Path) -> str:
@@ -72,9 +73,9 @@ def summary(path: Path) -> str:
     return first.lstrip("# ")
 
 
-def find_config(name: str) -> Path:
-    """The file at a path or, where there is none, the shipped configuration of that name."""
-    path, shipped = Path(name), shipped_configs()
+def find_config(name: str, *, sweeps: bool = False) -> Path:
+    """The file at a path or, where there is none, the shipped configuration (or sweep) of that name."""
+    path, shipped = Path(name), shipped_configs(sweeps=sweeps)
     if path.is_file() or (name not in shipped and path.suffix in (".yaml", ".yml")):
         return path
     if name not in shipped:

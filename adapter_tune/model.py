@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,15 +83,66 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def build_model(config: RunConfig) -> Built:
+@dataclass(frozen=True)
+class _Loaded:
+    """A backbone as its checkpoint gives it, nothing done to it yet."""
+
+    model: PreTrainedModel
+    unexpected: set[str]
+    fresh: frozenset[str]
+    fingerprint: str
+
+
+class Kept:
+    """What a process keeps from one run to the next: the last backbone, tokenizers, tokenised data."""
+
+    def __init__(self) -> None:
+        self.things: dict[str, Any] = {}
+        self._backbone: tuple[str, _Loaded] | None = None
+
+    def get(self, key: str, make: Callable[[], Any]) -> Any:
+        """The thing under a key, made if it is not there."""
+        if key not in self.things:
+            self.things[key] = make()
+        return self.things[key]
+
+    def backbone(self, config: RunConfig) -> _Loaded:
+        """A copy of the backbone, loaded if another one was loaded last, or if a part of it is drawn at random."""
+        key = repr((config.model.id, config.model.revision, head_options(config.record)))
+        if self._backbone is None or self._backbone[0] != key:
+            self._backbone = None  # two at a time would be one too many
+            loaded = _load(config)
+            names = {id(p): name for name, p in loaded.model.named_parameters()}
+            if any(names[id(p)] in loaded.fresh for p in pooler_parameters(loaded.model)):
+                return loaded
+            self._backbone = (key, loaded)
+        loaded = self._backbone[1]
+        return replace(loaded, model=copy.deepcopy(loaded.model))
+
+
+def build_model(config: RunConfig, kept: Kept | None = None) -> Built:
     """Load the backbone in float32, freeze it, and unfreeze what is trained.
 
-    Random weights (head, adapters) are drawn from torch's global generator.
+    Random weights (head, adapters) are drawn from torch's global generator, seeded with the run's seed.
 
     Raises:
         RunError: the backbone cannot be loaded or is of an unsupported family.
         UsageError: ``data.max_length`` is more than the backbone takes.
     """
+    loaded = _load(config) if kept is None else kept.backbone(config)
+    model, fresh = loaded.model, loaded.fresh
+    pooler, notes = _decide_pooler(config, model, loaded.unexpected, fresh)
+    settled = ModelConfig(
+        id=_lasting(config.model.id),
+        revision=resolved_revision(located_model(config.model.id), config.model.revision),
+        pooler=pooler,
+    )
+    torch.manual_seed(config.training.seed)  # whatever loading drew, or did not
+    prepare(model, config.strategy, train_pooler=pooler == "train")
+    return Built(model, settled, loaded.fingerprint, fresh, notes)
+
+
+def _load(config: RunConfig) -> _Loaded:
     task = config.record
     with loading("model", config.model.id, _LOCAL), _without_report():
         model, info = AutoModelForSequenceClassification.from_pretrained(
@@ -102,15 +154,7 @@ def build_model(config: RunConfig) -> Built:
             **head_options(task),
         )
     fresh = _fresh_tensors(config.model.id, model, info)
-    pooler, notes = _decide_pooler(config, model, info["unexpected_keys"], fresh)
-    settled = ModelConfig(
-        id=_lasting(config.model.id),
-        revision=resolved_revision(located_model(config.model.id), config.model.revision),
-        pooler=pooler,
-    )
-    built = Built(model, settled, fingerprint(model, fresh), fresh, notes)
-    prepare(model, config.strategy, train_pooler=pooler == "train")
-    return built
+    return _Loaded(model, set(info["unexpected_keys"]), fresh, fingerprint(model, fresh))
 
 
 def prepare(model: nn.Module, strategy: Strategy, *, train_pooler: bool) -> None:

@@ -66,6 +66,11 @@ Kept = Annotated[bool, typer.Option("--kept", help="Measure frozen lower layers 
 AttentionOnly = Annotated[bool, typer.Option("--attention-only", help="Take out the attention's adapters alone.")]
 FeedForwardOnly = Annotated[bool, typer.Option("--feed-forward-only", help="Likewise, the feed-forward's.")]
 AblationFolder = Annotated[Path | None, typer.Option("--output", help="Where to write; in the run folder by default.")]
+SweepFile = Annotated[str, typer.Argument(help="A sweep's YAML file, or the name of a shipped one.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, max=1024, help="Processes on this machine.")]
+StorageUrl = Annotated[str | None, typer.Option("--storage", help="Optuna's storage URL, or journal:FILE, to share.")]
+SweepsFolder = Annotated[Path, typer.Option("--output", help="The folder that holds the sweeps' folders.")]
+SweepDryRun = Annotated[bool, typer.Option("--dry-run", help="Check every cell; print runs, parameters, time.")]
 ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]
 AnyConfig = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped one.")]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, set_seed
 
 from adapter_tune import atomic
 from adapter_tune.ablate import WHOLE, ablated, majority
@@ -17,7 +18,7 @@ from adapter_tune.data import load_rows, load_splits
 from adapter_tune.demo import DEMO
 from adapter_tune.errors import FieldError, RunError
 from adapter_tune.families import SubLayer, shape_of
-from adapter_tune.model import Built, build_model, check_fit, load_tokenizer
+from adapter_tune.model import Built, Kept, build_model, check_fit, load_tokenizer
 from adapter_tune.model_card import model_card
 from adapter_tune.own_data import settled
 from adapter_tune.parameters import count_parameters
@@ -37,13 +38,16 @@ _OWN = ("text_column", "text_pair_column", "label_column", "problem", "labels", 
 CONFIG, ADAPTER = "config.yaml", "adapter"
 
 
-def run(config: RunConfig, *, force: bool = False, resume: bool = True) -> Result:
+def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Kept | None = None,
+        callbacks: Sequence[TrainerCallback] = ()) -> Result:  # fmt: skip
     """Train and evaluate what a configuration says; a finished run is not run twice.
 
     Args:
         config: all that decides the run.
         force: run a finished one anew.
         resume: go on from the last checkpoint of an unfinished one.
+        kept: what earlier runs of this process loaded.
+        callbacks: the HF Trainer's, beside our own.
 
     Returns:
         The result, which lies in the run folder too.
@@ -61,10 +65,11 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True) -> Resul
         log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
     check_training(config)
     check_fit(config)
-    tokenizer = load_tokenizer(config.model)
-    splits = load_splits(config, tokenizer)
+    kept = kept or Kept()
+    tokenizer = kept.get(f"tokenizer {config.model!r}", lambda: load_tokenizer(config.model))
+    splits = kept.get(f"data {config.task} {config.data!r} {config.model!r}", lambda: load_splits(config, tokenizer))
     set_seed(config.training.seed)
-    built = build_model(config)
+    built = build_model(config, kept)
     for note in built.notes:
         log.info("%s", note)
     parameters = count_parameters(built.model, config.strategy.formula(shape_of(built.model.config)))
@@ -72,7 +77,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True) -> Resul
     if checkpoint is None:
         _remove_checkpoints(folder)
     atomic.write_text(folder / CONFIG, to_yaml(config.model_dump()))
-    outcome = train(config, built, splits, tokenizer, folder, checkpoint)
+    outcome = train(config, built, splits, tokenizer, folder, checkpoint, callbacks)
     result = Result(
         task=config.task,
         strategy=config.strategy.name,

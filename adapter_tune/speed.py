@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -91,9 +92,11 @@ def measured(clock: Clock, device: str, precision: str, rates: list[dict[str, An
 
 
 def forget_peak_memory() -> None:
-    """Begin to measure a GPU's peak anew; a process keeps its own for good."""
+    """Begin to measure anew; where the system cannot, a process keeps its peak for good."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # Linux
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_memory(device: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Outcome:
 
 
 def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrainedTokenizerBase,
-          folder: Path, checkpoint: Path | None = None) -> Outcome:  # fmt: skip
+          folder: Path, checkpoint: Path | None = None, more: Sequence[TrainerCallback] = ()) -> Outcome:  # fmt: skip
     """Train in place and leave the model at its best checkpoint.
 
     Args:
@@ -46,12 +47,13 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
         tokenizer: pads the batches.
         folder: where checkpoints are written while training goes on.
         checkpoint: go on from here.
+        more: callbacks beside our own.
 
     Raises:
         RunError: the device is not there, a checkpoint cannot be written, or the best one is gone.
     """
     task, clock, seen = config.record, Clock(), reporter()
-    callbacks: list[TrainerCallback] = [clock, seen]
+    callbacks: list[TrainerCallback] = [clock, seen, *more]
     if config.training.early_stopping is not None:
         callbacks.append(Patience(config.training.early_stopping))
     trainer = AdapterTrainer(config, built, tokenizer, folder, splits, callbacks, clock)

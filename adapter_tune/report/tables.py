@@ -206,3 +206,15 @@ def show_ablation(found: Ablation) -> None:
     cells = [["" if v is None else f"{v:.4f}" for v in row] for row in found.matrix()]
     header = ["first \\ last", *map(str, range(found.layers))]
     show(found.metric, header, [[str(first), *row] for first, row in enumerate(cells)])
+
+
+def show_chosen(best: Sequence[dict[str, Any]]) -> None:
+    """The best choice of each group of a sweep."""
+    names = list(best[0]["group"]) if best else []
+    rows = []
+    for one in best:
+        rest = {key: value for key, value in one["choice"].items() if key not in names}
+        text = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in rest.items())
+        group = [_text(one["group"][name]) for name in names]
+        rows.append([*group, text, f"{one['metric']} {one['mean']:.4f}", str(one["seeds"]), str(one["of_choices"])])
+    show("the best of each group", [*names, "choice", "mean headline", "seeds", "choices"], rows)

@@ -1,0 +1,103 @@
+"""What a sweep would cost: runs, trained parameters, and time by a short probe of each strategy."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapter_tune.config import RunConfig
+from adapter_tune.data import load_splits
+from adapter_tune.errors import UsageError
+from adapter_tune.model import Kept, count_on_meta, head_options, load_tokenizer
+from adapter_tune.own_data import settled
+from adapter_tune.runs import run
+from adapter_tune.sweep import Sweep, cells, config_of
+from adapter_tune.trainer import check_training
+
+_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs of one strategy and size."""
+
+    strategy: str
+    m: str
+    runs: int
+    trained: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole sweep."""
+
+    rows: list[Row]
+    probed: str
+
+    @property
+    def runs(self) -> int:
+        """Of all strategies."""
+        return sum(row.runs for row in self.rows)
+
+    @property
+    def seconds(self) -> float:
+        """One after the other."""
+        return sum(row.seconds for row in self.rows)
+
+
+def plan(sweep: Sweep, folder: Path) -> Plan:
+    """Check every cell of a grid and estimate its cost.
+
+    Args:
+        sweep: the sweep.
+        folder: of the sweep.
+
+    Raises:
+        UsageError: a cell is wrong, or the sweep is a search, whose runs are not known.
+        RunError: backbone or data cannot be loaded.
+    """
+    if sweep.method != "grid":
+        raise UsageError(f"--dry-run: the runs of method: {sweep.method} are not known before it is run")
+    configs = [settled(config_of(sweep, values, folder)) for values in cells(sweep)]
+    kept, rates, groups = Kept(), dict[str, tuple[float, float]](), dict[tuple[str, str], list[RunConfig]]()
+    for config in configs:
+        check_training(config)
+        groups.setdefault((config.strategy.name, str(config.m or "")), []).append(config)
+    rows = []
+    for (name, m), group in groups.items():
+        count, _, _ = count_on_meta(group[0].model, group[0].strategy, head_options(group[0].record),
+                                    group[0].data.max_length)  # fmt: skip
+        seconds = sum(_seconds(config, kept, rates) for config in group)
+        rows.append(Row(name, m, len(group), count.trained, seconds))
+    return Plan(rows, f"measured over {_STEPS} steps of one run a strategy and task")
+
+
+def _seconds(config: RunConfig, kept: Kept, rates: dict[str, tuple[float, float]]) -> float:
+    """Of one run, from the rates of a probe of its strategy on its task."""
+    tokenizer = kept.get(f"tokenizer {config.model!r}", lambda: load_tokenizer(config.model))
+    splits = kept.get(f"data {config.task} {config.data!r} {config.model!r}", lambda: load_splits(config, tokenizer))
+    key = f"{config.task} {config.strategy.name}"
+    if key not in rates:
+        rates[key] = _probe(config, kept)
+    t, (train, evaluate) = config.training, rates[key]
+    rows = len(splits.train)
+    batch = t.batch_size * t.gradient_accumulation
+    trained = t.max_steps * batch if t.max_steps else t.epochs * rows
+    held = sum(len(split) for split in splits.validation.values())
+    return float(trained / train + max(1.0, trained / rows) * held / evaluate)
+
+
+def _probe(config: RunConfig, kept: Kept) -> tuple[float, float]:
+    """Rows a second in training and in evaluation."""
+    with tempfile.TemporaryDirectory() as folder:
+        short: Any = {"max_steps": _STEPS, "cache_frozen_prefix": "off"}
+        training = config.training.model_copy(update=short)
+        start = time.perf_counter()
+        result = run(config.model_copy(update={"training": training, "output": folder}), kept=kept)
+        elapsed = time.perf_counter() - start
+    rate = result.speed.train_examples_per_second or 1 / elapsed
+    return rate, result.speed.eval_examples_per_second or rate

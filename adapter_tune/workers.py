@@ -1,0 +1,136 @@
+"""Processes that take runs from a sweep's ledger until none is left; what one run loaded, the next one keeps."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapter_tune.errors import AdapterTuneError
+from adapter_tune.ledger import Ledger, Progress, note
+from adapter_tune.sweep import Sweep, Values, config_of
+
+_POLL = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to know."""
+
+    sweep: Sweep
+    folder: Path
+    storage: str | None
+    path: list[str]
+
+
+def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Callable[[Progress], None]) -> Ledger:
+    """Run a sweep to its end with worker processes on this machine; others may join through the same storage.
+
+    Args:
+        sweep: the sweep.
+        folder: of the sweep.
+        storage: as of ``Ledger``.
+        workers: processes.
+        show: called with the progress every half second.
+
+    Returns:
+        The ledger, with nothing left in it to do.
+    """
+    ledger = Ledger(sweep, folder, storage)
+    ledger.fill()
+    context = multiprocessing.get_context("spawn")
+    job = Job(sweep, folder, storage, list(sys.path))
+    processes = [context.Process(target=work, args=(job, number), daemon=True) for number in range(workers)]
+    try:
+        for process in processes:
+            process.start()
+        while any(process.is_alive() for process in processes):
+            show(ledger.progress())
+            time.sleep(_POLL)
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+    ledger.release_dead()
+    show(ledger.progress())
+    return ledger
+
+
+def work(job: Job, number: int) -> None:
+    """A worker's whole life; what its runs say goes to ``worker-N.log``."""
+    sys.path[:] = job.path
+    with (job.folder / f"worker-{number}.log").open("a", encoding="utf-8", buffering=1) as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        from adapter_tune.commands.common import ready_libraries
+
+        ready_libraries(job.sweep.demo)
+        logger = logging.getLogger("adapter_tune")
+        logger.setLevel(logging.INFO)
+        logger.handlers = [logging.StreamHandler()]
+        take(Ledger(job.sweep, job.folder, job.storage), job.folder)
+
+
+def take(ledger: Ledger, folder: Path) -> None:
+    """Take runs until none is left, here or with other workers."""
+    from adapter_tune.model import Kept
+
+    kept = Kept()
+    while True:
+        ledger.release_dead()
+        if ledger.is_open():
+            ledger.study.optimize(lambda trial: _run(ledger, trial, folder, kept), n_trials=1, catch=(Exception,))
+        elif ledger.is_busy():
+            time.sleep(_POLL)
+        else:
+            return
+
+
+def _run(ledger: Ledger, trial: Any, folder: Path, kept: Any) -> float:
+    """One trial: its run's headline score on the validation split."""
+    import optuna
+
+    from adapter_tune.runs import run
+
+    values: Values = ledger.claim(trial)
+    try:
+        config = config_of(ledger.sweep, values, folder)
+        print(f"{values}: {config.folder}", flush=True)
+        result = run(config, kept=kept, callbacks=[_pruning(trial, config)])
+    except optuna.TrialPruned:
+        shutil.rmtree(config.folder, ignore_errors=True)
+        raise
+    except Exception as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        note(trial, error=first if isinstance(error, AdapterTuneError) else f"{type(error).__name__}: {first}")
+        raise
+    note(trial, folder=config.folder)
+    return result.headline.value
+
+
+def _pruning(trial: Any, config: Any) -> Any:
+    """A callback that tells the ledger every epoch's score, and stops the run where it is hopeless."""
+    import optuna
+    from transformers import TrainerCallback
+
+    task = config.record
+    key = f"eval_{task.validation[0]}_{task.headline}"
+
+    class Pruning(TrainerCallback):  # type: ignore[misc]
+        """Reports and asks."""
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+            """After each evaluation."""
+            if metrics and key in metrics:
+                trial.report(float(metrics[key]), round(state.epoch or 0))
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+    return Pruning()
