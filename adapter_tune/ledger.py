@@ -82,8 +82,7 @@ class Ledger:
                 self._queue(values)
 
     def _queue(self, values: Values) -> None:
-        named = {path: _plain(value) for path, value in values.items()}
-        self.study.enqueue_trial(named, user_attrs={_CELL: key_of(values), _VALUES: json.dumps(values)})
+        self.study.enqueue_trial({}, user_attrs={_CELL: key_of(values), _VALUES: json.dumps(values)})
 
     def release_dead(self) -> None:
         """Give back the trials of workers that died: on this machine by their process, elsewhere by their silence."""
@@ -129,11 +128,7 @@ class Ledger:
         if cell is None or any(t.state in (TrialState.COMPLETE, TrialState.RUNNING) for t in twins):
             trial.set_user_attr(_SURPLUS, True)
             raise optuna.TrialPruned
-        values = json.loads(trial.user_attrs[_VALUES])
-        for path, value in values.items():
-            choices = {json.dumps(_plain(cell[path])): _plain(cell[path]) for cell in cells(self.sweep) if path in cell}
-            trial.suggest_categorical(path, [*choices.values(), *({_plain(value)} - set(choices.values()))])
-        return dict(values)
+        return dict(json.loads(trial.user_attrs[_VALUES]))
 
     def progress(self) -> Progress:
         """How far the sweep is; a failed cell that was taken again counts once."""
@@ -219,11 +214,6 @@ def _drawn(trial: Trial, parameters: Mapping[str, Any]) -> Values:
 def _chosen(trial: Trial, name: str, values: list[Any]) -> Any:
     by_text = {json.dumps(value): value for value in values}
     return by_text[trial.suggest_categorical(name, list(by_text))]
-
-
-def _plain(value: Any) -> Any:
-    """A value as Optuna keeps one: lists as text."""
-    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _alive(pid: int) -> bool:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune.config import RunConfig
-from adapter_tune.data import load_splits
 from adapter_tune.errors import UsageError
-from adapter_tune.model import Kept, count_on_meta, head_options, load_tokenizer
+from adapter_tune.model import Kept, count_on_meta, head_options
 from adapter_tune.own_data import settled
-from adapter_tune.runs import run
+from adapter_tune.runs import loaded, run
 from adapter_tune.sweep import Sweep, cells, config_of
 from adapter_tune.trainer import check_training
 
@@ -78,8 +77,7 @@ def plan(sweep: Sweep, folder: Path) -> Plan:
 
 def _seconds(config: RunConfig, kept: Kept, rates: dict[str, tuple[float, float]]) -> float:
     """Of one run, from the rates of a probe of its strategy on its task."""
-    tokenizer = kept.get(f"tokenizer {config.model!r}", lambda: load_tokenizer(config.model))
-    splits = kept.get(f"data {config.task} {config.data!r} {config.model!r}", lambda: load_splits(config, tokenizer))
+    _, splits = loaded(config, kept)
     key = f"{config.task} {config.strategy.name}"
     if key not in rates:
         rates[key] = _probe(config, kept)

@@ -14,7 +14,7 @@ from adapter_tune import atomic
 from adapter_tune.ablate import WHOLE, ablated, majority
 from adapter_tune.ablation import Ablation
 from adapter_tune.config import ModelConfig, RunConfig, parse_config
-from adapter_tune.data import load_rows, load_splits
+from adapter_tune.data import Splits, load_rows, load_splits
 from adapter_tune.demo import DEMO
 from adapter_tune.errors import FieldError, RunError
 from adapter_tune.families import SubLayer, shape_of
@@ -65,9 +65,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Ke
         log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
     check_training(config)
     check_fit(config)
-    kept = kept or Kept()
-    tokenizer = kept.get(f"tokenizer {config.model!r}", lambda: load_tokenizer(config.model))
-    splits = kept.get(f"data {config.task} {config.data!r} {config.model!r}", lambda: load_splits(config, tokenizer))
+    tokenizer, splits = loaded(config, kept or Kept())
     set_seed(config.training.seed)
     built = build_model(config, kept)
     for note in built.notes:
@@ -95,6 +93,13 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Ke
         config_hash=config.hash(),
     )
     return _keep(result, config, built, tokenizer)
+
+
+def loaded(config: RunConfig, kept: Kept) -> tuple[PreTrainedTokenizerBase, Splits]:
+    """Tokenizer and tokenised data of a run, read once for all runs that share them."""
+    tokenizer = kept.get(f"tokenizer {config.model!r}", lambda: load_tokenizer(config.model))
+    splits = kept.get(f"data {config.task} {config.data!r} {config.model!r}", lambda: load_splits(config, tokenizer))
+    return tokenizer, splits
 
 
 def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

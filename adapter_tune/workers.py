@@ -69,7 +69,7 @@ def work(job: Job, number: int) -> None:
     with (job.folder / f"worker-{number}.log").open("a", encoding="utf-8", buffering=1) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-        from adapter_tune.commands.common import ready_libraries
+        from adapter_tune.libraries import ready_libraries
 
         ready_libraries(job.sweep.demo)
         logger = logging.getLogger("adapter_tune")

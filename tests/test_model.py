@@ -74,8 +74,7 @@ def test_a_checkpoint_in_half_precision_is_held_in_float32(make_config: Any, bac
 def test_the_head_starts_from_a_cut_normal_and_the_seed_decides_it(make_config: Any) -> None:
     heads = []
     for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        heads.append(build_model(make_config()).model.classifier)
+        heads.append(build_model(make_config(seed=seed)).model.classifier)
     assert heads[0].weight.abs().max() <= 0.04
     assert not heads[0].bias.any()
     assert torch.equal(heads[0].weight, heads[1].weight)

@@ -50,18 +50,18 @@ def test_every_task_trains_and_evaluates(make_config: Any, task: Any) -> None:
 def test_every_strategy_learns_and_moves_nothing_it_did_not_declare(
     make_config: Any, strategy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept: list[Any] = []
+    built: list[Any] = []
 
-    def build(config: Any) -> Any:
-        kept.append(build_model(config))
-        return kept[-1]
+    def build(config: Any, kept: Any = None) -> Any:
+        built.append(build_model(config))
+        return built[-1]
 
     monkeypatch.setattr(runs, "build_model", build)
     config = make_config("cola", strategy=strategy, model=DEMO, epochs=6, learning_rate=3e-3)
     result = run(config)
     losses = [entry["loss"] for entry in result.history if "loss" in entry]
     assert sum(losses[-4:]) < sum(losses[:4])  # the last epoch's and the first's
-    trained = dict(kept[0].model.named_parameters())
+    trained = dict(built[0].model.named_parameters())
     declared = {name for name, p in trained.items() if p.requires_grad}
     loaded = AutoModelForSequenceClassification.from_pretrained(BACKBONE, dtype=torch.float32).state_dict()
     for name, tensor in trained.items():
@@ -504,7 +504,7 @@ def test_a_collapsed_run_says_so(make_config: Any, monkeypatch: pytest.MonkeyPat
         with torch.no_grad():
             built.model.classifier.weight.zero_()
 
-    def build(config: Any) -> Any:
+    def build(config: Any, kept: Any = None) -> Any:
         built = build_model(config)
         collapse(built)
         return built

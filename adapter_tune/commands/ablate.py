@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from adapter_tune import options as o
-from adapter_tune.commands.common import newest_run, ready_libraries
+from adapter_tune.commands.common import newest_run
 from adapter_tune.errors import UsageError
+from adapter_tune.libraries import ready_libraries
 
 
 def ablate(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from adapter_tune import options as o
-from adapter_tune.commands.common import as_yaml, ready_libraries
+from adapter_tune.commands.common import as_yaml
 from adapter_tune.errors import UsageError
+from adapter_tune.libraries import ready_libraries
 
 
 def bench(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 from adapter_tune.errors import UsageError
+from adapter_tune.libraries import ready_libraries
 
 
 def as_yaml(flag: str, text: str | None) -> Any:
@@ -52,21 +52,6 @@ def newest_run(run: Path | None, output: Path, demo: bool) -> Path:
         raise UsageError(f"no finished {'demo ' * demo}run in {output}; name a run folder, or train first")
     logging.getLogger("adapter_tune").info("the newest run: %s", found)
     return found
-
-
-def ready_libraries(demo: bool = False) -> None:
-    """Before the first heavy import: decide whether the Hub is there, and silence what is below."""
-    import warnings
-
-    from adapter_tune.hub import offline_if_unreachable
-
-    if demo:  # nothing is asked of the Hub
-        os.environ["HF_HUB_OFFLINE"] = "1"
-    offline_if_unreachable()
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    from adapter_tune.progress import console, library_noise
-
-    library_noise(quiet=not console.is_terminal)
 
 
 def print_counts(configs: list[Any], num_labels: int, *, max_length: int | None = None, as_json: bool = False) -> None:

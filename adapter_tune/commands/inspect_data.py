@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from adapter_tune import options as o
-from adapter_tune.commands.common import own_flags, ready_libraries, task_of
+from adapter_tune.commands.common import own_flags, task_of
+from adapter_tune.libraries import ready_libraries
 
 
 def inspect_data(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapter_tune import options as o
-from adapter_tune.commands.common import newest_run, ready_libraries
+from adapter_tune.commands.common import newest_run
 from adapter_tune.errors import UsageError
+from adapter_tune.libraries import ready_libraries
 
 
 def predict(

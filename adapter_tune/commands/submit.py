@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapter_tune import options as o
-from adapter_tune.commands.common import ready_libraries
+from adapter_tune.libraries import ready_libraries
 
 
 def submit(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune import options as o
-from adapter_tune.commands.common import ready_libraries
+from adapter_tune.libraries import ready_libraries
 
 
 def sweep(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from adapter_tune import options as o
-from adapter_tune.commands.common import as_yaml, model_flags, own_flags, print_counts, ready_libraries, task_of
+from adapter_tune.commands.common import as_yaml, model_flags, own_flags, print_counts, task_of
+from adapter_tune.libraries import ready_libraries
 
 
 def train(

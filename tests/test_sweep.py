@@ -1,0 +1,259 @@
+"""Sweeps: what is written, what is run, and that every cell ends done exactly once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState
+
+import adapter_tune
+from adapter_tune.cli import main
+from adapter_tune.compose import shipped_configs
+from adapter_tune.errors import RunError, UsageError
+from adapter_tune.ledger import Ledger
+from adapter_tune.model import Kept
+from adapter_tune.plan import plan
+from adapter_tune.result import finished_runs, read_result
+from adapter_tune.sweep import Sweep, cells, chosen, config_of, key_of, read_sweep
+from adapter_tune.workers import take
+
+
+@pytest.fixture
+def small(backbone: str, glue: str) -> dict[str, Any]:
+    """A sweep's ``set`` for the small world."""
+    return {
+        "model.id": backbone, "data.source": glue, "data.max_length": 32, "training.epochs": 1,
+        "training.batch_size": 16, "training.learning_rate": 3e-3, "training.precision": "float32",
+    }  # fmt: skip
+
+
+def sweep_of(small: dict[str, Any], **values: Any) -> Sweep:
+    given = {"name": "s", "set": small, "parameters": {"task": ["rte"], "training.seed": [1, 2]}, **values}
+    return Sweep(**given)
+
+
+def test_a_grid_is_a_product_and_a_strategy_has_lists_of_its_own() -> None:
+    strategies = [{"name": "houlsby", "m": [8, 64]}, {"name": "full", "training.learning_rate": [1e-5]}, "head"]
+    found = cells(Sweep(name="s", parameters={"task": ["cola", "rte"], "strategy": strategies, "training.seed": [1]}))
+    assert len(found) == 2 * 4
+    assert found[0] == {"task": "cola", "strategy.name": "houlsby", "strategy.m": 8, "training.seed": 1}
+    assert found[2] == {
+        "task": "cola", "strategy.name": "full", "training.learning_rate": 1e-5, "training.seed": 1,
+    }  # fmt: skip
+    assert found[3]["strategy.name"] == "head"
+    assert len({key_of(cell) for cell in found}) == len(found)
+
+
+def test_a_cell_is_a_configuration(small: dict[str, Any], tmp_path: Path) -> None:
+    sweep = sweep_of(small, base="paper/houlsby")
+    config = config_of(sweep, {"task": "cola", "strategy.name": "top_n", "strategy.n": 2}, tmp_path)
+    assert (config.task, config.strategy.name, config.training.batch_size) == ("cola", "top_n", 16)
+    assert config.output == str(tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: s\n", "parameters is missing"),
+        ("name: s\nparameters: {}\n", "parameters is empty"),
+        ("name: s\nparameters:\n  training.seed: 3\n", "x.yaml:3: parameters.training.seed should be a list"),
+        ("name: s\nparameters: {training.seed: [1]}\nmethod: gird\n", "x.yaml:3: method"),
+        ("name: s\nparameters: {training.seed: [1]}\nmethod: random\n", "trials is missing"),
+        ("name: s\nparameters: {training.seed: [1]}\ntrials: 3\n", "trials goes with"),
+        ("name: s\nparameters: {training.seed: {low: 1, high: 2}}\n", "a grid goes through lists"),
+        ("name: s\nmethod: tpe\ntrials: 2\nparameters: {a.b: {low: 2, high: 1}}\n", "needs low < high"),
+        ("name: s\nmethod: tpe\ntrials: 2\nparameters: {a.b: {low: 2}}\n", "parameters.a.b.high"),
+        ("name: a/b\nparameters: {training.seed: [1]}\n", "name"),
+        ("name: s\nparameters: {task: [cola]}\nparametres: {}\n", "parametres"),
+        ("name: s\nparameters: {task: [cola], training.sed: [1]}\n", "training.sed"),
+        ("name: s\nparameters: {task: [colla]}\n", "did you mean 'cola'"),
+    ],
+)
+def test_a_wrong_sweep_is_said_before_anything_runs(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(SystemExit, match="2"):
+        main(["sweep", str(tmp_path / "x.yaml"), "--output", str(tmp_path / "out")])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", shipped_configs(sweeps=True))
+def test_every_shipped_sweep_is_whole(name: str, tmp_path: Path) -> None:
+    sweep = read_sweep(name)
+    for values in cells(sweep):
+        config_of(sweep, values, tmp_path)
+
+
+def done(ledger: Ledger) -> list[str]:
+    return [t.user_attrs["cell"] for t in ledger.trials() if t.state == TrialState.COMPLETE]
+
+
+def test_a_finished_run_is_not_run_again_and_a_grid_can_grow(small: dict[str, Any], tmp_path: Path) -> None:
+    for seeds in ([1], [1, 2]):
+        ledger = Ledger(sweep_of(small, parameters={"task": ["rte"], "training.seed": seeds}), tmp_path)
+        ledger.fill()
+        take(ledger, tmp_path)
+        ledger.fill()
+        assert not ledger.is_open()
+        assert len(done(ledger)) == len(set(done(ledger))) == len(seeds)
+    assert ledger.progress().total == ledger.progress().done == 2
+    assert len(finished_runs(tmp_path / "runs")) == 2
+
+
+def test_a_failed_run_is_said_and_taken_again(small: dict[str, Any], tmp_path: Path) -> None:
+    hole = tmp_path / "gone"
+    sweep = sweep_of({**small, "model.id": str(hole)}, parameters={"task": ["rte"]})
+    ledger = Ledger(sweep, tmp_path)
+    ledger.fill()
+    take(ledger, tmp_path)
+    assert ledger.progress().failed == 1
+    assert "gone" in next(iter(ledger.errors().values()))
+    hole.symlink_to(small["model.id"])
+    ledger.fill()
+    take(ledger, tmp_path)
+    assert (ledger.progress().failed, ledger.progress().done) == (0, 1)
+
+
+def test_warm_runs_are_the_cold_ones_to_the_bit(make_config: Any, backbone: str, tmp_path: Path) -> None:
+    kept = Kept()
+    for index, (task, strategy) in enumerate(
+        (("rte", "houlsby"), ("rte", "full"), ("stsb", "houlsby"), ("rte", "head"))
+    ):
+        config = make_config(task, strategy, epochs=1, seed=index, precision="float32")
+        cold = adapter_tune.run(config)
+        there = config.model_copy(update={"output": str(tmp_path / "warm")})
+        torch.rand(7 + index)  # the state of the generator must not matter
+        warm = adapter_tune.run(there, kept=kept)
+        assert (warm.scores, warm.history) == (cold.scores, cold.history)
+
+
+def test_seeds_are_averaged_and_the_best_choice_is_found_in_each_group(make_config: Any) -> None:
+    base = adapter_tune.run(make_config("rte", epochs=1))
+    scores = {(8, 1): 0.5, (8, 2): 0.9, (64, 1): 0.65, (64, 2): 0.66}
+    runs = []
+    for (m, seed), value in scores.items():
+        result = base.model_copy(update={"headline": base.headline.model_copy(update={"value": value})})
+        runs.append(({"task": "rte", "strategy.m": m, "training.seed": seed}, result))
+    (best,) = chosen(Sweep(name="s", parameters={"task": ["rte"]}), runs)
+    assert best["choice"] == {"task": "rte", "strategy.m": 8}
+    assert (best["mean"], best["seeds"], best["of_choices"]) == (pytest.approx(0.7), 2, 2)
+    assert best["group"] == {"task": "rte", "strategy.name": "houlsby"}
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_a_search_makes_its_trials(small: dict[str, Any], tmp_path: Path, method: str) -> None:
+    small.pop("training.learning_rate")
+    rates = {"low": 1e-4, "high": 1e-2, "log": True}
+    strategies = [{"name": "houlsby", "m": [2, 4]}, "head"]
+    parameters = {"task": ["rte"], "strategy": strategies, "training.learning_rate": rates}
+    ledger = Ledger(sweep_of(small, method=method, trials=3, parameters=parameters), tmp_path)
+    ledger.fill()
+    take(ledger, tmp_path)
+    found = ledger.finished()
+    assert len(found) == 3
+    for values, folder in found:
+        config = read_result(folder).config
+        assert config["training"]["learning_rate"] == values["training.learning_rate"]
+        assert 1e-4 <= values["training.learning_rate"] <= 1e-2
+        assert config["strategy"]["name"] == values["strategy.name"]
+
+
+def test_hopeless_runs_are_stopped(small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: trial.number == 1)
+    parameters = {"task": ["rte"], "training.seed": [1, 2, 3]}
+    ledger = Ledger(sweep_of({**small, "training.epochs": 2}, prune="median", parameters=parameters), tmp_path)
+    ledger.fill()
+    take(ledger, tmp_path)
+    progress = ledger.progress()
+    assert (progress.done, progress.pruned, progress.failed) == (2, 1, 0)
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_a_killed_worker_loses_nothing(small: dict[str, Any], tmp_path: Path) -> None:
+    """Two workers on one storage, one of them killed in the middle: every cell ends done exactly once."""
+    parameters = {"task": ["rte", "sst2"], "training.seed": [1, 2, 3]}
+    sweep = sweep_of({**small, "training.epochs": 3, "training.device": "cpu"}, parameters=parameters)
+    Ledger(sweep, tmp_path).fill()
+    code = (
+        "import sys, json, torch; torch.set_num_threads(1)\n"
+        "from pathlib import Path\n"
+        "from adapter_tune.ledger import Ledger\nfrom adapter_tune.sweep import Sweep\n"
+        "from adapter_tune.workers import take\n"
+        "folder = Path(sys.argv[1])\n"
+        "take(Ledger(Sweep(**json.loads(sys.argv[2])), folder), folder)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), sweep.model_dump_json()]
+    workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(2)]
+    ledger = Ledger(sweep, tmp_path)
+    victim = None
+    while victim is None:
+        running = [t for t in ledger.trials() if t.state == TrialState.RUNNING and "pid" in t.user_attrs]
+        victim = next((t.user_attrs["pid"] for t in running), None)
+        time.sleep(0.05)
+        assert any(worker.poll() is None for worker in workers)
+    os.kill(victim, signal.SIGKILL)
+    codes = sorted(worker.wait(timeout=120) for worker in workers)
+    assert codes == [-signal.SIGKILL, 0]
+    assert sorted(done(ledger)) == sorted(key_of(cell) for cell in cells(sweep))
+    assert len(finished_runs(tmp_path / "runs")) == 6
+    progress = ledger.progress()
+    assert (progress.total, progress.done, progress.running, progress.waiting, progress.failed) == (6, 6, 0, 0, 0)
+
+
+def test_a_surplus_trial_counts_for_nothing(small: dict[str, Any], tmp_path: Path) -> None:
+    ledger = Ledger(sweep_of(small), tmp_path)
+    ledger.fill()
+    first = ledger.study.ask()
+    values = ledger.claim(first)
+    ledger._queue(values)  # two machines that filled the queue at once
+    ledger.study.ask()
+    for _ in range(2):
+        with pytest.raises(optuna.TrialPruned):
+            ledger.claim(ledger.study.ask())  # the twin of the first, then one that no cell is left for
+    assert ledger.progress().total == 2
+
+
+def test_a_journal_file_is_a_storage(small: dict[str, Any], tmp_path: Path) -> None:
+    ledger = Ledger(sweep_of(small), tmp_path, f"journal:{tmp_path / 'journal'}")
+    ledger.fill()
+    take(ledger, tmp_path)
+    assert ledger.progress().done == 2
+    with pytest.raises(UsageError, match="should be a URL"):
+        Ledger(sweep_of(small), tmp_path, "here")
+    with pytest.raises(RunError, match="cannot be opened"):
+        Ledger(sweep_of(small), tmp_path, f"sqlite:///{tmp_path}/no/where.db")
+
+
+def test_a_plan_counts_and_estimates(small: dict[str, Any], tmp_path: Path) -> None:
+    parameters = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": [2, 4]}], "training.seed": [1, 2]}
+    found = plan(sweep_of(small, parameters=parameters), tmp_path)
+    assert found.runs == 4
+    assert [row.m for row in found.rows] == ["2", "4"]
+    assert found.rows[0].trained < found.rows[1].trained
+    assert found.seconds > 0
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(UsageError, match="are not known"):
+        plan(sweep_of(small, method="tpe", trials=2), tmp_path)
+
+
+def test_the_command(small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.yaml").write_text(json.dumps({"name": "s", "set": small, "parameters": {"task": ["rte"]}}))
+    words = ["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "sweeps")]
+    main([*words, "--dry-run"])
+    assert "s: 1 runs" in capsys.readouterr().out
+    main([*words, "--json"])
+    captured = capsys.readouterr()
+    (best,) = json.loads(captured.out)
+    assert best["seeds"] == 1
+    assert "1 of 1 done, 0 failed" in captured.err
+    assert json.loads((tmp_path / "sweeps" / "s" / "selection.json").read_text()) == [best]
