@@ -18,6 +18,7 @@ from adapter_tune.commands import (
     inspect_data,
     listing,
     predict,
+    report,
     submit,
     sweep,
     train,
@@ -40,6 +41,7 @@ app.command("ablate")(ablate.ablate)
 app.command("submit")(submit.submit)
 app.command("count-params")(count_params.count_params)
 app.command("sweep")(sweep.sweep)
+app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.command("list")(listing.list_)
 

@@ -71,6 +71,8 @@ Workers = Annotated[int, typer.Option("--workers", min=1, max=1024, help="Proces
 StorageUrl = Annotated[str | None, typer.Option("--storage", help="Optuna's storage URL, or journal:FILE, to share.")]
 SweepsFolder = Annotated[Path, typer.Option("--output", help="The folder that holds the sweeps' folders.")]
 SweepDryRun = Annotated[bool, typer.Option("--dry-run", help="Check every cell; print runs, parameters, time.")]
+ReportFolders = Annotated[list[Path], typer.Argument(help="Folders that hold finished runs, sweeps or ablations.")]
+ReportFolder = Annotated[Path, typer.Option("--output", help="The folder to write to.")]
 ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]
 AnyConfig = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped one.")]
 

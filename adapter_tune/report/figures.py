@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune.ablation import Ablation
+from adapter_tune.report.collect import Collected, Group
 
 
 def save(figure: Any, stem: Path) -> list[Path]:
@@ -70,3 +71,171 @@ def _square(index: int) -> Any:
     from matplotlib.patches import Rectangle
 
     return Rectangle((index - 0.5, index - 0.5), 1, 1, fill=False, edgecolor="#d55e00", linewidth=1.5)
+
+
+ORANGE, BLUE, GREEN, BLACK, PURPLE, SKY = "#E69F00", "#0072B2", "#009E73", "#000000", "#CC79A7", "#56B4E9"
+"""Okabe and Ito's colours, which the colour-blind tell apart."""
+
+
+def series_of(group: Group) -> tuple[str, str, str]:
+    """Name, colour and marker of the series that a group's point belongs to."""
+    method = group.first.method
+    known = {"houlsby": ("adapters", ORANGE, "o"), "top_n": ("top layers", BLUE, "s"),
+             "layer_norm": ("LayerNorms only", GREEN, "^"), "full": ("full fine-tuning", BLACK, "*")}  # fmt: skip
+    return known.get(method, (method, PURPLE, "D"))
+
+
+def trade_off(found: Collected, task: str, x: str = "trained parameters") -> Any:
+    """Score against what it costs (Figure 4), with the standard error over seeds where there are several.
+
+    Args:
+        found: the runs.
+        task: one task.
+        x: ``trained parameters``, ``training, s`` or ``peak memory, MiB``.
+    """
+    groups = [group for (_, of), group in found.best().items() if of == task]
+    figure, axes = new()
+    by: dict[tuple[str, str, str], list[tuple[float, Group]]] = {}
+    for group in groups:
+        value = _cost(group, x)
+        if value:
+            by.setdefault(series_of(group), []).append((value, group))
+    for (name, colour, marker), points in sorted(by.items()):
+        points.sort(key=lambda point: point[0])
+        xs, ys = [value for value, _ in points], [group.mean for _, group in points]
+        line = "-" if name in ("adapters", "top layers") and x == "trained parameters" else ""
+        axes.errorbar(xs, ys, yerr=[group.sem or 0 for _, group in points], color=colour, marker=marker, linestyle=line,
+                      label=name, capsize=2, markersize=5)  # fmt: skip
+        for value, group in points:
+            axes.annotate(group.first.size.partition("=")[2], (value, group.mean), textcoords="offset points",
+                          xytext=(4, 4), fontsize=7)  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlabel(x)
+    axes.set_ylabel(f"{groups[0].first.result.headline.metric} x 100")
+    seeds = sorted({len(group.runs) for group in groups})
+    axes.set_title(f"{task}: {_range(seeds)} seeds a point, bars are standard errors", fontsize=9)
+    axes.legend(fontsize=7)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def over_tasks(found: Collected) -> Any | None:
+    """Score minus full fine-tuning's on the same task: percentiles 20, 50, 80 over tasks (Figures 1 and 3).
+
+    None where fewer than two tasks have full fine-tuning, or no method covers all of them.
+    """
+    best = found.best()
+    full = {task: group for (label, task), group in best.items() if label == "full"}
+    labels = {label for label, _ in best if label != "full" and all((label, task) in best for task in full)}
+    if len(full) < 2 or not labels:
+        return None
+    figure, axes = new()
+    by: dict[tuple[str, str, str], list[tuple[float, list[float], str]]] = {}
+    for label in labels:
+        groups = [best[label, task] for task in full]
+        gaps = [best[label, task].mean - full[task].mean for task in full]
+        x = sum(group.first.trained for group in groups) / len(groups)
+        by.setdefault(series_of(groups[0]), []).append((x, _percentiles(gaps), groups[0].first.size))
+    for (name, colour, marker), points in sorted(by.items()):
+        points.sort()
+        xs = [x for x, _, _ in points]
+        low, middle, high = ([p[1][i] for p in points] for i in range(3))
+        line = "-" if len(points) > 1 else ""
+        axes.plot(xs, middle, color=colour, marker=marker, linestyle=line, label=name, markersize=5)
+        if len(points) > 1:
+            axes.fill_between(xs, low, high, color=colour, alpha=0.2)
+        else:
+            axes.errorbar(xs, middle, yerr=[[middle[0] - low[0]], [high[0] - middle[0]]], color=colour, capsize=2)
+        for x, values, size in points:
+            axes.annotate(size.partition("=")[2], (x, values[1]), textcoords="offset points", xytext=(4, 4), fontsize=7)
+    axes.axhline(0, color=BLACK, linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xlabel("trained parameters a task")
+    axes.set_ylabel("score minus full fine-tuning's, points")
+    axes.set_title(f"{len(full)} tasks ({', '.join(sorted(full))}): percentiles 20, 50, 80", fontsize=9)
+    axes.legend(fontsize=7)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def initialisation(found: Collected) -> Any | None:
+    """Score against the initial standard deviation of the adapters (Figure 6, right); None without such runs."""
+    by: dict[str, list[tuple[float, Group]]] = {}
+    for group in found.groups():
+        section = group.first.strategy
+        plain = {key: value for key, value in section.items() if key != "init_std"}
+        if section["name"] == "houlsby":
+            by.setdefault(f"{group.first.task}, {group.first.size} {_rest(plain)}".strip(), []).append(
+                (section["init_std"], group)
+            )
+    lines = {name: points for name, points in by.items() if len({std for std, _ in points}) > 2}
+    if not lines:
+        return None
+    figure, axes = new()
+    for (name, points), colour in zip(sorted(lines.items()), _cycle(), strict=False):
+        best: dict[float, Group] = {}
+        for std, group in points:
+            if std not in best or group.mean > best[std].mean:
+                best[std] = group
+        xs = sorted(best)
+        axes.errorbar(xs, [best[x].mean for x in xs], yerr=[best[x].sem or 0 for x in xs], color=colour, marker="o",
+                      label=name, capsize=2)  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlabel("initial standard deviation of the adapters' weights")
+    axes.set_ylabel("headline score x 100")
+    axes.legend(fontsize=7)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def learning_curves(found: Collected, task: str) -> Any | None:
+    """Validation score by step, the first seed of each method's best setting; None with one evaluation only."""
+    figure, axes = new()
+    drawn = False
+    for ((label, of), group), colour in zip(sorted(found.best().items()), _cycle(40), strict=False):
+        headline = group.first.result.headline
+        key = f"eval_{headline.split}_{headline.metric}"
+        points = [(entry["step"], 100 * entry[key]) for entry in group.first.result.history if key in entry]
+        if of == task and len(points) > 1:
+            axes.plot(*zip(*points, strict=True), color=colour, marker=".", label=label, linewidth=1)
+            drawn = True
+    if not drawn:
+        figure.clf()
+        return None
+    axes.set_xlabel("optimiser steps")
+    axes.set_ylabel("headline score x 100")
+    axes.set_title(f"{task}: validation after each epoch, one seed a method", fontsize=9)
+    axes.legend(fontsize=6)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _cost(group: Group, x: str) -> float | None:
+    if x == "trained parameters":
+        return float(group.first.trained)
+    if x == "training, s":
+        return group.average(lambda result: result.speed.train_seconds)
+    peak = group.average(lambda result: result.speed.peak_memory_bytes)
+    return None if peak is None else peak / 2**20
+
+
+def _percentiles(values: list[float]) -> list[float]:
+    import numpy as np
+
+    return [float(value) for value in np.percentile(values, [20, 50, 80])]
+
+
+def _cycle(count: int = 8) -> list[str]:
+    colours = [ORANGE, BLUE, GREEN, PURPLE, SKY, "#D55E00", BLACK, "#F0E442"]
+    return [colours[i % len(colours)] for i in range(count)]
+
+
+def _range(counts: list[int]) -> str:
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _rest(section: dict[str, Any]) -> str:
+    """What differs from the plain adapter, size aside."""
+    usual = {"name": "houlsby", "layers": "all", "activation": "gelu", "depth": 1, "norm": "none", "dropout": 0.0,
+             "layer_norm": "adapter", "scale": 1.0}  # fmt: skip
+    return " ".join(f"{k}={v}" for k, v in section.items() if k != "m" and usual.get(k) != v)

@@ -1,0 +1,161 @@
+"""What a report is made of: the result files under some folders, and what can be said of several of them together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from adapter_tune.ablation import FILE as ABLATION
+from adapter_tune.ablation import Ablation, read_ablation
+from adapter_tune.errors import UsageError
+from adapter_tune.result import FILE, Result, read_result
+from adapter_tune.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run as a report sees it."""
+
+    result: Result
+    folder: Path
+
+    @property
+    def task(self) -> str:
+        """Its name."""
+        return self.result.task
+
+    @property
+    def score(self) -> float:
+        """The headline score, 0 to 100."""
+        return 100 * self.result.headline.value
+
+    @property
+    def strategy(self) -> dict[str, Any]:
+        """The section of its configuration."""
+        return dict(self.result.config["strategy"])
+
+    @property
+    def size(self) -> str:
+        """What is written at its point: m or n; empty where the strategy has neither."""
+        return next((f"{name}={self.strategy[name]}" for name in ("m", "n") if self.strategy.get(name) is not None), "")
+
+    @property
+    def method(self) -> str:
+        """The strategy with everything but its size that differs from its defaults."""
+        return _label(json.dumps(self.strategy, sort_keys=True), with_size=False)
+
+    @property
+    def label(self) -> str:
+        """The strategy with its size and what differs from its defaults."""
+        return _label(json.dumps(self.strategy, sort_keys=True), with_size=True)
+
+    @property
+    def trained(self) -> int:
+        """Parameters, the head included."""
+        return self.result.parameters.trained
+
+    @property
+    def trained_percent(self) -> float:
+        """Of the unadapted model."""
+        return self.result.parameters.trained_percent
+
+
+def _label(section: str, *, with_size: bool) -> str:
+    from adapter_tune.strategies import REGISTRY
+
+    values = json.loads(section)
+    name = values.pop("name")
+    fields = REGISTRY[name].model_fields if name in REGISTRY else {}
+    words = [name]
+    for key, value in values.items():
+        is_size = key in ("m", "n")
+        default = fields[key].get_default() if key in fields else None
+        if (is_size and with_size) or (not is_size and value != default):
+            words.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
+    return " ".join(words)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def first(self) -> Run:
+        """Any of them."""
+        return self.runs[0]
+
+    @property
+    def mean(self) -> float:
+        """Of the headline scores, 0 to 100."""
+        return mean(run.score for run in self.runs)
+
+    @property
+    def sem(self) -> float | None:
+        """Standard error of the mean; None with one seed."""
+        return stdev(run.score for run in self.runs) / len(self.runs) ** 0.5 if len(self.runs) > 1 else None
+
+    def average(self, of: Callable[[Result], float | None]) -> float | None:
+        """The mean of something else, over the runs that have it."""
+        known = [value for run in self.runs if (value := of(run.result)) is not None]
+        return mean(known) if known else None
+
+
+@dataclass(frozen=True)
+class Collected:
+    """All that was found."""
+
+    runs: list[Run]
+    ablations: list[tuple[Ablation, Path]]
+
+    def groups(self) -> list[Group]:
+        """Runs by everything but the seed."""
+        by: dict[str, list[Run]] = {}
+        for run in self.runs:
+            config = json.loads(json.dumps(run.result.config))
+            config.pop("output", None)
+            config["training"].pop("seed")
+            by.setdefault(json.dumps(config, sort_keys=True) + run.result.model.fingerprint, []).append(run)
+        return [Group(tuple(sorted(runs, key=lambda run: run.result.seed))) for runs in by.values()]
+
+    def best(self) -> dict[tuple[str, str], Group]:
+        """By label and task: the group with the best mean, whatever its rate, its epochs and so on."""
+        out: dict[tuple[str, str], Group] = {}
+        for group in self.groups():
+            key = (group.first.label, group.first.task)
+            if key not in out or (len(group.runs), group.mean) > (len(out[key].runs), out[key].mean):
+                out[key] = group
+        return out
+
+    @property
+    def tasks(self) -> list[str]:
+        """In the order of GLUE's table."""
+        found = {run.task for run in self.runs}
+        return [name for name in TASKS if name in found] + sorted(found - set(TASKS))
+
+
+def collect(folders: Iterable[Path]) -> Collected:
+    """Every finished run and every ablation under the folders.
+
+    Raises:
+        UsageError: a folder is not there, or nothing is finished in any.
+        RunError: a file is damaged.
+    """
+    runs: dict[Path, Run] = {}
+    ablations: dict[Path, tuple[Ablation, Path]] = {}
+    folders = list(folders)
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: no such folder; give folders that hold runs")
+        for file in sorted(folder.rglob(FILE)):
+            runs[file.resolve()] = Run(read_result(file.parent), file.parent)
+        for file in sorted(folder.rglob(ABLATION)):
+            ablations[file.resolve()] = (read_ablation(file.parent), file.parent)
+    if not runs:
+        raise UsageError(f"no finished run in {', '.join(map(str, folders))}; train first, or give another folder")
+    return Collected(list(runs.values()), list(ablations.values()))
