@@ -71,7 +71,7 @@ def _label(section: str, *, with_size: bool) -> str:
     name = values.pop("name")
     fields = REGISTRY[name].model_fields if name in REGISTRY else {}
     words = [name]
-    for key, value in values.items():
+    for key, value in sorted(values.items(), key=lambda item: item[0] not in ("m", "n")):
         is_size = key in ("m", "n")
         default = fields[key].get_default() if key in fields else None
         if (is_size and with_size) or (not is_size and value != default):
