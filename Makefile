@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test lint format type clean
+.PHONY: help setup demo paper-demo test lint format type clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 setup: .venv/installed ## make .venv and install the package with its development tools
 
@@ -16,6 +16,9 @@ setup: .venv/installed ## make .venv and install the package with its developmen
 
 demo: setup ## train three strategies on three tasks of the embedded world and print one table; no network
 	$(BIN)/python scripts/demo.py
+
+paper-demo: setup ## the paper's experiments in miniature on the embedded world, with a report; resumable, no network
+	ADAPTER_TUNE=$(BIN)/adapter-tune scripts/reproduce_paper.sh --demo
 
 test: lint type ## lint, types, and the tests with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term
