@@ -83,9 +83,10 @@ class Listing(str, Enum):
     tasks = "tasks"
     strategies = "strategies"
     configs = "configs"
+    sweeps = "sweeps"
 
 
-What = Annotated[Listing | None, typer.Argument(help="One of the three; all by default.")]
+What = Annotated[Listing | None, typer.Argument(help="One of the four; all by default.")]
 StrategyToShow = Annotated[str | None, typer.Argument(help="A strategy: options, formula, where it sits.")]
 
 

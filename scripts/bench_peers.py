@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--who", help="only these, with commas; all by default")
     parser.add_argument("--once", default="peft_lora,at equal settings", help="what runs with the first seed alone")
     parser.add_argument("--envs", type=Path, default=Path("peer-environments"))
     parser.add_argument("--json", type=Path, help="write every run there, too")
@@ -88,6 +89,8 @@ def main() -> None:
         "at equal settings": lambda task, seed: ours(PADDED, task, seed, args),
         **{name: lambda task, seed, n=name: peer(pythons[n], n, task, seed, args) for name in PEERS},  # type: ignore[misc]
     }
+    if args.who:
+        runs = {name: runs[name] for name in args.who.split(",")}
     found: list[dict[str, Any]] = []
     for task in args.tasks.split(","):
         for seed in range(args.seeds):

@@ -6,11 +6,11 @@ from adapter_tune import options as o
 
 
 def config_show(name: o.ConfigName) -> None:
-    """Print a shipped configuration."""
-    from adapter_tune.compose import find_config
+    """Print a shipped configuration or sweep."""
+    from adapter_tune.compose import find_config, shipped_configs
     from adapter_tune.yaml_io import read_text
 
-    print(read_text(find_config(name)), end="")
+    print(read_text(find_config(name, sweeps=name in shipped_configs(sweeps=True))), end="")
 
 
 def config_validate(file: o.AnyConfig, task: o.Task = None) -> None:

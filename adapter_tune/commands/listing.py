@@ -7,7 +7,7 @@ from adapter_tune.errors import UsageError
 
 
 def list_(what: o.What = None, name: o.StrategyToShow = None) -> None:
-    """List tasks, strategies and shipped configurations; one strategy in full with its name."""
+    """List tasks, strategies, shipped configurations and sweeps; one strategy in full with its name."""
     from adapter_tune.report.tables import show
 
     if name is not None:
@@ -30,8 +30,9 @@ def list_(what: o.What = None, name: o.StrategyToShow = None) -> None:
         from adapter_tune.report.catalogue import show_strategies
 
         show_strategies()
-    if what in (None, o.Listing.configs):
-        from adapter_tune.compose import shipped_configs, summary
+    for kind in (o.Listing.configs, o.Listing.sweeps):
+        if what in (None, kind):
+            from adapter_tune.compose import shipped_configs, summary
 
-        configs = [[name, summary(path)] for name, path in shipped_configs().items()]
-        show("configs", ["name", "what"], configs)
+            files = shipped_configs(sweeps=kind is o.Listing.sweeps)
+            show(kind.value, ["name", "what"], [[name, summary(path)] for name, path in files.items()])
