@@ -118,7 +118,7 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
 
 
 def product_rate(device: str, dtype: torch.dtype, size: int = 1024) -> float:
-    """The best measured rate of products (size, size) x (size, 4 size), in operations a second: two a multiplication."""
+    """The best measured rate of products (size, size) x (size, 4 size), operations a second: two a multiplication."""
     a = torch.randn(size, size, device=device).to(dtype)
     b = torch.randn(4 * size, size, device=device).to(dtype)
     seconds = []
