@@ -16,11 +16,13 @@ from adapter_tune import prefix, states
 from adapter_tune.cli import main
 from adapter_tune.data import load_splits
 from adapter_tune.errors import RunError, UsageError
+from adapter_tune.fast import make_ready
 from adapter_tune.model import build_model, load_tokenizer, prepare
 from adapter_tune.runs import evaluate_run
 from adapter_tune.states import Layout, States
 from adapter_tune.strategies import parse_strategy
-from adapter_tune.surgery import frozen_layers, silence
+from adapter_tune.surgery import frozen_layers, layers_of, silence
+from adapter_tune.training import train
 
 TOP = {"name": "houlsby", "m": 4, "layers": "top-1"}
 FROZEN = [TOP, {"name": "top_n", "n": 1}, "head"]
@@ -219,3 +221,37 @@ def test_the_least_lately_used_go_first(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
     states.make_room(tmp_path, size, 3 * size)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
+
+
+def test_states_have_one_place_for_all_that_decides_them_and_no_other(make_config: Any, bare_backbone: str) -> None:
+    def place(strategy: Any = TOP, task: str = "rte", **values: Any) -> Path:
+        given = {"backbone_dropout": "off", "precision": "float32", **values}
+        config = make_config(task, strategy, model=given.pop("model", None), data=given.pop("data", None), **given)
+        built = build_model(config)
+        make_ready(built, config.training)
+        found = prefix.planned(config, built, load_splits(config, load_tokenizer(config.model)))
+        assert found is not None
+        return found
+
+    same = [place(), place(seed=7), place(learning_rate=1e-5), place({**TOP, "m": 2}), place(batch_size=8)]
+    assert len(set(same)) == 1
+    others = [
+        place("head"),
+        place(task="mrpc"),
+        place(model=bare_backbone),
+        place(eval_batch_size=8),
+        place(precision="bf16"),
+        place("head", fast=False),
+        place(data={"max_length": 16}),
+        place(data={"padding": "max_length"}),
+        place(data={"max_train_samples": 32}),
+    ]
+    assert len({*same, *others}) == 1 + len(others)
+
+
+def test_the_layers_are_back_when_training_is_over(make_config: Any, tmp_path: Path) -> None:
+    config = make_config("rte", TOP, backbone_dropout="off", epochs=1, cache_frozen_prefix="on")
+    tokenizer, built = load_tokenizer(config.model), build_model(config)
+    before = layers_of(built.model)
+    train(config, built, load_splits(config, tokenizer), tokenizer, tmp_path)
+    assert all(now is layer for now, layer in zip(layers_of(built.model), before, strict=True))
