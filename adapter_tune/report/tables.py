@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from adapter_tune.ablation import Ablation
 from adapter_tune.counts import Formula, ParameterCount
 from adapter_tune.result import COLLAPSED, Result
 from adapter_tune.strategies import Strategy
+
+if TYPE_CHECKING:
+    from adapter_tune.ablation import Ablation
 
 Rows = Sequence[Sequence[str]]
 
