@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.sweep import Range, Sweep, Values, cells, key_of
 
-_CELL, _VALUES, _HOST, _PID, _FOLDER, _ERROR, _SURPLUS = "cell", "values", "host", "pid", "folder", "error", "surplus"
+_CELL, _VALUES, _REPEAT, _SURPLUS = "cell", "values", "repeat", "surplus"
+_HOST, _PID, _FOLDER, _ERROR = "host", "pid", "folder", "error"
 _BEAT, _GRACE = 15, 60  # seconds between signs of life, and without one until a trial is given to another worker
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -71,18 +72,21 @@ class Ledger:
             first = (str(error) or type(error).__name__).splitlines()[0]
             raise RunError(f"{storage or folder}: the storage cannot be opened ({first}); check --storage") from None
 
-    def fill(self) -> None:
-        """Put every cell of a grid that is neither done, waiting nor running into the queue, and what died back."""
-        self.release_dead()
-        if self.sweep.method != "grid":
-            return
-        have = {t.user_attrs.get(_CELL) for t in self.trials() if t.state != TrialState.FAIL}
-        for values in cells(self.sweep):
-            if key_of(values) not in have:
-                self._queue(values)
+    def fill(self, repeats: Sequence[Values] = ()) -> None:
+        """Put every cell that is neither done, waiting nor running into the queue, and what died back.
 
-    def _queue(self, values: Values) -> None:
-        self.study.enqueue_trial({}, user_attrs={_CELL: key_of(values), _VALUES: json.dumps(values)})
+        Args:
+            repeats: cells beside the grid's: the best of a finished sweep with further values.
+        """
+        self.release_dead()
+        have = {t.user_attrs.get(_CELL) for t in self.trials() if t.state != TrialState.FAIL}
+        grid = cells(self.sweep) if self.sweep.method == "grid" else []
+        for values in (*grid, *repeats):
+            key = key_of(values)
+            if key not in have:
+                have.add(key)
+                attributes = {_CELL: key, _VALUES: json.dumps(values), _REPEAT: values not in grid}
+                self.study.enqueue_trial({}, user_attrs=attributes)
 
     def release_dead(self) -> None:
         """Give back the trials of workers that died: on this machine by their process, elsewhere by their silence."""
@@ -104,7 +108,7 @@ class Ledger:
         """Whether there is a run to take now."""
         if self.sweep.method == "grid":
             return any(t.state == TrialState.WAITING for t in self.trials())
-        begun = sum(t.state != TrialState.FAIL for t in self.trials())
+        begun = sum(t.state != TrialState.FAIL and not t.user_attrs.get(_REPEAT) for t in self.trials())
         return begun < (self.sweep.trials or 0) or any(t.state == TrialState.WAITING for t in self.trials())
 
     def is_busy(self) -> bool:
@@ -119,7 +123,7 @@ class Ledger:
         """
         trial.set_user_attr(_HOST, socket.gethostname())
         trial.set_user_attr(_PID, os.getpid())
-        if self.sweep.method != "grid":
+        if self.sweep.method != "grid" and not trial.user_attrs.get(_REPEAT):
             values = _drawn(trial, self.sweep.parameters)
             trial.set_user_attr(_VALUES, json.dumps(values))
             return values
@@ -136,15 +140,17 @@ class Ledger:
         settled = {t.user_attrs.get(_CELL) or t.number for t in self.trials() if t.state != TrialState.FAIL}
         lost = {t.user_attrs.get(_CELL) or t.number for t in count[TrialState.FAIL]} - settled
         best = max((t.value for t in count[TrialState.COMPLETE] if t.value is not None), default=None)
-        total = len(cells(self.sweep)) if self.sweep.method == "grid" else self.sweep.trials or 0
+        repeats = {t.user_attrs[_CELL] for t in self.trials() if t.user_attrs.get(_REPEAT)}
+        first = len(cells(self.sweep)) if self.sweep.method == "grid" else self.sweep.trials or 0
         return Progress(
-            total=total, waiting=len(count[TrialState.WAITING]), running=len(count[TrialState.RUNNING]),
+            total=first + len(repeats), waiting=len(count[TrialState.WAITING]), running=len(count[TrialState.RUNNING]),
             done=len(count[TrialState.COMPLETE]), pruned=len(count[TrialState.PRUNED]), failed=len(lost), best=best,
         )  # fmt: skip
 
-    def finished(self) -> list[tuple[Values, Path]]:
-        """Values and run folder of every finished run."""
+    def finished(self, *, repeats: bool) -> list[tuple[Values, Path]]:
+        """Values and run folder of every finished run, with or without the repeated ones."""
         done = [t for t in self.trials() if t.state == TrialState.COMPLETE]
+        done = [t for t in done if repeats or not t.user_attrs.get(_REPEAT)]
         return [(json.loads(t.user_attrs[_VALUES]), Path(t.user_attrs[_FOLDER])) for t in done]
 
     def errors(self) -> dict[str, str]:
@@ -174,7 +180,7 @@ def _storage(url: str) -> BaseStorage:
 
 def _requeue(study: optuna.Study, trial: FrozenTrial) -> None:
     """Put a lost trial's run back into the queue."""
-    attributes = {key: value for key, value in trial.user_attrs.items() if key in (_CELL, _VALUES)}
+    attributes = {key: value for key, value in trial.user_attrs.items() if key in (_CELL, _VALUES, _REPEAT)}
     study.enqueue_trial(trial.params, user_attrs=attributes)
 
 

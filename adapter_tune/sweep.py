@@ -61,6 +61,8 @@ class Sweep(Section):
     """The best is chosen within each group: runs that agree in these values."""
     average_over: list[str] = Field(default=["training.seed"])
     """Runs that differ in these alone are one choice, with the mean of their headline scores."""
+    repeat: dict[str, list[Any]] = Field(default={})
+    """Run the best of each group again with these values by path, as in training.seed: [2, 3]."""
 
 
 def read_sweep(name: str) -> Sweep:
@@ -86,23 +88,30 @@ def _check(sweep: Sweep) -> None:
     if not sweep.parameters:
         raise FieldError(("parameters",), "is empty: name what should vary, as in training.learning_rate: [1e-4, 3e-4]")
     for path, value in sweep.parameters.items():
-        loc = ("parameters", path)
-        if isinstance(value, dict):
-            if sweep.method == "grid":
-                raise FieldError(loc, "is a range, and a grid goes through lists; set method: random or tpe")
-            try:
-                bounds = Range(**value)
-            except ValidationError as error:
-                inner, problem = first_problem(error, Range)
-                raise FieldError((*loc, *inner), problem) from None
-            if not bounds.low < bounds.high or (bounds.log and bounds.low <= 0):
-                raise FieldError(loc, "needs low < high, and low > 0 where log is true")
-        elif not isinstance(value, list) or not value:
-            raise FieldError(loc, "should be a list of values" + (" or a range" if sweep.method != "grid" else ""))
+        _check_parameter(sweep, path, value)
     if sweep.method != "grid" and sweep.trials is None:
         raise FieldError(("trials",), f"is missing: say how many runs method: {sweep.method} makes")
     if sweep.method == "grid" and sweep.trials is not None:
         raise FieldError(("trials",), "goes with method: random or tpe; a grid runs every cell")
+    left = [path for path in sweep.average_over if path in sweep.parameters and path not in sweep.repeat]
+    if sweep.repeat and left:
+        raise FieldError(("repeat",), f"lacks {left[0]}, over which the best is averaged; give its values")
+
+
+def _check_parameter(sweep: Sweep, path: str, value: Any) -> None:
+    loc = ("parameters", path)
+    if isinstance(value, dict):
+        if sweep.method == "grid":
+            raise FieldError(loc, "is a range, and a grid goes through lists; set method: random or tpe")
+        try:
+            bounds = Range(**value)
+        except ValidationError as error:
+            inner, problem = first_problem(error, Range)
+            raise FieldError((*loc, *inner), problem) from None
+        if not bounds.low < bounds.high or (bounds.log and bounds.low <= 0):
+            raise FieldError(loc, "needs low < high, and low > 0 where log is true")
+    elif not isinstance(value, list) or not value:
+        raise FieldError(loc, "should be a list of values" + (" or a range" if sweep.method != "grid" else ""))
 
 
 def cells(sweep: Sweep) -> list[Values]:
@@ -126,6 +135,18 @@ def _axis(path: str, values: list[Any]) -> Iterator[Values]:
 
 def _inside(key: str) -> str:
     return key if "." in key else f"strategy.{key}"
+
+
+def repeats(sweep: Sweep, best: list[dict[str, Any]]) -> list[Values]:
+    """The cells that ``repeat`` adds.
+
+    Args:
+        sweep: the sweep.
+        best: what was chosen of the runs so far, as ``chosen`` gives it.
+    """
+    axes = [[{path: value} for value in values] for path, values in sweep.repeat.items()]
+    again = [{key: value for part in parts for key, value in part.items()} for parts in product(*axes)] if axes else []
+    return [{**choice["choice"], **values} for choice in best for values in again]
 
 
 def config_of(sweep: Sweep, values: Mapping[str, Any], folder: Path, device: str | None = None) -> RunConfig:
@@ -153,6 +174,11 @@ def key_of(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(dict(values), sort_keys=True).encode()).hexdigest()[:16]
 
 
+def choice_of(sweep: Sweep, values: Values) -> Values:
+    """What is chosen among: the values of a cell without those that are averaged over."""
+    return {path: value for path, value in values.items() if path not in sweep.average_over}
+
+
 def chosen(sweep: Sweep, results: list[tuple[Values, Result]]) -> list[dict[str, Any]]:
     """The best choice of each group: by the mean validation headline over ``average_over``.
 
@@ -163,7 +189,7 @@ def chosen(sweep: Sweep, results: list[tuple[Values, Result]]) -> list[dict[str,
     groups: dict[str, dict[str, list[tuple[Values, Result]]]] = {}
     for values, result in results:
         group = {path: _value(result, path) for path in sweep.group_by}
-        choice = {path: value for path, value in values.items() if path not in sweep.average_over}
+        choice = choice_of(sweep, values)
         inner = groups.setdefault(json.dumps(group), {})
         inner.setdefault(json.dumps(choice, sort_keys=True), []).append((values, result))
     best = []

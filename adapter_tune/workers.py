@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ class Job:
     folder: Path
     storage: str | None
     path: list[str]
+    threads: int
 
 
-def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Callable[[Progress], None]) -> Ledger:
+def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Callable[[Progress], None],
+             repeats: Sequence[Values] = ()) -> Ledger:  # fmt: skip
     """Run a sweep to its end with worker processes on this machine; others may join through the same storage.
 
     Args:
@@ -39,14 +41,16 @@ def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show
         storage: as of ``Ledger``.
         workers: processes.
         show: called with the progress every half second.
+        repeats: as of ``Ledger.fill``.
 
     Returns:
         The ledger, with nothing left in it to do.
     """
     ledger = Ledger(sweep, folder, storage)
-    ledger.fill()
+    ledger.fill(repeats)
+    workers = workers if ledger.is_open() or ledger.is_busy() else 0
     context = multiprocessing.get_context("spawn")
-    job = Job(sweep, folder, storage, list(sys.path))
+    job = Job(sweep, folder, storage, list(sys.path), max(1, _cores() // max(1, workers)))
     processes = [context.Process(target=work, args=(job, number), daemon=True) for number in range(workers)]
     try:
         for process in processes:
@@ -66,6 +70,7 @@ def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show
 def work(job: Job, number: int) -> None:
     """A worker's whole life; what its runs say goes to ``worker-N.log``."""
     sys.path[:] = job.path
+    os.environ.setdefault("OMP_NUM_THREADS", str(job.threads))  # workers that share cores fight over them otherwise
     with (job.folder / f"worker-{number}.log").open("a", encoding="utf-8", buffering=1) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -134,3 +139,8 @@ def _pruning(trial: Any, config: Any) -> Any:
                     raise optuna.TrialPruned
 
     return Pruning()
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,24 +1,32 @@
 #!/usr/bin/env bash
 # The paper's experiments, from sweeps to the report, by calls of the command line alone. Start it again where it stopped.
-#     scripts/reproduce_paper.sh [--demo|--bert-base] [FOLDER]
-# --demo (the default) needs no network; --bert-base is for a GPU. 'adapter-tune sweep NAME --dry-run' estimates the time.
+#     scripts/reproduce_paper.sh [--demo|--minilm|--bert-base|--bert-large] [FOLDER]
+# --demo (the default) needs no network; --minilm is for two cores and an evening, the BERTs are for GPUs (WORKERS=N
+# processes here, more machines with scripts/slurm_sweep.sh). 'adapter-tune sweep NAME --dry-run' estimates the time.
 set -euo pipefail
 kind=--demo
 if [[ ${1:-} == --* ]]; then kind=$1; shift; fi
 folder=${1:-paper-results${kind#-}}
-workers=${WORKERS:-2}
 tune=${ADAPTER_TUNE:-adapter-tune}
-case $kind in
-    --demo) suffix=-small; demo=--demo; sweeps="glue-64 glue sizes initialisation extensions" ;;
-    --bert-base) suffix=; demo=; sweeps="sizes initialisation extensions" ;;
-    *) echo "usage: $0 [--demo|--bert-base] [FOLDER]" >&2; exit 2 ;;
+demo=
+case $kind in # the sweeps, and whose runs are ablated: those of plain adapters of size 64
+    --demo) demo=--demo; sweeps="table-1-demo sizes-small initialisation-small extensions-small"; ablated=table-1-demo ;;
+    --minilm) sweeps="minilm-rates minilm-mnli minilm-extensions minilm-initialisation minilm-sizes"
+        ablated="minilm-mnli minilm-sizes" ;;
+    --bert-base) sweeps="sizes initialisation extensions"; ablated=sizes ;;
+    --bert-large) sweeps="glue-64 glue"; ablated=glue-64 ;;
+    *) echo "usage: $0 [--demo|--minilm|--bert-base|--bert-large] [FOLDER]" >&2; exit 2 ;;
 esac
 
 for name in $sweeps; do
-    "$tune" sweep "paper/sweeps/$name$suffix" --output "$folder/sweeps" --workers "$workers"
+    "$tune" sweep "paper/sweeps/$name" --output "$folder/sweeps" --workers "${WORKERS:-2}"
 done
-for task in mnli cola; do
-    "$tune" train --task "$task" --m 64 $demo --output "$folder/ablated/$task"
-    "$tune" ablate $demo --runs "$folder/ablated/$task"
+for name in $ablated; do
+    seen=
+    for run in "$folder/sweeps/$name/runs"/*-houlsby-m64-*; do
+        task=$(basename "$run" | cut -d- -f1)
+        if [[ " $seen " != *" $task "* && ! -e $run/ablation ]]; then "$tune" ablate "$run" $demo; fi
+        seen+=" $task"
+    done
 done
 "$tune" report "$folder" --output "$folder/report"

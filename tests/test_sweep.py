@@ -24,6 +24,7 @@ from adapter_tune.plan import plan
 from adapter_tune.result import finished_runs, read_result
 from adapter_tune.sweep import Sweep, cells, chosen, config_of, key_of, read_sweep
 from adapter_tune.workers import take
+from adapter_tune.yaml_io import to_yaml
 
 
 @pytest.fixture
@@ -94,6 +95,46 @@ def test_every_shipped_sweep_is_whole(name: str, tmp_path: Path) -> None:
         config_of(sweep, values, tmp_path)
 
 
+def test_the_best_is_run_again_with_further_seeds(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("adapter_tune.workers.work_off", worked_off_here)
+    rates = {"name": "houlsby", "m": 4, "training.learning_rate": [1e-6, 3e-3]}
+    sweep = sweep_of(
+        small, parameters={"task": ["rte"], "strategy": [rates], "training.seed": [1]}, repeat={"training.seed": [1, 2]}
+    )
+    (tmp_path / "s.yaml").write_text(to_yaml(sweep.model_dump()))
+    for _ in range(2):
+        main(["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out"), "--json"])
+        best = json.loads(capsys.readouterr().out)
+        assert len(best) == 1
+        assert best[0]["seeds"] == 2
+        ledger = Ledger(sweep, tmp_path / "out" / "s")
+        assert ledger.progress().total == ledger.progress().done == 3  # two rates, and the better one again
+        assert len(ledger.finished(repeats=False)) == 2
+        seeds = [values["training.seed"] for values, _ in ledger.finished(repeats=True)]
+        assert sorted(seeds) == [1, 1, 2]
+
+
+def worked_off_here(
+    sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Any, repeats: Any = ()
+) -> Ledger:
+    """``work_off`` without processes of its own."""
+    ledger = Ledger(sweep, folder, storage)
+    ledger.fill(repeats)
+    take(ledger, folder)
+    show(ledger.progress())
+    return ledger
+
+
+def test_what_is_averaged_over_is_given_when_the_best_is_repeated(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(
+        "name: x\nparameters: {task: [rte], training.seed: [1]}\nrepeat: {training.epochs: [2]}\n"
+    )
+    with pytest.raises(UsageError, match=r"x.yaml:3: repeat lacks training.seed"):
+        read_sweep(str(tmp_path / "x.yaml"))
+
+
 def done(ledger: Ledger) -> list[str]:
     return [t.user_attrs["cell"] for t in ledger.trials() if t.state == TrialState.COMPLETE]
 
@@ -159,7 +200,7 @@ def test_a_search_makes_its_trials(small: dict[str, Any], tmp_path: Path, method
     ledger = Ledger(sweep_of(small, method=method, trials=3, parameters=parameters), tmp_path)
     ledger.fill()
     take(ledger, tmp_path)
-    found = ledger.finished()
+    found = ledger.finished(repeats=True)
     assert len(found) == 3
     for values, folder in found:
         config = read_result(folder).config
@@ -215,7 +256,8 @@ def test_a_surplus_trial_counts_for_nothing(small: dict[str, Any], tmp_path: Pat
     ledger.fill()
     first = ledger.study.ask()
     values = ledger.claim(first)
-    ledger._queue(values)  # two machines that filled the queue at once
+    twin = {"cell": key_of(values), "values": json.dumps(values)}
+    ledger.study.enqueue_trial({}, user_attrs=twin)  # two machines that filled the queue at once
     ledger.study.ask()
     for _ in range(2):
         with pytest.raises(optuna.TrialPruned):
