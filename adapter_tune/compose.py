@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from adapter_tune.config import RunConfig, parse_config
 from adapter_tune.demo import DEMO
-from adapter_tune.errors import FieldError, UsageError, unknown
-from adapter_tune.yaml_io import parse_value, read_text, read_yaml
-
-_PACKAGE = Path(__file__).parent
+from adapter_tune.errors import FieldError, UsageError
+from adapter_tune.shipped import find_config
+from adapter_tune.yaml_io import parse_value, read_yaml
 
 _SHORT_FORM = {"model": "id", "strategy": "name"}
 """Sections that may be written as a plain string, and which of their values that is."""
@@ -57,30 +55,6 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
         where = _origin(origins, error.loc)
         is_flag = where is not None and where.startswith("--") and where != "--set"
         raise UsageError(f"{where}: {error.problem if is_flag else error}" if where else str(error)) from None
-
-
-def shipped_configs(*, sweeps: bool = False) -> dict[str, Path]:
-    """Every configuration, or sweep, that ships with the package: its path under ``configs/`` without ``.yaml``."""
-    installed, checkout = _PACKAGE / "configs", _PACKAGE.parent / "configs"
-    root = installed if installed.is_dir() else checkout
-    found = {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
-    return {name: path for name, path in found.items() if ("/sweeps/" in name) == sweeps}
-
-
-def summary(path: Path) -> str:
-    """What a configuration says of itself: its first comment line."""
-    first = read_text(path).partition("\n")[0]
-    return first.lstrip("# ")
-
-
-def find_config(name: str, *, sweeps: bool = False) -> Path:
-    """The file at a path or, where there is none, the shipped configuration (or sweep) of that name."""
-    path, shipped = Path(name), shipped_configs(sweeps=sweeps)
-    if path.is_file() or (name not in shipped and path.suffix in (".yaml", ".yml")):
-        return path
-    if name not in shipped:
-        raise UsageError(f"no file '{name}', and {unknown('shipped configuration', name, shipped)}")
-    return shipped[name]
 
 
 def _split_set(text: str) -> tuple[str, Any]:

@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from adapter_tune.compose import compose, find_config
+from adapter_tune.compose import compose
 from adapter_tune.config import RunConfig, Section
 from adapter_tune.errors import FieldError, UsageError
 from adapter_tune.explain import first_problem
 from adapter_tune.result import Result
+from adapter_tune.shipped import find_config
 from adapter_tune.yaml_io import read_yaml
 
 Values = dict[str, Any]

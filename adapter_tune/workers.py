@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -86,23 +87,23 @@ def work(job: Job, number: int) -> None:
 def take(ledger: Ledger, folder: Path) -> None:
     """Take runs until none is left, here or with other workers."""
     from adapter_tune.model import Kept
+    from adapter_tune.runs import run
 
     kept = Kept()
+    gc.freeze()  # the libraries' objects: every run's collections would go through them again
     while True:
         ledger.release_dead()
         if ledger.is_open():
-            ledger.study.optimize(lambda trial: _run(ledger, trial, folder, kept), n_trials=1, catch=(Exception,))
+            ledger.study.optimize(lambda trial: _run(ledger, trial, folder, run, kept), n_trials=1, catch=(Exception,))
         elif ledger.is_busy():
             time.sleep(_POLL)
         else:
             return
 
 
-def _run(ledger: Ledger, trial: Any, folder: Path, kept: Any) -> float:
+def _run(ledger: Ledger, trial: Any, folder: Path, run: Callable[..., Any], kept: Any) -> float:
     """One trial: its run's headline score on the validation split."""
     import optuna
-
-    from adapter_tune.runs import run
 
     values: Values = ledger.claim(trial)
     try:
@@ -117,7 +118,7 @@ def _run(ledger: Ledger, trial: Any, folder: Path, kept: Any) -> float:
         note(trial, error=first if isinstance(error, AdapterTuneError) else f"{type(error).__name__}: {first}")
         raise
     note(trial, folder=config.folder)
-    return result.headline.value
+    return float(result.headline.value)
 
 
 def _pruning(trial: Any, config: Any) -> Any:

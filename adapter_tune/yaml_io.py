@@ -13,6 +13,7 @@ from ruamel.yaml.nodes import MappingNode, Node
 from ruamel.yaml.reader import ReaderError
 
 from adapter_tune.errors import UsageError
+from adapter_tune.shipped import read_text
 
 Lines = dict[tuple[str, ...], int]
 """Line of every key, by its path."""
@@ -34,20 +35,6 @@ def parse_value(text: str, origin: str) -> Any:
         return _yaml().load(text)
     except (YAMLError, *_BROKEN):
         raise UsageError(f"{origin}: cannot read {text[:60]!r} as a YAML value; quote it") from None
-
-
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file.
-
-    Raises:
-        UsageError: it is not there, or not such a file.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: not a UTF-8 text file; save it as UTF-8") from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; give the path of a YAML file") from None
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:

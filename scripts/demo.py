@@ -22,10 +22,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is asked of the Hub
 import typer
 from rich.progress import track
 
-from adapter_tune.compose import compose, shipped_configs
+from adapter_tune.compose import compose
 from adapter_tune.progress import library_noise
 from adapter_tune.report.tables import show
 from adapter_tune.result import Result
+from adapter_tune.shipped import shipped_configs
 from adapter_tune.tasks import TASKS, Task
 
 STRATEGIES = "houlsby,full,top_n"  # top_n: the top layer alone, by default

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from adapter_tune import __version__, hub, runs
 from adapter_tune.cli import main
-from adapter_tune.compose import shipped_configs
 from adapter_tune.result import read_result
+from adapter_tune.shipped import shipped_configs
 from adapter_tune.strategies import REGISTRY
 from adapter_tune.tasks import TASKS
 

@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 
-from adapter_tune.compose import compose, find_config, shipped_configs
+from adapter_tune.compose import compose
 from adapter_tune.config import RunConfig, parse_config
 from adapter_tune.errors import UsageError
+from adapter_tune.shipped import find_config, shipped_configs
 from adapter_tune.strategies import REGISTRY
 from adapter_tune.tasks import TASKS
 from adapter_tune.yaml_io import read_yaml, to_yaml

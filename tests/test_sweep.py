@@ -16,12 +16,12 @@ from optuna.trial import TrialState
 
 import adapter_tune
 from adapter_tune.cli import main
-from adapter_tune.compose import shipped_configs
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.ledger import Ledger
 from adapter_tune.model import Kept
 from adapter_tune.plan import plan
 from adapter_tune.result import finished_runs, read_result
+from adapter_tune.shipped import shipped_configs
 from adapter_tune.sweep import Sweep, cells, chosen, config_of, key_of, read_sweep
 from adapter_tune.workers import take
 from adapter_tune.yaml_io import to_yaml
@@ -96,7 +96,7 @@ def test_every_shipped_sweep_is_whole(name: str, tmp_path: Path) -> None:
 
 
 def test_the_best_is_run_again_with_further_seeds(
-    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("adapter_tune.workers.work_off", worked_off_here)
     rates = {"name": "houlsby", "m": 4, "training.learning_rate": [1e-6, 3e-3]}
@@ -105,8 +105,8 @@ def test_the_best_is_run_again_with_further_seeds(
     )
     (tmp_path / "s.yaml").write_text(to_yaml(sweep.model_dump()))
     for _ in range(2):
-        main(["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out"), "--json"])
-        best = json.loads(capsys.readouterr().out)
+        main(["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out")])
+        best = json.loads((tmp_path / "out" / "s" / "selection.json").read_text())
         assert len(best) == 1
         assert best[0]["seeds"] == 2
         ledger = Ledger(sweep, tmp_path / "out" / "s")

@@ -7,8 +7,7 @@ from adapter_tune import options as o
 
 def config_show(name: o.ConfigName) -> None:
     """Print a shipped configuration or sweep."""
-    from adapter_tune.compose import find_config, shipped_configs
-    from adapter_tune.yaml_io import read_text
+    from adapter_tune.shipped import find_config, read_text, shipped_configs
 
     print(read_text(find_config(name, sweeps=name in shipped_configs(sweeps=True))), end="")
 

@@ -32,7 +32,7 @@ def list_(what: o.What = None, name: o.StrategyToShow = None) -> None:
         show_strategies()
     for kind in (o.Listing.configs, o.Listing.sweeps):
         if what in (None, kind):
-            from adapter_tune.compose import shipped_configs, summary
+            from adapter_tune.shipped import shipped_configs, summary
 
             files = shipped_configs(sweeps=kind is o.Listing.sweeps)
             show(kind.value, ["name", "what"], [[name, summary(path)] for name, path in files.items()])
