@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -21,7 +22,7 @@ def write_text(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        _place(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
@@ -33,9 +34,8 @@ def new_file(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.part")
     try:
         yield aside
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
+        flush(aside)
+        _place(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
@@ -44,13 +44,42 @@ def new_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to fill that takes the place of ``path`` when the block ends well, and vanishes when it does not."""
-    aside = path.with_name(f".{path.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
+    for left in (aside, old):
+        shutil.rmtree(left, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
         yield aside
-        shutil.rmtree(path, ignore_errors=True)
-        aside.replace(path)
+        for file in aside.iterdir():
+            flush(file)
+        if path.exists():
+            path.replace(old)
+        _place(aside, path)
+        shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk; where the system cannot say, do not."""
+    with suppress(PermissionError):  # folders cannot be opened on Windows
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, in hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _place(aside: Path, path: Path) -> None:
+    aside.replace(path)
+    flush(path.parent)

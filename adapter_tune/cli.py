@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
+from typing import NoReturn
 
 import typer
 
@@ -31,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
@@ -61,20 +64,32 @@ def main(argv: list[str] | None = None) -> None:
     given = (sys.argv[1:] if argv is None else argv) or ["--help"]
     arguments = sorted(given, key=lambda word: word != "--debug")  # --debug may stand anywhere
     _log_to_stderr()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(
+            signal.SIGTERM, lambda *_: sys.exit(TERMINATED)
+        )  # what is half written goes, what is held is let go
     try:
         if app(arguments, standalone_mode=False) == INTERRUPTED:  # typer makes an interruption an exit code
             raise KeyboardInterrupt
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
-        goes_on = "train" in arguments and not {"--force", "--no-resume"} & set(arguments)
-        print("interrupted" + "; the same command goes on from the last checkpoint" * goes_on, file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        _stopped("interrupted", INTERRUPTED, arguments)
+    except SystemExit as end:
+        if end.code != TERMINATED:
+            raise
+        _stopped("terminated", TERMINATED, arguments)
     except Exception as error:
         if "--debug" in arguments:
             raise
         message, code = _explain(error)
         print(f"error: {message}", file=sys.stderr)
         sys.exit(code)
+
+
+def _stopped(how: str, code: int, arguments: list[str]) -> NoReturn:
+    goes_on = {"train", "sweep"} & set(arguments) and not {"--force", "--no-resume"} & set(arguments)
+    print(how + ("; the same command goes on from the last checkpoint" if goes_on else ""), file=sys.stderr)
+    sys.exit(code)
 
 
 def _explain(error: Exception) -> tuple[str, int]:

@@ -125,6 +125,10 @@ class TrainingConfig(Section):
     """GiB of kept states in the output folder; those used least lately go first."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes the best there is."""
+    deterministic: bool = False
+    """Only operations that give the same bits every time; slower on a GPU, and on a CPU they all do."""
+    checkpoint_minutes: float = Field(default=10.0, gt=0, le=_MANY)
+    """Write a checkpoint within an epoch, too, after so many minutes without one."""
     logging_steps: int = Field(default=20, ge=1)
     """The training loss is written down every so many steps."""
     seed: int = Field(default=42, ge=0, lt=2**32)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, set_seed
 
-from adapter_tune import atomic
+from adapter_tune import atomic, checkpoints, processes
 from adapter_tune.ablate import WHOLE, ablated, majority
 from adapter_tune.ablation import Ablation
 from adapter_tune.config import ModelConfig, RunConfig, parse_config
@@ -18,6 +18,7 @@ from adapter_tune.data import Splits, load_rows, load_splits
 from adapter_tune.demo import DEMO
 from adapter_tune.errors import FieldError, RunError
 from adapter_tune.families import SubLayer, shape_of
+from adapter_tune.holding import held
 from adapter_tune.model import Built, Kept, build_model, check_fit, load_tokenizer
 from adapter_tune.model_card import model_card
 from adapter_tune.own_data import settled
@@ -28,7 +29,7 @@ from adapter_tune.store import AdapterConfig, check_backbone, load_weights, read
 from adapter_tune.surgery import layers_of
 from adapter_tune.tasks import CUSTOM
 from adapter_tune.trainer import check_training
-from adapter_tune.training import Outcome, evaluate, latest_checkpoint, train
+from adapter_tune.training import Outcome, evaluate, train
 from adapter_tune.yaml_io import to_yaml
 
 log = logging.getLogger("adapter_tune")
@@ -60,10 +61,15 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Ke
     if (folder / FILE).is_file() and not force:
         log.info("%s is finished; this is its stored result (--force runs it anew)", folder)
         return read_result(folder)
-    checkpoint = None if force or not resume else latest_checkpoint(folder)
+    check_training(config)
+    with held(folder) if processes.is_first() else nullcontext():
+        return _run(config, None if force or not resume else checkpoints.newest(folder), kept, callbacks)
+
+
+def _run(config: RunConfig, checkpoint: Path | None, kept: Kept | None, callbacks: Sequence[TrainerCallback]) -> Result:
+    folder = config.folder
     if checkpoint is not None:
         log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
-    check_training(config)
     check_fit(config)
     tokenizer, splits = loaded(config, kept or Kept())
     set_seed(config.training.seed)
@@ -71,10 +77,11 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Ke
     for note in built.notes:
         log.info("%s", note)
     parameters = count_parameters(built.model, config.strategy.formula(shape_of(built.model.config)))
-    folder.mkdir(parents=True, exist_ok=True)
-    if checkpoint is None:
-        _remove_checkpoints(folder)
-    atomic.write_text(folder / CONFIG, to_yaml(config.model_dump()))
+    if processes.is_first():
+        if checkpoint is None:
+            checkpoints.keep_only(folder, set())
+        checkpoints.remove_unsealed(folder)
+        atomic.write_text(folder / CONFIG, to_yaml(config.model_dump()))
     outcome = train(config, built, splits, tokenizer, folder, checkpoint, callbacks)
     result = Result(
         task=config.task,
@@ -92,7 +99,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Ke
         versions=versions(),
         config_hash=config.hash(),
     )
-    return _keep(result, config, built, tokenizer)
+    return _keep(result, config, built, tokenizer) if processes.is_first() else result
 
 
 def loaded(config: RunConfig, kept: Kept) -> tuple[PreTrainedTokenizerBase, Splits]:
@@ -228,13 +235,8 @@ def _keep(result: Result, config: RunConfig, built: Built, tokenizer: PreTrained
         result.save(folder)
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error}; free some space and run the same again") from error
-    _remove_checkpoints(folder)
+    checkpoints.keep_only(folder, set())
     return result
-
-
-def _remove_checkpoints(folder: Path) -> None:
-    for checkpoint in folder.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def _described(built: Built, config: RunConfig) -> AdapterConfig:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -23,17 +24,19 @@ from transformers import (
     TrainingArguments,
 )
 
-from adapter_tune import store
+from adapter_tune import checkpoints, processes, store
 from adapter_tune.config import RunConfig
 from adapter_tune.data import Splits, collator, lengths
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.fast import make_ready
+from adapter_tune.losses import Losses
 from adapter_tune.metrics import GlueMetric, glue_scores
 from adapter_tune.model import Built
 from adapter_tune.precision import pick_device, resolved
 from adapter_tune.prefix import Prefix, planned
 from adapter_tune.sampling import LengthGrouped, Longest
 from adapter_tune.speed import Clock, forget_peak_memory, kept
+from adapter_tune.surgery import added_buffers
 from adapter_tune.tasks import CUSTOM, Task
 
 
@@ -48,7 +51,7 @@ def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
         num_train_epochs=t.epochs,
         max_steps=t.max_steps or -1,
         learning_rate=config.learning_rate,
-        per_device_train_batch_size=t.batch_size,
+        per_device_train_batch_size=processes.share(t.batch_size),
         per_device_eval_batch_size=t.eval_batch_size,
         gradient_accumulation_steps=t.gradient_accumulation,
         lr_scheduler_type="linear",
@@ -59,13 +62,14 @@ def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
         max_grad_norm=t.max_grad_norm,
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=1,  # the best and the last stay
         load_best_model_at_end=True,
         metric_for_best_model=f"{task.validation[0]}_{task.headline}",
         greater_is_better=True,
         logging_steps=t.logging_steps,
         logging_first_step=True,
+        logging_nan_inf_filter=False,  # Losses ends such a run
         seed=t.seed,
+        full_determinism=t.deterministic,
         use_cpu=pick_device(t.device) == "cpu",
         bf16=precision == "bf16",
         fp16=precision == "fp16",
@@ -73,6 +77,7 @@ def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
         remove_unused_columns=False,
         label_names=["labels"],
         ddp_find_unused_parameters=False,
+        ddp_backend="gloo" if processes.count() > 1 and pick_device(t.device) == "cpu" else None,
         disable_tqdm=True,
         report_to="none",
         **{checkpointing: t.gradient_checkpointing},
@@ -116,6 +121,17 @@ class Scorer:
         return {**scores, "distinct": 1.0 if constant else float(len(np.unique(predicted, axis=0)))}
 
 
+class Epochs(TrainerCallback):
+    """Tells the order of the rows which epoch it is, also where training goes on within one."""
+
+    def __init__(self, trainer: AdapterTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Choose the epoch."""
+        self.trainer.order.set_epoch(int(state.epoch or 0))
+
+
 class BestCheckpoint(TrainerCallback):
     """Finds the best checkpoint again when training goes on, also in a run folder that has moved."""
 
@@ -142,7 +158,10 @@ class AdapterTrainer(Trainer):
         self.fresh, self.clock = built.fresh, clock
         self.precision = make_ready(built, config.training)
         forget_peak_memory()
+        torch.use_deterministic_algorithms(config.training.deterministic)
         args = arguments(config, folder)
+        args.ddp_broadcast_buffers = bool(added_buffers(built.model))  # running statistics; all else is constant
+        self.losses = Losses()
         self.prefix, kept_in = None, planned(config, built, splits)
         if kept_in is not None:
             with args.main_process_first(desc="states of the frozen layers"):
@@ -155,8 +174,9 @@ class AdapterTrainer(Trainer):
             train_dataset=splits.train,
             eval_dataset=splits.validation,
             compute_metrics=Scorer(config.record),
-            callbacks=[BestCheckpoint(), *callbacks],
+            callbacks=[BestCheckpoint(), self.losses, *callbacks],
         )
+        self.add_callback(Epochs(self))
         for callback in list(self.callback_handler.callbacks):
             if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
                 self.remove_callback(callback)
@@ -166,7 +186,9 @@ class AdapterTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:
         rows = self.train_dataset if train_dataset is None else train_dataset
-        return LengthGrouped(lengths(rows), self.args.train_batch_size, self.args.seed)
+        whole = self.args.train_batch_size * self.args.world_size  # the order is that of one process
+        self.order = LengthGrouped(lengths(rows), whole, self.args.seed)
+        return self.order
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Longest:
         return Longest(lengths(eval_dataset))
@@ -195,18 +217,41 @@ class AdapterTrainer(Trainer):
         """Count the batch, then train on it."""
         self.clock.count(inputs["attention_mask"])
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self.losses.add(loss)
+        if loss.device.type == "cpu" and not self.losses.is_finite:
+            self._refuse(float(loss))
         return loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Write down a line; its loss is the mean since the last one, before a resume included."""
+        if "loss" in logs:
+            logs["loss"] = float(self.accelerator.gather(self.losses.mean(self.state.global_step)).mean())
+            if not math.isfinite(logs["loss"]):
+                self._refuse(logs["loss"])
+        super().log(logs, *args, **kwargs)
+
+    def _refuse(self, loss: float) -> NoReturn:
+        step, last = self.state.global_step, checkpoints.newest(Path(self.args.output_dir))
+        raise RunError(
+            f"the loss is {loss} at step {step + 1}, with learning rate {self._get_learning_rate():.3g} (the last good "
+            f"checkpoint: {last.name if last else 'none'}, in {self.args.output_dir}); lower --lr, or set "
+            "training.precision=float32"
+        )
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if self.args.should_save:
             store.save_weights(self.model, self.fresh, Path(output_dir or self.args.output_dir))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        run, step = Path(self.args.output_dir), self.state.global_step
         try:
             super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()  # every process writes its generators
+            if self.args.should_save:
+                checkpoints.seal(run / f"checkpoint-{step}")
+                checkpoints.keep_only(run, {step, self.state.best_global_step or step})
         except (OSError, RuntimeError, RunError) as error:  # torch.save reports a full disk as a RuntimeError
-            half = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            shutil.rmtree(half, ignore_errors=True)
+            shutil.rmtree(run / f"checkpoint-{step}", ignore_errors=True)
             first = str(error).splitlines()[0]
             raise RunError(
                 f"cannot write a checkpoint to {self.args.output_dir}: {first}; free some space and run the same again"

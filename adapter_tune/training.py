@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from adapter_tune.config import RunConfig
 from adapter_tune.data import Splits
 from adapter_tune.errors import RunError
+from adapter_tune.interruption import Interruption
 from adapter_tune.model import Built
 from adapter_tune.progress import reporter
 from adapter_tune.result import COLLAPSED, Headline, Scores, Speed
@@ -21,7 +21,6 @@ from adapter_tune.speed import Clock, measured
 from adapter_tune.tasks import Task
 from adapter_tune.trainer import AdapterTrainer, Patience
 
-_STATE = "trainer_state.json"
 _ZERO = 0.005  # a correlation below this prints as 0.00
 
 
@@ -53,12 +52,15 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
         RunError: the device is not there, a checkpoint cannot be written, or the best one is gone.
     """
     task, clock, seen = config.record, Clock(), reporter()
-    callbacks: list[TrainerCallback] = [clock, seen, *more]
+    interruption = Interruption(config.training.checkpoint_minutes)
+    callbacks: list[TrainerCallback] = [clock, seen, *more, interruption]
     if config.training.early_stopping is not None:
         callbacks.append(Patience(config.training.early_stopping))
     trainer = AdapterTrainer(config, built, tokenizer, folder, splits, callbacks, clock)
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with interruption:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.accelerator.wait_for_everyone()  # the first process goes on to remove the checkpoints
     finally:
         seen.close()
         if trainer.prefix is not None:
@@ -66,7 +68,6 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
     state = trainer.state
     if state.best_model_checkpoint is None:
         raise RunError(f"{folder}: the best checkpoint (step {state.best_global_step}) is gone; use --no-resume")
-    state.save_to_json(str(folder / _STATE))
     best = [entry for entry in state.log_history if entry["step"] == state.best_global_step]
     values = {key: value for entry in best for key, value in entry.items()}
     speed = _speed(trainer, clock, state.log_history, splits.validation)
@@ -83,19 +84,6 @@ def evaluate(config: RunConfig, built: Built, splits: dict[str, Any], tokenizer:
     finally:
         seen.close()
     return _outcome(config.record, values, splits, _speed(trainer, clock, [values], splits), [])
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint in a run folder; the trainer's state is the last file of one to be written."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_STATE}") if _is_json(path)]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
-    except ValueError:
-        return False
 
 
 def _outcome(

@@ -1,0 +1,32 @@
+"""Several processes of one run, as torchrun or accelerate launch start them: how many, and which is this one."""
+
+from __future__ import annotations
+
+import os
+
+from adapter_tune.errors import UsageError
+
+
+def count() -> int:
+    """Processes of this run."""
+    return max(1, int(os.environ.get("WORLD_SIZE") or 1))
+
+
+def is_first() -> bool:
+    """True for the one that writes."""
+    return int(os.environ.get("RANK") or 0) == 0
+
+
+def share(batch_size: int) -> int:
+    """Rows of a batch for each process.
+
+    Raises:
+        UsageError: they cannot be shared out evenly.
+    """
+    each, left = divmod(batch_size, count())
+    if left:
+        raise UsageError(
+            f"training.batch_size is {batch_size}, the rows of one step over all processes, and {count()} processes "
+            f"cannot share them evenly; set training.batch_size={max(1, each) * count()}"
+        )
+    return each
