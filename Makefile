@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo paper-demo test lint format type clean
+.PHONY: help setup demo paper-demo test test-long fuzz audit lint format type clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -22,6 +22,16 @@ paper-demo: setup ## the paper's experiments in miniature on the embedded world,
 
 test: lint type ## lint, types, and the tests with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+test-long: setup ## the checks that take their time: 30 kills, 2,000 evaluations, 10,000 trials, 4 processes
+	ADAPTER_TUNE_LONG=1 $(BIN)/python -m pytest tests/test_interruption.py tests/test_endurance.py tests/test_processes.py
+
+fuzz: setup ## 100,000 inputs of every kind that come from elsewhere: a valid one, or one clear error
+	ADAPTER_TUNE_FUZZ=100000 $(BIN)/python -m pytest tests/test_fuzz.py
+
+audit: setup ## known holes in the installed packages
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip_audit --skip-editable
 
 lint: setup ## style, without changing anything
 	$(BIN)/ruff check .

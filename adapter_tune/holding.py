@@ -24,6 +24,7 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         RunError: another process holds it; the message names it.
     """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK, timeout=0)
     try:
@@ -39,8 +40,9 @@ def held(folder: Path) -> Iterator[None]:
         for name in (_HOLDER, _LOCK):
             (folder / name).unlink(missing_ok=True)
         lock.release()
-        with suppress(OSError):  # it goes if nothing came of it
-            folder.rmdir()
+        with suppress(OSError):  # what was made goes if nothing came of it
+            for path in made:
+                path.rmdir()
 
 
 def _holder(folder: Path) -> str:

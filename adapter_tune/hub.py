@@ -19,6 +19,15 @@ _REASONS = (
         "the disk is full ({first}); free some space, or set HF_HOME to another disk",
     ),
     (
+        ("trust_remote_code",),
+        "it brings code of its own, which is never run here; choose a model of a family that transformers has",
+    ),
+    (
+        ("named model.safetensors",),
+        "it has no model.safetensors, and other formats can execute code; convert it with transformers' "
+        "save_pretrained, or {local}",
+    ),
+    (
         ("safetensorerror",),
         "its weights cannot be read ({first}); the file is damaged or cut short, fetch it again",
     ),

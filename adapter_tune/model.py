@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -20,6 +21,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 from transformers.utils import logging as transformers_logging
 
 from adapter_tune.adapter import cut_normal_
@@ -77,7 +79,9 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
         RunError: there is none, it has no vocabulary, or the Hub cannot be reached.
     """
     with loading("model", config.id, _LOCAL):
-        tokenizer = AutoTokenizer.from_pretrained(located_model(config.id), revision=config.revision)
+        tokenizer = AutoTokenizer.from_pretrained(
+            located_model(config.id), revision=config.revision, trust_remote_code=False
+        )
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers 5 makes an empty one where files lack
         raise RunError(f"model {config.id}: its tokenizer has no vocabulary; put tokenizer.json or vocab.txt beside it")
     return tokenizer
@@ -144,10 +148,13 @@ def build_model(config: RunConfig, kept: Kept | None = None) -> Built:
 
 def _load(config: RunConfig) -> _Loaded:
     task = config.record
+    _check_shards(config.model.id)
     with loading("model", config.model.id, _LOCAL), _without_report():
         model, info = AutoModelForSequenceClassification.from_pretrained(
             located_model(config.model.id),
             revision=config.model.revision,
+            trust_remote_code=False,
+            use_safetensors=True,  # other formats can execute code
             dtype=torch.float32,  # transformers 5 keeps the stored type otherwise
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # another task's head; ours is drawn anew
@@ -253,7 +260,25 @@ def count_on_meta(
 def load_config(config: ModelConfig, options: dict[str, Any]) -> Any:
     """The backbone's transformers configuration, without weights; errors as of ``load_tokenizer``."""
     with loading("model", config.id, _LOCAL):
-        return AutoConfig.from_pretrained(located_model(config.id), revision=config.revision, **options)
+        return AutoConfig.from_pretrained(
+            located_model(config.id), revision=config.revision, trust_remote_code=False, **options
+        )
+
+
+def _check_shards(model_id: str) -> None:
+    """Refuse a local checkpoint whose index leads out of its folder; the Hub has no such files.
+
+    Raises:
+        RunError: it does.
+    """
+    index = Path(located_model(model_id)) / SAFE_WEIGHTS_INDEX_NAME
+    if not index.is_file():
+        return
+    with loading("model", model_id, _LOCAL):
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    outside = sorted(name for name in names if name != Path(name).name)
+    if outside:
+        raise RunError(f"{index}: '{outside[0]}' is not a file of this folder; fetch the checkpoint again")
 
 
 def _lasting(model_id: str) -> str:

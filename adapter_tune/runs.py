@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, set_seed
 
-from adapter_tune import atomic, checkpoints, processes
+from adapter_tune import atomic, checkpoints, processes, store
 from adapter_tune.ablate import WHOLE, ablated, majority
 from adapter_tune.ablation import Ablation
 from adapter_tune.config import ModelConfig, RunConfig, parse_config
@@ -19,7 +19,7 @@ from adapter_tune.demo import DEMO
 from adapter_tune.errors import FieldError, RunError
 from adapter_tune.families import SubLayer, shape_of
 from adapter_tune.holding import held
-from adapter_tune.model import Built, Kept, build_model, check_fit, load_tokenizer
+from adapter_tune.model import Built, Kept, build_model, check_fit, load_config, load_tokenizer
 from adapter_tune.model_card import model_card
 from adapter_tune.own_data import settled
 from adapter_tune.parameters import count_parameters
@@ -254,25 +254,34 @@ def _described(built: Built, config: RunConfig) -> AdapterConfig:
 def _rebuild(folder: Path, model: str | None) -> Built:
     """Backbone and adapter from an adapter folder: build, inject, then load; nothing missing, nothing left over."""
     adapter = read_adapter_config(folder)
+    path = folder / store.CONFIG
     section = {**adapter.model, "id": model, "revision": None} if model else adapter.model
+    strange = sorted(adapter.data.keys() - set(_OWN))
+    if strange:
+        raise RunError(f"{path}: data.{strange[0]} has no place in it; the file is damaged")
     values = {"task": adapter.task, "model": section, "strategy": adapter.strategy}
-    config = _again(
-        {**values, "data": {"max_length": adapter.max_length, **adapter.data}}, folder / "adapter_config.json"
-    )
+    config = _again({**values, "data": {"max_length": adapter.max_length, **adapter.data}}, path)
+    if ".." in Path(config.model.id).parts:
+        raise RunError(f"{path}: model.id leads out of its folder; name the backbone with --model")
     if list(config.record.labels) != adapter.labels:
         raise RunError(f"{folder}: labels {adapter.labels} are not those of {config.task}; the file is damaged")
+    store.check_size(folder, config.strategy.formula(shape_of(load_config(config.model, {}))).trained)
     built = build_model(config)
     check_backbone(adapter, built.config.id, built.fingerprint)
-    load_weights(built.model, built.fresh, folder)
+    load_weights(built.model, built.fresh, folder, adapter)
     return built
 
 
 def _again(values: dict[str, Any], path: Path) -> RunConfig:
     """A configuration that was stored in a file of ours."""
     try:
-        return parse_config(values)
+        config = parse_config(values)
+        left = [name for name in ("text_column", "metric") if getattr(config.data, name) is None]
+        if config.task == CUSTOM and left:
+            raise FieldError(("data", left[0]), "is missing")
     except FieldError as error:
         raise RunError(f"{path}: {error}; the file is damaged, or of another version") from None
+    return config
 
 
 def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:

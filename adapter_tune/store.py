@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from adapter_tune import atomic
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.records import read_record
 from adapter_tune.surgery import added_buffers
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-FORMAT = 1
+FORMAT = 2
 """Version of the adapter folder; a reader refuses a newer one."""
 
 
@@ -38,6 +42,8 @@ class AdapterConfig(BaseModel):
     max_length: int
     data: dict[str, Any] = {}
     """With task custom: columns, names of the classes, metric."""
+    sha256: str = ""
+    """Of the file with the weights; not in format 1."""
 
 
 def saved_tensors(model: nn.Module, fresh: frozenset[str]) -> dict[str, Tensor]:
@@ -63,30 +69,66 @@ def save_weights(model: nn.Module, fresh: frozenset[str], folder: Path) -> Path:
     return path
 
 
-def load_weights(model: nn.Module, fresh: frozenset[str], folder: Path) -> None:
+def load_weights(model: nn.Module, fresh: frozenset[str], folder: Path, described: AdapterConfig | None = None) -> None:
     """Fill the model's own tensors from ``adapter_model.safetensors``, each one or none at all.
+
+    Args:
+        model: whose tensors are filled.
+        fresh: as of ``saved_tensors``.
+        folder: of the adapter, or a checkpoint.
+        described: what the adapter's configuration says, held against the file.
 
     Raises:
         UsageError: there is no such file.
         RunError: it is damaged, or a tensor is missing, left over, or of another shape or type.
     """
     path, wanted = folder / WEIGHTS, saved_tensors(model, fresh)
-    if not path.is_file():
-        raise UsageError(f"{folder}: no {WEIGHTS} in it; give a folder that 'adapter-tune train' wrote")
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); the file is damaged or cut short, copy it again") from None
+    with _opened(folder) as file:
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
     _same_tensors(path, wanted, found)
+    if described is not None and described.format > 1 and atomic.sha256(path) != described.sha256:
+        raise RunError(f"{path}: not the file that was saved (its SHA-256 differs from {CONFIG}'s); copy it again")
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(found[name])
 
 
+def check_size(folder: Path, parameters: int) -> None:
+    """Refuse an adapter whose configuration asks for more than its file holds, before anything is allocated.
+
+    Args:
+        folder: of the adapter.
+        parameters: that its strategy trains in the backbone, by formula.
+
+    Raises:
+        UsageError: there are no weights.
+        RunError: they are damaged, or fewer.
+    """
+    with _opened(folder) as file:
+        held = sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    if held < parameters:
+        raise RunError(
+            f"{folder}: {CONFIG} asks for {parameters:,} trained parameters and {WEIGHTS} holds {held:,}; one of them "
+            "is damaged, copy both again"
+        )
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[Any]:
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UsageError(f"{folder}: no {WEIGHTS} in it; give a folder that 'adapter-tune train' wrote")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); the file is damaged or cut short, copy it again") from None
+
+
 def save_adapter(folder: Path, model: nn.Module, fresh: frozenset[str], described: AdapterConfig) -> None:
-    """Write weights and ``adapter_config.json`` into a folder."""
-    save_weights(model, fresh, folder)
+    """Write weights and ``adapter_config.json``, with the weights' SHA-256 in it, into a folder."""
+    path = save_weights(model, fresh, folder)
+    described = described.model_copy(update={"sha256": atomic.sha256(path)})
     (folder / CONFIG).write_text(json.dumps(described.model_dump(), indent=2) + "\n", encoding="utf-8")
 
 

@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -70,6 +71,7 @@ def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show
 
 def work(job: Job, number: int) -> None:
     """A worker's whole life; what its runs say goes to ``worker-N.log``."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on, once
     sys.path[:] = job.path
     os.environ.setdefault("OMP_NUM_THREADS", str(job.threads))  # workers that share cores fight over them otherwise
     with (job.folder / f"worker-{number}.log").open("a", encoding="utf-8", buffering=1) as log:

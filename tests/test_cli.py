@@ -219,7 +219,7 @@ def test_what_fails_on_the_way_exits_with_1(cli: Any, small_world: list[str], ba
     assert_one_line(cut, 1, "its weights cannot be read", "damaged or cut short")
     weights.unlink()
     empty = cli("train", "--task", "rte", *small_world, "--model", str(tmp_path / "cut"))
-    assert_one_line(empty, 1, "a file is not there", "--model DIR")
+    assert_one_line(empty, 1, "it has no model.safetensors", "--model DIR")
     device = cli("train", "--task", "rte", *small_world, "--set", "training.device=mps")
     assert_one_line(device, 1, "no mps device here")
 

@@ -101,11 +101,11 @@ def test_a_second_signal_stops_at_once(make_config: Any, monkeypatch: pytest.Mon
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("a checkpoint was written after the second signal")
 
-    config = make_config("sst2")
+    config, before = make_config("sst2"), signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(AdapterTrainer, "_save_checkpoint", refuse)
     signalled(config, monkeypatch, signal.SIGTERM, {2})
     assert checkpoints.newest(config.folder) is None
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_time_alone_makes_a_checkpoint_within_an_epoch(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,6 +175,30 @@ def test_sigterm_says_so_and_exits_with_143(make_config: Any, process: Any) -> N
     assert one.returncode == 143
     assert err.splitlines()[-1] == "terminated; the same command goes on from the last checkpoint"
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("wrong", ["nan", "inf"])
+def test_a_loss_that_goes_wrong_ends_the_run(make_config: Any, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    compute = AdapterTrainer.compute_loss
+
+    def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = compute(self, model, inputs, *args, **kwargs)
+        return loss * float(wrong) if model.training and self.state.global_step == 5 else loss
+
+    monkeypatch.setattr(AdapterTrainer, "compute_loss", compute_loss)
+    config = make_config("sst2", epochs=3)
+    said = (
+        rf"the loss is {wrong} at step 6, with learning rate 0.00\d+ \(the last good checkpoint: checkpoint-4, .*--lr"
+    )
+    with pytest.raises(RunError, match=said):
+        run(config)
+    assert not (config.folder / FILE).exists()
+
+
+def test_the_norm_of_the_gradient_is_written_down(make_config: Any) -> None:
+    norms = [entry["grad_norm"] for entry in run(make_config("sst2")).history if "loss" in entry]
+    assert len(norms) == 8
+    assert all(0 < norm < 100 for norm in norms)
 
 
 def test_the_second_process_is_told_who_holds_the_folder(make_config: Any) -> None:
