@@ -7,11 +7,14 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
 
 from adapter_tune import options as o
+from adapter_tune import processes
 from adapter_tune.commands import (
     ablate,
     bench,
@@ -64,30 +67,51 @@ def main(argv: list[str] | None = None) -> None:
     given = (sys.argv[1:] if argv is None else argv) or ["--help"]
     arguments = sorted(given, key=lambda word: word != "--debug")  # --debug may stand anywhere
     _log_to_stderr()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGTERM, lambda *_: sys.exit(TERMINATED)
-        )  # what is half written goes, what is held is let go
+    if not processes.is_first():  # one of several speaks
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+        logging.getLogger("adapter_tune").setLevel(logging.ERROR)
+    try:
+        with _ending_well():
+            _run(arguments)
+    except SystemExit as end:
+        if end.code == TERMINATED:
+            _stopped("terminated", TERMINATED, arguments)
+        raise
+
+
+def _run(arguments: list[str]) -> None:
     try:
         if app(arguments, standalone_mode=False) == INTERRUPTED:  # typer makes an interruption an exit code
             raise KeyboardInterrupt
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         _stopped("interrupted", INTERRUPTED, arguments)
-    except SystemExit as end:
-        if end.code != TERMINATED:
-            raise
-        _stopped("terminated", TERMINATED, arguments)
     except Exception as error:
         if "--debug" in arguments:
             raise
         message, code = _explain(error)
-        print(f"error: {message}", file=sys.stderr)
+        which = "" if processes.is_first() else f" in process {processes.rank()}"
+        print(f"error{which}: {message}", file=sys.stderr)
         sys.exit(code)
+
+
+@contextmanager
+def _ending_well() -> Iterator[None]:
+    """Make SIGTERM an exit like any other, so that what is half written goes and what is held is let go."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _stopped(how: str, code: int, arguments: list[str]) -> NoReturn:
     goes_on = {"train", "sweep"} & set(arguments) and not {"--force", "--no-resume"} & set(arguments)
+    if not processes.is_first():
+        sys.exit(code)
     print(how + ("; the same command goes on from the last checkpoint" if goes_on else ""), file=sys.stderr)
     sys.exit(code)
 
@@ -103,10 +127,16 @@ def _explain(error: Exception) -> tuple[str, int]:
         return "the reader of the output is gone", 1
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'}: {error.strerror}; free some space or choose another path", 1
+    return _explain_other(error), 1
+
+
+def _explain_other(error: Exception) -> str:
     first = (str(error).strip() or "no message").splitlines()[0]
+    if processes.count() > 1 and any(word in str(error) for word in ("peer", "gloo", "NCCL", "ProcessGroup")):
+        return "another process of this run is gone; the same command goes on from the last checkpoint"
     if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or "can't allocate memory" in str(error):
-        return f"out of memory ({first}); lower --batch-size, or --set training.gradient_checkpointing=true", 1
-    return f"{type(error).__name__}: {first} (unexpected; --debug shows where)", 1
+        return f"out of memory ({first}); lower --batch-size, or --set training.gradient_checkpointing=true"
+    return f"{type(error).__name__}: {first} (unexpected; --debug shows where)"
 
 
 def _log_to_stderr() -> None:

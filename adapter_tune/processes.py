@@ -12,9 +12,14 @@ def count() -> int:
     return max(1, int(os.environ.get("WORLD_SIZE") or 1))
 
 
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return int(os.environ.get("RANK") or 0)
+
+
 def is_first() -> bool:
-    """True for the one that writes."""
-    return int(os.environ.get("RANK") or 0) == 0
+    """True for the one that writes and speaks."""
+    return rank() == 0
 
 
 def share(batch_size: int) -> int:

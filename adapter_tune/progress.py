@@ -20,9 +20,13 @@ from rich.progress import (
 from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from adapter_tune import processes
+
 T = TypeVar("T")
 
-console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+console = Console(
+    stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=not processes.is_first()
+)
 
 _LINES = 10  # training lines in a whole run, off a terminal
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_callback import ExportableState
 
+from adapter_tune import processes
 from adapter_tune.result import Speed
 
 
@@ -31,9 +32,10 @@ class Clock(TrainerCallback, ExportableState):
 
     def count(self, mask: Tensor) -> None:
         """Count a training batch by its attention mask (rows, tokens), without waiting for the device."""
-        self.examples += len(mask)
-        self.padded += mask.numel()
-        self._pending.append(mask.sum())
+        many = processes.count()  # each has an equal share of the batch, and tokens about alike
+        self.examples += len(mask) * many
+        self.padded += mask.numel() * many
+        self._pending.append(mask.sum() * many)
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Go on from what the checkpoint kept, if training goes on from one."""

@@ -1,0 +1,107 @@
+"""Several processes of one run learn what one learns."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TOKENIZER, bert_config
+from safetensors.torch import load_file
+from transformers import BertForPreTraining
+
+from adapter_tune import checkpoints, processes
+from adapter_tune.errors import UsageError
+from adapter_tune.result import Result, finished_runs, read_result
+from adapter_tune.runs import evaluate_run, run
+from adapter_tune.yaml_io import to_yaml
+
+LONG = bool(os.environ.get("ADAPTER_TUNE_LONG"))
+
+
+@pytest.fixture
+def still(make_config: Any, tmp_path: Path) -> Any:
+    """Configurations without any dropout."""
+    folder = tmp_path / "still"
+    config = bert_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    BertForPreTraining(config).save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+
+    def make(**training: Any) -> Any:
+        training = {"epochs": 5, "precision": "float32", **training}
+        return make_config("sst2", model=str(folder), data={"max_eval_samples": 23}, **training)
+
+    return make
+
+
+def started(config: Any, many: int, tmp_path: Path) -> subprocess.Popen[str]:
+    """The run of a configuration in several processes."""
+    file = tmp_path / "run.yaml"
+    file.write_text(to_yaml(config.model_dump()))
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(many)]
+    command = [sys.executable, *launcher, "-m", "adapter_tune", "train", "--config", str(file)]
+    own = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
+
+
+def learnt(result: Result) -> Any:
+    return load_file(Path(result.storage.folder) / "adapter" / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("many", [2, 4] if LONG else [2])
+def test_they_learn_what_one_learns(still: Any, tmp_path: Path, many: int) -> None:
+    config = still()
+    one = run(config)
+    tensors = learnt(one)
+    shutil.rmtree(config.folder)
+    process = started(config, many, tmp_path)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert out.count("headline") == 1  # one of them speaks
+    assert len(re.findall(r"step 20/20: ", err)) == 1
+    several = read_result(config.folder)
+    assert {path.name for path in config.folder.iterdir()} == {"adapter", "config.yaml", "result.json"}
+    for name, tensor in learnt(several).items():
+        assert (tensor - tensors[name]).abs().max() < 1e-5, name
+    losses = [[entry["loss"] for entry in result.history if "loss" in entry] for result in (one, several)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert several.scores == evaluate_run(config.folder).scores  # 23 rows, each once
+    assert several.parameters == one.parameters
+
+
+def test_a_batch_is_shared_out_evenly_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert processes.share(32) == 8
+    with pytest.raises(UsageError, match=r"training.batch_size is 30, .*4 processes .*set training.batch_size=28"):
+        processes.share(30)
+
+
+@pytest.mark.skipif(not LONG, reason="make test-long")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_where_one_is_killed_all_end_and_the_same_command_goes_on(still: Any, tmp_path: Path, number: int) -> None:
+    config = still(epochs=40)
+    process = started(config, 2, tmp_path)
+    process.communicate()
+    whole, tensors = read_result(config.folder), learnt(read_result(config.folder))
+    shutil.rmtree(config.folder)
+    process = started(config, 2, tmp_path)
+    while checkpoints.newest(config.folder) is None:
+        time.sleep(0.01)
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(found.stdout.split()[-1]), number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert not finished_runs(config.folder.parent)
+    if number == signal.SIGKILL:
+        assert "another process of this run is gone" in err or "terminated; the same command goes on" in err
+    process = started(config, 2, tmp_path)
+    _, err = process.communicate()
+    assert "going on from checkpoint-" in err
+    again = read_result(config.folder)
+    assert again.history == whole.history
+    assert all((tensor == learnt(again)[name]).all() for name, tensor in tensors.items())
