@@ -170,3 +170,31 @@ def test_nothing_to_report_is_said(
 def test_a_report_needs_no_torch() -> None:
     code = "import sys, adapter_tune.report.page; assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_adapters_larger_than_the_backbone_still_need_it(base: Result, tmp_path: Path) -> None:
+    written(base, tmp_path, "cola", {"name": "houlsby", "m": 1060}, 1, 0.5)
+    written(base, tmp_path, "cola", {"name": "full"}, 1, 0.5)
+    rows = {str(row[0]): str(row[1]) for row in table_1(collect([tmp_path]), tmp_path).rows}
+    assert (rows["houlsby m=1060"], rows["full"]) == ("2.06x", "1.00x")
+
+
+def test_the_same_run_in_two_folders_counts_once(base: Result, tmp_path: Path) -> None:
+    for sweep in ("a", "b"):
+        written(base, tmp_path / sweep, "cola", {"name": "full"}, 1, 0.5)
+    (group,) = collect([tmp_path]).groups()
+    assert len(group.runs) == 1
+
+
+def test_other_numbers_of_rows_stand_in_sections_of_their_own(base: Result, tmp_path: Path) -> None:
+    fewer = base.model_copy(update={"config": {**base.config, "data": {**base.config["data"], "max_train_samples": 8}}})
+    written(base, tmp_path / "runs", "cola", {"name": "full"}, 1, 0.9)
+    written(fewer, tmp_path / "runs", "cola", {"name": "houlsby", "m": 8}, 1, 0.5)
+    page = write_report(collect([tmp_path]), tmp_path / "out")[0].read_text()
+    folders = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
+    assert len(folders) == 2
+    assert folders[1] == folders[0] + "-8-training-rows"
+    for folder in folders:
+        methods = {row.split(",")[0] for row in (tmp_path / "out" / folder / "table-1.csv").read_text().splitlines()}
+        assert len({"full", "houlsby m=8"} & methods) == 1
+    assert ", 8 training rows</h2>" in page

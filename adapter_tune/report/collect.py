@@ -15,6 +15,8 @@ from adapter_tune.errors import UsageError
 from adapter_tune.result import FILE, Result, read_result
 from adapter_tune.tasks import TASKS
 
+_ROWS = {"max_train_samples": "training", "max_eval_samples": "validation"}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -113,15 +115,24 @@ class Collected:
     runs: list[Run]
     ablations: list[tuple[Ablation, Path]]
 
-    def groups(self) -> list[Group]:
-        """Runs by everything but the seed."""
+    def settings(self) -> dict[str, Collected]:
+        """Runs that may be compared: on one backbone, with equally many rows; by what they share."""
         by: dict[str, list[Run]] = {}
+        for run in self.runs:
+            data = run.result.config["data"]
+            rows = [f"{data[key]:,} {what} rows" for key, what in _ROWS.items() if data.get(key)]
+            by.setdefault(", ".join([Path(run.result.model.id).name, *rows]), []).append(run)
+        return {name: Collected(runs, []) for name, runs in sorted(by.items())}
+
+    def groups(self) -> list[Group]:
+        """Runs by everything but the seed; the same run in two folders counts once."""
+        by: dict[str, dict[int, Run]] = {}
         for run in self.runs:
             config = json.loads(json.dumps(run.result.config))
             config.pop("output", None)
             config["training"].pop("seed")
-            by.setdefault(json.dumps(config, sort_keys=True) + run.result.model.fingerprint, []).append(run)
-        return [Group(tuple(sorted(runs, key=lambda run: run.result.seed))) for runs in by.values()]
+            by.setdefault(json.dumps(config, sort_keys=True) + run.result.model.fingerprint, {})[run.result.seed] = run
+        return [Group(tuple(runs[seed] for seed in sorted(runs))) for runs in by.values()]
 
     def best(self) -> dict[tuple[str, str], Group]:
         """By label and task: the group with the best mean, whatever its rate, its epochs and so on."""

@@ -80,9 +80,37 @@ ORANGE, BLUE, GREEN, BLACK, PURPLE, SKY = "#E69F00", "#0072B2", "#009E73", "#000
 def series_of(group: Group) -> tuple[str, str, str]:
     """Name, colour and marker of the series that a group's point belongs to."""
     method = group.first.method
+    mark = "DvPX<>hpd"[sum(map(ord, method)) % 9]
     known = {"houlsby": ("adapters", ORANGE, "o"), "top_n": ("top layers", BLUE, "s"),
              "layer_norm": ("LayerNorms only", GREEN, "^"), "full": ("full fine-tuning", BLACK, "*")}  # fmt: skip
-    return known.get(method, (method, PURPLE, "D"))
+    return known.get(method, (method, PURPLE, mark))
+
+
+def _shown(found: Collected, task: str) -> list[tuple[str, Group]]:
+    """The methods of one task by label; the initialisation study has a figure of its own."""
+    best = sorted(found.best().items())
+    return [(label, group) for (label, of), group in best if of == task and "init_std=" not in label]
+
+
+def _log_axis(axes: Any, name: str) -> None:
+    """A logarithmic x axis with short numbers: 20k, 1M."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(
+        LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 6, 8), numticks=12)
+    )
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(name)
+
+
+def _legend(axes: Any) -> None:
+    """Inside where there is room, beside the axes where there are many."""
+    many = len(axes.get_legend_handles_labels()[1]) > 6
+    where = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)} if many else {}
+    axes.legend(fontsize=7, **where)
 
 
 def trade_off(found: Collected, task: str, x: str = "trained parameters") -> Any:
@@ -93,7 +121,7 @@ def trade_off(found: Collected, task: str, x: str = "trained parameters") -> Any
         task: one task.
         x: ``trained parameters``, ``training, s`` or ``peak memory, MiB``.
     """
-    groups = [group for (_, of), group in found.best().items() if of == task]
+    groups = [group for _, group in _shown(found, task)]
     figure, axes = new()
     by: dict[tuple[str, str, str], list[tuple[float, Group]]] = {}
     for group in groups:
@@ -109,12 +137,11 @@ def trade_off(found: Collected, task: str, x: str = "trained parameters") -> Any
         for value, group in points:
             axes.annotate(group.first.size.partition("=")[2], (value, group.mean), textcoords="offset points",
                           xytext=(4, 4), fontsize=7)  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_xlabel(x)
+    _log_axis(axes, x)
     axes.set_ylabel(f"{groups[0].first.result.headline.metric} x 100")
     seeds = sorted({len(group.runs) for group in groups})
     axes.set_title(f"{task}: {_range(seeds)} seeds a point, bars are standard errors", fontsize=9)
-    axes.legend(fontsize=7)
+    _legend(axes)
     axes.grid(alpha=0.3)
     return figure
 
@@ -149,11 +176,10 @@ def over_tasks(found: Collected) -> Any | None:
         for x, values, size in points:
             axes.annotate(size.partition("=")[2], (x, values[1]), textcoords="offset points", xytext=(4, 4), fontsize=7)
     axes.axhline(0, color=BLACK, linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set_xlabel("trained parameters a task")
+    _log_axis(axes, "trained parameters a task")
     axes.set_ylabel("score minus full fine-tuning's, points")
     axes.set_title(f"{len(full)} tasks ({', '.join(sorted(full))}): percentiles 20, 50, 80", fontsize=9)
-    axes.legend(fontsize=7)
+    _legend(axes)
     axes.grid(alpha=0.3)
     return figure
 
@@ -192,12 +218,13 @@ def learning_curves(found: Collected, task: str) -> Any | None:
     """Validation score by step, the first seed of each method's best setting; None with one evaluation only."""
     figure, axes = new()
     drawn = False
-    for ((label, of), group), colour in zip(sorted(found.best().items()), _cycle(40), strict=False):
+    for index, (label, group) in enumerate(_shown(found, task)):
         headline = group.first.result.headline
         key = f"eval_{headline.split}_{headline.metric}"
         points = [(entry["step"], 100 * entry[key]) for entry in group.first.result.history if key in entry]
-        if of == task and len(points) > 1:
-            axes.plot(*zip(*points, strict=True), color=colour, marker=".", label=label, linewidth=1)
+        if len(points) > 1:
+            style = {"color": _cycle(index + 1)[index], "linestyle": ("-", "--", ":")[index // 8 % 3]}
+            axes.plot(*zip(*points, strict=True), marker=".", label=label, linewidth=1, **style)
             drawn = True
     if not drawn:
         figure.clf()
@@ -205,7 +232,7 @@ def learning_curves(found: Collected, task: str) -> Any | None:
     axes.set_xlabel("optimiser steps")
     axes.set_ylabel("headline score x 100")
     axes.set_title(f"{task}: validation after each epoch, one seed a method", fontsize=9)
-    axes.legend(fontsize=6)
+    _legend(axes)
     axes.grid(alpha=0.3)
     return figure
 

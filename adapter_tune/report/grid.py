@@ -67,14 +67,16 @@ class Grid:
         body = "".join(f"<tr>{''.join(map(_td, row))}</tr>" for row in self.rows)
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
         return (
-            f"<h2>{html.escape(self.title)}</h2><div class=wide><table><thead><tr>{head}</tr></thead>"
+            f"<h3>{html.escape(self.title)}</h3><div class=wide><table><thead><tr>{head}</tr></thead>"
             f"<tbody>{body}</tbody></table></div>" + (f"<ul class=notes>{notes}</ul>" if notes else "")
         )
 
-    def save(self, folder: Path) -> None:
-        """Write all formats but HTML."""
-        for ending, text in ((".md", self.to_markdown()), (".tex", self.to_latex()), (".csv", self.to_csv())):
+    def save(self, folder: Path) -> list[Path]:
+        """Write all formats but HTML; the files."""
+        texts = {".md": self.to_markdown(), ".tex": self.to_latex(), ".csv": self.to_csv()}
+        for ending, text in texts.items():
             atomic.write_text(folder / f"{self.name}{ending}", text)
+        return [folder / f"{self.name}{ending}" for ending in texts]
 
 
 def _bar(cells: list[str]) -> str:

@@ -41,8 +41,8 @@ def table_1(found: Collected, folder: Path) -> Grid:
 
 def _row(label: str, groups: dict[str, Group], tasks: list[str], folder: Path) -> list[Cell]:
     shares = [group.first.trained_percent / 100 for group in groups.values()]
-    whole = all(share >= 0.999 for share in shares)
-    total = sum(shares) if whole else 1 + sum(shares)
+    keeps_backbone = all(group.first.strategy["name"] != "full" for group in groups.values())
+    total = keeps_backbone + sum(shares)
     cells = []
     for task in tasks:
         cells.append(scored(groups[task], folder) if task in groups else Cell(""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,20 @@ from typing import Any
 from adapter_tune import atomic
 from adapter_tune.report import figures
 from adapter_tune.report.collect import Collected, Run
-from adapter_tune.report.grid import Grid
 from adapter_tune.report.grids import best_sizes, costs, link_to, table_1
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --line: #d0d0d0; --link: #0055aa }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #16181b; --line: #444; --link: #7db8ff } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto; padding: 1rem;
-       max-width: 72rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
+       max-width: 88rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.3rem; margin-top: 2.6rem } h3 { font-size: 1.05rem; margin-top: 2rem }
 a { color: var(--link) }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-size: .86rem; white-space: nowrap }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: right }
-th:first-child, td:first-child { text-align: left }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--paper) }
+details { margin-top: 1.5rem } summary { cursor: pointer; font-weight: 600 }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem }
 figure { margin: 0; flex: 1 1 22rem; max-width: 34rem }
 figure img { width: 100%; background: #fff; border-radius: 4px }
@@ -53,17 +54,40 @@ def write_report(found: Collected, folder: Path) -> list[Path]:
         The files, the page first.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    grids = [grid for grid in (table_1(found, folder), best_sizes(found, folder), costs(found, folder)) if grid]
-    for grid in grids:
-        grid.save(folder)
-    images, files = [], []
-    for picture in _pictures(found):
-        png, svg = figures.save(picture.figure, folder / picture.name)
+    settings, sections, files = found.settings(), [], list[Path]()
+    for name, part in settings.items():
+        place = folder / _slug(name) if len(settings) > 1 else folder
+        place.mkdir(exist_ok=True)
+        grids = [grid for grid in (table_1(part, folder), best_sizes(part, folder), costs(part, folder)) if grid]
+        for grid in grids:
+            files += grid.save(place)
+        images = _saved(_pictures(part), place, files)
+        first, last = "".join(grid.to_html() for grid in grids[:-1]), _folded(grids[-1].title, grids[-1].to_html())
+        sections.append(f"<h2>{html.escape(name)}</h2>{first}<div class=figures>{''.join(images)}</div>{last}")
+    heatmaps = _saved(_heatmaps(found), folder, files)
+    if heatmaps:
+        sections.append(f"<h2>Layers taken out</h2><div class=figures>{''.join(heatmaps)}</div>")
+    page = folder / "report.html"
+    atomic.write_text(page, _page(found, sections, folder))
+    return [page, *files]
+
+
+def _saved(pictures: Iterator[Picture], place: Path, files: list[Path]) -> list[str]:
+    """Pictures written into a folder, and as they stand in the page."""
+    images = []
+    for picture in pictures:
+        png, svg = figures.save(picture.figure, place / picture.name)
         images.append(_image(picture, png))
         files += [png, svg]
-    page = folder / "report.html"
-    atomic.write_text(page, _page(found, grids, images, folder))
-    return [page, *(folder / f"{grid.name}{ending}" for grid in grids for ending in (".md", ".tex", ".csv")), *files]
+    return images
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{html.escape(title)}</summary>{content}</details>"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name.replace(",", ""))
 
 
 def _pictures(found: Collected) -> Iterator[Picture]:
@@ -80,6 +104,9 @@ def _pictures(found: Collected) -> Iterator[Picture]:
             yield Picture(f"{task}-curves", f"{task}: learning curves", figure)
     if figure := figures.initialisation(found):
         yield Picture("initialisation", "Initial standard deviation (Figure 6, right)", figure)
+
+
+def _heatmaps(found: Collected) -> Iterator[Picture]:
     for ablation, _ in found.ablations:
         kind = f"-{ablation.sub_layer}" if ablation.sub_layer else ""
         run = Path(ablation.run).name
@@ -87,16 +114,16 @@ def _pictures(found: Collected) -> Iterator[Picture]:
                       figures.heatmap(ablation))  # fmt: skip
 
 
-def _page(found: Collected, grids: list[Grid], images: list[str], folder: Path) -> str:
+def _page(found: Collected, sections: list[str], folder: Path) -> str:
+    backbones = ", ".join(sorted({run.result.model.id for run in found.runs}))
     about = (
-        f"{len(found.runs)} runs of {len(found.tasks)} tasks; "
-        f"backbones: {', '.join(sorted({run.result.model.id for run in found.runs}))}. Scores are of validation splits."
+        f"{len(found.runs)} runs of {len(found.tasks)} tasks; backbones: {backbones}. Scores are of validation splits. "
+        "Runs on other backbones or other numbers of rows are not comparable, and stand in sections of their own."
     )
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>adapter-tune report</title><style>{_STYLE}</style></head><body><h1>adapter-tune report</h1>"
-        f"<p>{html.escape(about)}</p>{''.join(grid.to_html() for grid in grids)}"
-        f"<h2>Figures</h2><div class=figures>{''.join(images)}</div>{_runs(found.runs, folder)}</body></html>\n"
+        f"<p>{html.escape(about)}</p>{''.join(sections)}{_runs(found.runs, folder)}</body></html>\n"
     )
 
 
@@ -117,7 +144,8 @@ def _runs(runs: list[Run], folder: Path) -> str:
         cells = [f'<a href="{link}">{name}</a>', html.escape(run.task), html.escape(run.label), str(run.result.seed),
                  f"{run.score:.2f}", notes]  # fmt: skip
         rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return (
-        "<h2>Every run</h2><div class=wide><table><thead><tr><th>run</th><th>task</th><th>method</th><th>seed</th>"
-        f"<th>headline</th><th>notes</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    return _folded(
+        "Every run",
+        "<div class=wide><table><thead><tr><th>run</th><th>task</th><th>method</th><th>seed</th>"
+        f"<th>headline</th><th>notes</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
     )
