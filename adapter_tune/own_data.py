@@ -196,7 +196,7 @@ def _columns(data: DataConfig, there: list[str]) -> DataConfig:
 
 def _problem(rows: list[Placed], data: DataConfig) -> Literal["classification", "multi_label", "regression"]:
     """What the labels are, where nothing was said."""
-    if any(isinstance(row[data.label_column or ""], list) for _, row in rows):
+    if any(isinstance(row.get(data.label_column or ""), list) for _, row in rows):
         return "multi_label"
     return "regression" if _has_decimals(rows, data) else "classification"
 
@@ -205,12 +205,12 @@ def _has_decimals(rows: list[Placed], data: DataConfig) -> bool:
     """Whether every label is a number, and one of them not whole."""
     values = []
     for _, row in rows:
-        value = row[data.label_column or ""]
+        value: Any = row.get(data.label_column or "")
         if isinstance(value, bool):
             return False
         try:
             values.append(float(value))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return False
     return any(not value.is_integer() for value in values if math.isfinite(value))
 
@@ -244,12 +244,12 @@ def _several(row: Row, data: DataConfig, where: str) -> list[str]:
     if "," in column:
         held = []
         for name in column.split(","):
-            value = str(row[name]).strip().lower()
-            if value not in ("0", "1", "0.0", "1.0", "true", "false"):
-                raise RunError(f"{where}: column '{name}' holds {row[name]!r}, not 0 or 1; mend or drop the row")
-            held += [name] if value in ("1", "1.0", "true") else []
+            given = str(row.get(name)).strip().lower()
+            if given not in ("0", "1", "0.0", "1.0", "true", "false"):
+                raise RunError(f"{where}: column '{name}' holds {row.get(name)!r}, not 0 or 1; mend or drop the row")
+            held += [name] if given in ("1", "1.0", "true") else []
         return held
-    value = row[column]
+    value: Any = row.get(column)
     if isinstance(value, str):
         return [name.strip() for name in value.split(SEVERAL) if name.strip()]
     if isinstance(value, list) and all(isinstance(name, str | int) for name in value):
@@ -259,7 +259,7 @@ def _several(row: Row, data: DataConfig, where: str) -> list[str]:
 
 def _name(row: Row, data: DataConfig, where: str) -> str:
     """The label of a row as the name of a class."""
-    value = row[data.label_column or ""]
+    value = row.get(data.label_column or "")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -274,10 +274,10 @@ def _name(row: Row, data: DataConfig, where: str) -> str:
 
 def _number(row: Row, data: DataConfig, where: str) -> float:
     """The label of a row as a finite number."""
-    value = row[data.label_column or ""]
+    value: Any = row.get(data.label_column or "")
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise RunError(f"{where}: column '{data.label_column}' holds {value!r}, not a number; mend or drop the row")

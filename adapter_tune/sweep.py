@@ -88,6 +88,10 @@ def read_sweep(name: str) -> Sweep:
 def _check(sweep: Sweep) -> None:
     if not sweep.parameters:
         raise FieldError(("parameters",), "is empty: name what should vary, as in training.learning_rate: [1e-4, 3e-4]")
+    for section in ("set", "parameters", "repeat"):
+        for path in getattr(sweep, section):
+            if not all(path.split(".")) or len(path.split()) != 1:
+                raise FieldError((section, path), "is no path of an option; write it as training.learning_rate")
     for path, value in sweep.parameters.items():
         _check_parameter(sweep, path, value)
     if sweep.method != "grid" and sweep.trials is None:
