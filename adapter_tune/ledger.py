@@ -6,12 +6,14 @@ import json
 import os
 import socket
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, fail_stale_trials
@@ -57,6 +59,8 @@ class Ledger:
     def __init__(self, sweep: Sweep, folder: Path, storage: str | None = None) -> None:
         self.sweep, self.folder = sweep, folder
         folder.mkdir(parents=True, exist_ok=True)
+        # SQLite cannot keep two processes from taking the same trial; other storages can.
+        self._taking = FileLock(folder / ".taking") if storage is None or storage.startswith("sqlite") else None
         try:
             self.study = optuna.create_study(
                 study_name=sweep.name,
@@ -114,6 +118,22 @@ class Ledger:
     def is_busy(self) -> bool:
         """Whether a run is going on somewhere, which may still come back into the queue."""
         return any(t.state == TrialState.RUNNING for t in self.trials())
+
+    def take(self, objective: Callable[[Trial, Values], float]) -> None:
+        """Take one run and do it; whatever it raises is written down as a failure.
+
+        Args:
+            objective: gives the score of the values that were taken.
+        """
+        with self._taking or nullcontext():
+            self.study.optimize(lambda trial: objective(trial, self._taken(trial)), n_trials=1, catch=(Exception,))
+
+    def _taken(self, trial: Trial) -> Values:
+        try:
+            return self.claim(trial)
+        finally:
+            if self._taking is not None:
+                self._taking.release()
 
     def claim(self, trial: Trial) -> Values:
         """The values of a trial that a worker has taken.

@@ -96,18 +96,17 @@ def take(ledger: Ledger, folder: Path) -> None:
     while True:
         ledger.release_dead()
         if ledger.is_open():
-            ledger.study.optimize(lambda trial: _run(ledger, trial, folder, run, kept), n_trials=1, catch=(Exception,))
+            ledger.take(lambda trial, values: _run(ledger, trial, values, folder, run, kept))
         elif ledger.is_busy():
             time.sleep(_POLL)
         else:
             return
 
 
-def _run(ledger: Ledger, trial: Any, folder: Path, run: Callable[..., Any], kept: Any) -> float:
+def _run(ledger: Ledger, trial: Any, values: Values, folder: Path, run: Callable[..., Any], kept: Any) -> float:
     """One trial: its run's headline score on the validation split."""
     import optuna
 
-    values: Values = ledger.claim(trial)
     try:
         config = config_of(ledger.sweep, values, folder)
         print(f"{values}: {config.folder}", flush=True)

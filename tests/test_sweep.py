@@ -1,6 +1,7 @@
 """Sweeps: what is written, what is run, and that every cell ends done exactly once."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -299,3 +300,28 @@ def test_the_command(small: dict[str, Any], tmp_path: Path, capsys: pytest.Captu
     assert best["seeds"] == 1
     assert "1 of 1 done, 0 failed" in captured.err
     assert json.loads((tmp_path / "sweeps" / "s" / "selection.json").read_text()) == [best]
+
+
+def taking(folder: str, claimed: Any) -> None:
+    """A worker whose runs take no time."""
+    ledger = Ledger(many(), Path(folder))
+    while ledger.is_open():
+        ledger.take(lambda trial, values: claimed.put(values["training.seed"]) or 0.5)
+
+
+def many() -> Sweep:
+    return Sweep(name="s", parameters={"task": ["rte"], "training.seed": list(range(30))})
+
+
+def test_no_two_workers_take_the_same_run(tmp_path: Path) -> None:
+    Ledger(many(), tmp_path).fill()
+    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    claimed = context.Queue()
+    workers = [context.Process(target=taking, args=(str(tmp_path), claimed)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    found = [claimed.get(timeout=60) for _ in range(30)]
+    for worker in workers:
+        worker.join()
+    assert sorted(found) == list(range(30))
+    assert claimed.empty()

@@ -1,0 +1,84 @@
+"""What runs for a day: memory stays flat, a ledger stays small, the same configuration gives the same bits."""
+
+import gc
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from adapter_tune.ledger import Ledger
+from adapter_tune.result import FILE
+from adapter_tune.runs import run
+from adapter_tune.sweep import Sweep, cells, key_of
+from adapter_tune.trainer import AdapterTrainer
+
+LONG = bool(os.environ.get("ADAPTER_TUNE_LONG"))
+MIB = 2**20
+
+
+def resident() -> int:
+    """Memory of this process, in bytes."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux only")
+def test_memory_stays_flat_over_many_evaluations(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    many, seen, before = 2000 if LONG else 60, list[int](), AdapterTrainer.train
+
+    def train(self: Any, *args: Any, **kwargs: Any) -> Any:
+        for number in range(many):
+            self.evaluate()
+            if number in (many // 4, many - 1):
+                seen.append(resident())
+        return before(self, *args, **kwargs)
+
+    monkeypatch.setattr(AdapterTrainer, "train", train)
+    run(make_config("sst2", epochs=1, max_steps=1))
+    assert seen[1] - seen[0] < 8 * MIB
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_same_configuration_gives_the_same_result(make_config: Any, deterministic: bool) -> None:
+    found = []
+    for _ in range(2):
+        config = make_config("mnli", deterministic=deterministic)
+        run(config, force=True)
+        found.append(json.loads((config.folder / FILE).read_text()))
+        assert found[-1].pop("speed")
+    assert found[0] == found[1]
+
+
+def test_a_ledger_of_many_trials_stays_small_and_quick(tmp_path: Path) -> None:
+    many = 10_000 if LONG else 300
+    values = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": list(range(1, many + 1))}]}
+    sweep = Sweep(name="s", parameters=values)
+    ledger = Ledger(sweep, tmp_path)
+    done = [
+        create_trial(
+            state=TrialState.COMPLETE, value=0.5,
+            user_attrs={"cell": key_of(cell), "values": json.dumps(cell), "host": "h", "pid": 1, "folder": "runs/x"},
+        )
+        for cell in cells(sweep)[:-1]
+    ]  # fmt: skip
+    ledger.study.add_trials(done)
+    ledger = Ledger(sweep, tmp_path)
+    start = time.perf_counter()
+    ledger.fill()
+    ledger.is_open()
+    progress = ledger.progress()
+    first = time.perf_counter() - start
+    start = time.perf_counter()
+    for _ in range(10):  # what a worker asks before every run
+        ledger.release_dead()
+        assert ledger.is_open()
+    again = (time.perf_counter() - start) / 10
+    assert (progress.total, progress.done, progress.waiting) == (many, many - 1, 1)
+    size = (tmp_path / "study.db").stat().st_size
+    print(f"{many:,} trials: {size / MIB:.1f} MiB, opened in {first:.1f} s, then {1000 * again:.0f} ms before a run")
+    assert size < 2500 * many + MIB
