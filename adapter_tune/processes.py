@@ -22,6 +22,17 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def refuse_sharding() -> None:
+    """Refuse launchers' settings that shard the model: checkpoints here hold what is trained, whole.
+
+    Raises:
+        UsageError: FSDP or DeepSpeed is asked for.
+    """
+    for name, what in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
+        if (os.environ.get(name) or "false").lower() == "true":
+            raise UsageError(f"{what} is not supported, and what is trained here is small; launch without it")
+
+
 def share(batch_size: int) -> int:
     """Rows of a batch for each process.
 

@@ -95,6 +95,8 @@ def check_training(config: RunConfig) -> None:
         UsageError: the precision is not there, or classes should be weighed where a row has none or several.
     """
     resolved(config.training.precision, pick_device(config.training.device))
+    processes.share(config.training.batch_size)
+    processes.refuse_sharding()
     if config.training.class_weights != "none" and (config.record.is_regression or config.record.several):
         raise UsageError("training.class_weights: balanced needs rows with one class each; leave it out")
 

@@ -81,6 +81,13 @@ def test_a_batch_is_shared_out_evenly_or_refused(monkeypatch: pytest.MonkeyPatch
         processes.share(30)
 
 
+@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
+def test_sharding_is_refused(still: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
+    with pytest.raises(UsageError, match="is not supported"):
+        run(still())
+
+
 @pytest.mark.skipif(not LONG, reason="make test-long")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_where_one_is_killed_all_end_and_the_same_command_goes_on(still: Any, tmp_path: Path, number: int) -> None:
