@@ -16,16 +16,8 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        _place(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    with new_file(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +75,8 @@ class Ledger:
             raise
         except Exception as error:  # every driver has errors of its own
             first = (str(error) or type(error).__name__).splitlines()[0]
-            raise RunError(f"{storage or folder}: the storage cannot be opened ({first}); check --storage") from None
+            shown = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", storage or str(folder))  # a URL may hold a password
+            raise RunError(f"{shown}: the storage cannot be opened ({first}); check --storage") from None
 
     def fill(self, repeats: Sequence[Values] = ()) -> None:
         """Put every cell that is neither done, waiting nor running into the queue, and what died back.

@@ -14,6 +14,7 @@ import adapter_tune
 from adapter_tune.cli import main
 from adapter_tune.config import parse_config
 from adapter_tune.data import load_splits
+from adapter_tune.errors import RunError
 from adapter_tune.model import load_tokenizer
 from adapter_tune.own_data import settled, tables
 from adapter_tune.result import read_result
@@ -302,3 +303,11 @@ def test_class_weights_are_scikit_learns(tmp_path: Path, backbone: str) -> None:
 def test_class_weights_need_classes(tmp_path: Path, make_config: Any) -> None:
     with pytest.raises(adapter_tune.AdapterTuneError, match="balanced needs rows with one class each"):
         adapter_tune.run(make_config("stsb", class_weights="balanced"))
+
+
+@pytest.mark.parametrize("problem", ["auto", "classification", "regression", "multi_label"])
+def test_a_row_without_its_label_is_named(tmp_path: Path, problem: str) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"text": "x", "label": "a"}\n{"text": "y"}\n')
+    with pytest.raises(RunError, match=r"train\.jsonl, line [12]: column 'label'"):
+        tables(settled(parse_config({"task": "custom", "data": {"train_file": str(path), "problem": problem}})))

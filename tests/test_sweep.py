@@ -77,6 +77,8 @@ def test_a_cell_is_a_configuration(small: dict[str, Any], tmp_path: Path) -> Non
         ("name: s\nparameters: {task: [cola]}\nparametres: {}\n", "parametres"),
         ("name: s\nparameters: {task: [cola], training.sed: [1]}\n", "training.sed"),
         ("name: s\nparameters: {task: [colla]}\n", "did you mean 'cola'"),
+        ("name: s\nparameters: {'': [1]}\n", "is no path of an option"),
+        ("name: s\nset: {a b: 1}\nparameters: {task: [cola]}\n", "x.yaml:2: set.a b is no path of an option"),
     ],
 )
 def test_a_wrong_sweep_is_said_before_anything_runs(
@@ -275,6 +277,9 @@ def test_a_journal_file_is_a_storage(small: dict[str, Any], tmp_path: Path) -> N
         Ledger(sweep_of(small), tmp_path, "here")
     with pytest.raises(RunError, match="cannot be opened"):
         Ledger(sweep_of(small), tmp_path, f"sqlite:///{tmp_path}/no/where.db")
+    with pytest.raises(RunError, match="cannot be opened") as caught:
+        Ledger(sweep_of(small), tmp_path, "nosuchdatabase://me:secret@host/name")
+    assert "secret" not in str(caught.value)
 
 
 def test_a_plan_counts_and_estimates(small: dict[str, Any], tmp_path: Path) -> None:
