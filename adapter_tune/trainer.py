@@ -14,13 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import (
-    EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 
@@ -34,8 +31,9 @@ from adapter_tune.metrics import GlueMetric, glue_scores
 from adapter_tune.model import Built
 from adapter_tune.precision import pick_device, resolved
 from adapter_tune.prefix import Prefix, planned
+from adapter_tune.resuming import BestCheckpoint, Epochs
 from adapter_tune.sampling import LengthGrouped, Longest
-from adapter_tune.speed import Clock, forget_peak_memory, kept
+from adapter_tune.speed import Clock, forget_peak_memory
 from adapter_tune.surgery import added_buffers
 from adapter_tune.tasks import CUSTOM, Task
 
@@ -123,35 +121,6 @@ class Scorer:
         return {**scores, "distinct": 1.0 if constant else float(len(np.unique(predicted, axis=0)))}
 
 
-class Epochs(TrainerCallback):
-    """Tells the order of the rows which epoch it is, also where training goes on within one."""
-
-    def __init__(self, trainer: AdapterTrainer) -> None:
-        self.trainer = trainer
-
-    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Choose the epoch."""
-        self.trainer.order.set_epoch(int(state.epoch or 0))
-
-
-class BestCheckpoint(TrainerCallback):
-    """Finds the best checkpoint again when training goes on, also in a run folder that has moved."""
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Point the state at the checkpoint in this folder, or at none where it is gone."""
-        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-        state.best_model_checkpoint = str(best) if best.is_dir() else None
-
-
-class Patience(EarlyStoppingCallback):
-    """Early stopping that remembers over a resume how long it has waited."""
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Go on waiting from where the checkpoint stood."""
-        super().on_train_begin(args, state, control)
-        self.early_stopping_patience_counter = kept(self, state).get("early_stopping_patience_counter", 0)
-
-
 class AdapterTrainer(Trainer):
     """A Trainer whose checkpoints hold what is trained and never the backbone."""
 
@@ -160,7 +129,6 @@ class AdapterTrainer(Trainer):
         self.fresh, self.clock = built.fresh, clock
         self.precision = make_ready(built, config.training)
         forget_peak_memory()
-        torch.use_deterministic_algorithms(config.training.deterministic)
         args = arguments(config, folder)
         args.ddp_broadcast_buffers = bool(added_buffers(built.model))  # running statistics; all else is constant
         self.losses = Losses()
@@ -178,7 +146,7 @@ class AdapterTrainer(Trainer):
             compute_metrics=Scorer(config.record),
             callbacks=[BestCheckpoint(), self.losses, *callbacks],
         )
-        self.add_callback(Epochs(self))
+        self.add_callback(Epochs(lambda: self.order))
         for callback in list(self.callback_handler.callbacks):
             if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
                 self.remove_callback(callback)

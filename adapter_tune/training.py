@@ -17,9 +17,10 @@ from adapter_tune.interruption import Interruption
 from adapter_tune.model import Built
 from adapter_tune.progress import reporter
 from adapter_tune.result import COLLAPSED, Headline, Scores, Speed
+from adapter_tune.resuming import Patience
 from adapter_tune.speed import Clock, measured
 from adapter_tune.tasks import Task
-from adapter_tune.trainer import AdapterTrainer, Patience
+from adapter_tune.trainer import AdapterTrainer
 
 _ZERO = 0.005  # a correlation below this prints as 0.00
 

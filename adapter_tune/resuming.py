@@ -1,0 +1,41 @@
+"""What the Trainer forgets over a resume: the epoch of the order, the best checkpoint's place, how long it waited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from adapter_tune.sampling import LengthGrouped
+from adapter_tune.speed import kept
+
+
+class Epochs(TrainerCallback):
+    """Tells the order of the rows which epoch it is, also where training goes on within one."""
+
+    def __init__(self, order: Callable[[], LengthGrouped]) -> None:
+        self.order = order
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Choose the epoch."""
+        self.order().set_epoch(int(state.epoch or 0))
+
+
+class BestCheckpoint(TrainerCallback):
+    """Finds the best checkpoint again when training goes on, also in a run folder that has moved."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Point the state at the checkpoint in this folder, or at none where it is gone."""
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        state.best_model_checkpoint = str(best) if best.is_dir() else None
+
+
+class Patience(EarlyStoppingCallback):
+    """Early stopping that remembers over a resume how long it has waited."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Go on waiting from where the checkpoint stood."""
+        super().on_train_begin(args, state, control)
+        self.early_stopping_patience_counter = kept(self, state).get("early_stopping_patience_counter", 0)
