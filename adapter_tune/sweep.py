@@ -20,6 +20,8 @@ from adapter_tune.result import Result
 from adapter_tune.shipped import find_config
 from adapter_tune.yaml_io import read_yaml
 
+_NO_PATH = "is no path of an option; write it as training.learning_rate"
+
 Values = dict[str, Any]
 """Value by dotted path: ``{"task": "cola", "strategy.name": "houlsby", "strategy.m": 8}``."""
 
@@ -90,8 +92,8 @@ def _check(sweep: Sweep) -> None:
         raise FieldError(("parameters",), "is empty: name what should vary, as in training.learning_rate: [1e-4, 3e-4]")
     for section in ("set", "parameters", "repeat"):
         for path in getattr(sweep, section):
-            if not all(path.split(".")) or len(path.split()) != 1:
-                raise FieldError((section, path), "is no path of an option; write it as training.learning_rate")
+            if not _is_path(path):
+                raise FieldError((section, path), _NO_PATH)
     for path, value in sweep.parameters.items():
         _check_parameter(sweep, path, value)
     if sweep.method != "grid" and sweep.trials is None:
@@ -101,6 +103,10 @@ def _check(sweep: Sweep) -> None:
     left = [path for path in sweep.average_over if path in sweep.parameters and path not in sweep.repeat]
     if sweep.repeat and left:
         raise FieldError(("repeat",), f"lacks {left[0]}, over which the best is averaged; give its values")
+
+
+def _is_path(text: str) -> bool:
+    return all(text.split(".")) and text.split() == [text]
 
 
 def _check_parameter(sweep: Sweep, path: str, value: Any) -> None:
@@ -166,6 +172,9 @@ def config_of(sweep: Sweep, values: Mapping[str, Any], folder: Path, device: str
     Raises:
         UsageError: a value is wrong.
     """
+    for key in values:
+        if not _is_path(key):
+            raise UsageError(f"parameters: {key!r} {_NO_PATH}")
     flags = {f"set.{key} {key}": value for key, value in sweep.set.items()}
     flags |= {f"parameters.{key} {key}": value for key, value in values.items()}
     flags["output output"] = str(folder / "runs")

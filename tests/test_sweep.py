@@ -78,6 +78,8 @@ def test_a_cell_is_a_configuration(small: dict[str, Any], tmp_path: Path) -> Non
         ("name: s\nparameters: {task: [cola], training.sed: [1]}\n", "training.sed"),
         ("name: s\nparameters: {task: [colla]}\n", "did you mean 'cola'"),
         ("name: s\nparameters: {'': [1]}\n", "is no path of an option"),
+        ('name: s\nparameters: {"\\ta": [1]}\n', "is no path of an option"),
+        ("name: s\nparameters: {strategy: [{name: houlsby, a b: 1}]}\n", "'strategy.a b' is no path of an option"),
         ("name: s\nset: {a b: 1}\nparameters: {task: [cola]}\n", "x.yaml:2: set.a b is no path of an option"),
     ],
 )
