@@ -50,7 +50,7 @@ def _row(label: str, groups: dict[str, Group], tasks: list[str], folder: Path) -
             other = groups[task].average(_mismatched) if task in groups else None
             cells.append(Cell("" if other is None else f"{100 * other:.1f}"))
     average = mean(group.mean for group in groups.values())
-    text = f"{average:.1f} ({len(groups)} tasks)"
+    text = f"{average:.1f} ({len(groups)} {'task' if len(groups) == 1 else 'tasks'})"
     return [Cell(label), Cell(f"{total:.2f}x"), Cell(f"{100 * mean(shares):.2f} %"), *cells, Cell(text)]
 
 
