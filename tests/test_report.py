@@ -105,7 +105,7 @@ def test_seeds_are_one_group_and_settings_are_not(study: Path) -> None:
 
 def test_means_over_other_tasks_say_so(base: Result, study: Path, tmp_path: Path) -> None:
     written(base, study, "mnli", {"name": "houlsby", "m": 2}, 1, 0.9)
-    assert cells(table_1(collect([study]), tmp_path), "houlsby m=2")["mean"] == "90.0 (1 tasks)"
+    assert cells(table_1(collect([study]), tmp_path), "houlsby m=2")["mean"] == "90.0 (1 task)"
 
 
 def test_everything_is_written(study: Path, tmp_path: Path) -> None:
