@@ -8,35 +8,21 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-import tempfile
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from statistics import median
 from typing import Any, cast
 
-import datasets
-import numpy as np
 import torch
-from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, TrainerCallback
+from torch import nn
 
-from adapter_tune.config import RunConfig, parse_config
-from adapter_tune.data import Splits
-from adapter_tune.demo import DEMO, located_model
+from adapter_tune.bench_worker import WARM, shape_config, wait, work
+from adapter_tune.config import RunConfig
 from adapter_tune.errors import RunError
 from adapter_tune.families import shape_of
 from adapter_tune.lengths import drawn
-from adapter_tune.model import Built, check_length, head_options, load_config, prepare
 from adapter_tune.precision import TYPES, pick_device, resolved
-from adapter_tune.published import published
-from adapter_tune.speed import Clock, peak_memory
-from adapter_tune.surgery import frozen_layers, layers_of
-from adapter_tune.trainer import AdapterTrainer
-
-_WARM = 2  # steps before the measured ones
-_EVALUATED = 8  # batches
 
 
 @dataclass(frozen=True)
@@ -80,7 +66,7 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
         RunError: a case failed.
     """
     for config in cases.values():  # what does not fit is said before anything is built
-        config.strategy.formula(shape_of(_config(config)))
+        config.strategy.formula(shape_of(shape_config(config)))
         drawn(lengths, 1, config.data.max_length)
     first = next(iter(cases.values()))
     device = pick_device(first.training.device)
@@ -92,12 +78,12 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
         for name, config in cases.items():
             here, there = context.Pipe()
             given = (config.model_dump(), lengths, steps, list(sys.path), there)
-            process = context.Process(target=_work, args=given, daemon=True)
+            process = context.Process(target=work, args=given, daemon=True)
             process.start()
             workers[name] = (process, here)
             _answer(name, workers[name])  # one is built after the other
         taken: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
-        for _ in range(_WARM + steps):
+        for _ in range(WARM + steps):
             for name, worker in workers.items():
                 worker[1].send("step")
                 taken[name].append(_answer(name, worker))
@@ -114,7 +100,7 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
         "device": torch.cuda.get_device_name() if device == "cuda" else device, "precision": precision,
         "threads": torch.get_num_threads(), "torch": torch.__version__, "products_per_second": rate / 2,
     }  # fmt: skip
-    return _related([_row(name, taken[name][_WARM:], rest, rate) for name, rest in rows]), about
+    return _related([_row(name, taken[name][WARM:], rest, rate) for name, rest in rows]), about
 
 
 def product_rate(device: str, dtype: torch.dtype, size: int = 1024) -> float:
@@ -123,10 +109,10 @@ def product_rate(device: str, dtype: torch.dtype, size: int = 1024) -> float:
     b = torch.randn(4 * size, size, device=device).to(dtype)
     seconds = []
     for _ in range(25):
-        _wait(device)
+        wait(device)
         start = time.perf_counter()
         nn.functional.linear(a, b)
-        _wait(device)
+        wait(device)
         seconds.append(time.perf_counter() - start)
     return 2 * size * size * 4 * size / min(seconds)
 
@@ -171,148 +157,3 @@ def _answer(name: str, worker: tuple[Any, Connection]) -> dict[str, Any]:
     if "error" in found:
         raise RunError(f"{name}: {found['error']}")
     return cast("dict[str, Any]", found)
-
-
-def _work(values: dict[str, Any], lengths: str, steps: int, path: list[str], parent: Connection) -> None:
-    """A process's whole life: build, then take a step whenever it is told to."""
-    sys.path[:] = path
-    try:
-        parent.send(_Worker(parse_config(values), lengths, steps, parent).run())
-    except BaseException as error:
-        parent.send({"error": (str(error) or type(error).__name__).splitlines()[0]})
-
-
-class _Worker:
-    """One strategy in its process."""
-
-    def __init__(self, config: RunConfig, lengths: str, steps: int, parent: Connection) -> None:
-        self.config, self.parent = config, parent
-        self.device = pick_device(config.training.device)
-        self.imported = peak_memory(self.device) or 0
-        self.lengths, self.count = lengths, _WARM + steps
-
-    def run(self) -> dict[str, Any]:
-        """Train under the parent's eyes; what was measured of the whole."""
-        config = self.config
-        total = {"max_steps": self.count, "epochs": 1.0, "logging_steps": 10**6}
-        config = config.model_copy(update={"training": config.training.model_copy(update=total)})
-        t = config.training
-        with tempfile.TemporaryDirectory() as folder:
-            config = config.model_copy(update={"output": folder})
-            built = _random(config)
-            operations = _operations(built.model)
-            words = cast(Any, built.model.config).vocab_size
-            train = _rows(config, words, self.lengths, self.count * t.batch_size, seed=1)
-            held = _rows(config, words, self.lengths, _EVALUATED * t.eval_batch_size, seed=2)
-            splits = Splits(train, {config.record.validation[0]: held})
-            tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))  # pads with id 0, as BERT's own
-            clock = Clock()
-            trainer = _Timed(config, built, tokenizer, Path(folder), splits, [_Turns(self)], clock)
-            if trainer.prefix is not None:
-                operations = _operations(built.model, kept=trainer.prefix.depth)
-            self.times = trainer.times
-            trainer.train()
-            values = trainer.evaluate()  # the second time, when everything is warm
-            runtime = next(value for key, value in values.items() if key.endswith("_runtime"))
-            size = sum(file.stat().st_size for file in Path(folder).glob("checkpoint-*/*") if file.is_file())
-        memory = None if self.memory is None else self.memory - (self.imported if self.device != "cuda" else 0)
-        return {"eval": len(held) / runtime, "operations": operations, "memory": memory, "checkpoint": size}
-
-    def turn(self, found: dict[str, float]) -> None:
-        """Say what a step took, and wait for the next."""
-        self.memory = peak_memory(self.device)
-        self.parent.send(found)
-        self.parent.recv()
-        self.start = time.perf_counter()
-
-
-class _Timed(AdapterTrainer):
-    """The trainer of every run, with a clock between its phases."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.times: dict[str, float] = {}
-
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        """Forward."""
-        start = time.perf_counter()
-        out = super().compute_loss(*args, **kwargs)
-        _wait(self.args.device.type)
-        self.times["forward"] = time.perf_counter() - start
-        return out
-
-    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Forward and backward."""
-        self.times["examples"], self.times["tokens"] = len(inputs["labels"]), int(inputs["attention_mask"].sum())
-        start = time.perf_counter()
-        out = super().training_step(model, inputs, num_items_in_batch)
-        _wait(self.args.device.type)
-        self.times["done"] = time.perf_counter()
-        self.times["backward"] = self.times["done"] - start - self.times["forward"]
-        return out
-
-
-class _Turns(TrainerCallback):
-    """Waits for the parent between two steps."""
-
-    def __init__(self, worker: _Worker) -> None:
-        self.worker = worker
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        """Ready."""
-        self.worker.turn({})
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        """A step is done."""
-        _wait(self.worker.device)
-        now, times = time.perf_counter(), self.worker.times
-        self.worker.turn({**times, "optimiser": now - times["done"], "step": now - self.worker.start})
-
-
-def _random(config: RunConfig) -> Built:
-    """A model of the backbone's shape with random weights, prepared as a run's."""
-    torch.manual_seed(config.training.seed)
-    model = AutoModelForSequenceClassification.from_config(_config(config))
-    prepare(model, config.strategy, train_pooler=config.strategy.trains_pooler or config.model.pooler == "train")
-    return Built(model, config.model, "random", frozenset())
-
-
-def _config(config: RunConfig) -> Any:
-    """The backbone's transformers configuration, without the Hub for a published BERT."""
-    known, options = published(config.model.id), head_options(config.record)
-    found = BertConfig(**asdict(known), **options) if known else load_config(config.model, options)
-    check_length(config.data.max_length, found)
-    return found
-
-
-def _operations(model: nn.Module, kept: int = 0) -> int:
-    """Operations a token in the layers: 2 a parameter forward, 2 back where a gradient passes, 2 if it is trained.
-
-    Args:
-        model: prepared.
-        kept: how many of the lowest layers are not computed.
-    """
-    total, below = 0, frozen_layers(model)
-    for index, layer in enumerate(layers_of(model)):
-        sizes = [(p.numel(), p.requires_grad) for p in layer.parameters()]
-        if index >= kept:
-            total += sum((2 + 2 * (index >= below) + 2 * trained) * size for size, trained in sizes)
-    return total
-
-
-def _rows(config: RunConfig, vocabulary: int, lengths: str, count: int, seed: int) -> Any:
-    """Random rows of the given lengths."""
-    rng = np.random.default_rng(seed)
-    sizes = drawn(lengths, count, config.data.max_length, seed)
-    return datasets.Dataset.from_dict(
-        {
-            "input_ids": [rng.integers(vocabulary // 2, vocabulary, size).tolist() for size in sizes],
-            "attention_mask": [[1] * size for size in sizes],
-            "labels": rng.integers(0, config.record.num_labels, count).tolist(),
-        }
-    )
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()

@@ -29,7 +29,7 @@ from adapter_tune.commands import (
     sweep,
     train,
 )
-from adapter_tune.errors import AdapterTuneError
+from adapter_tune.errors import INTERRUPTED, TERMINATED, AdapterTuneError
 
 app = typer.Typer(
     name="adapter-tune",
@@ -37,7 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)

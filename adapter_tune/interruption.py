@@ -13,8 +13,7 @@ import torch
 from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-TERMINATED = 128 + signal.SIGTERM
-"""The exit code of a run that SIGTERM ended."""
+from adapter_tune.errors import TERMINATED
 
 _AGREE_EVERY = 10  # steps after which several processes ask each other
 

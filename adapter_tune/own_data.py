@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import datasets
 
+from adapter_tune import atomic
 from adapter_tune.config import DataConfig, RunConfig
 from adapter_tune.errors import RunError, UsageError, unknown
 from adapter_tune.hub import loading
@@ -289,7 +290,7 @@ def _digest(data: DataConfig) -> str:
     digest = hashlib.sha256()
     for split in ("train", "validation", "test"):
         if (file := getattr(data, f"{split}_file")) is not None:
-            digest.update(f"{split} {hashlib.sha256(Path(file).read_bytes()).hexdigest()}\n".encode())
+            digest.update(f"{split} {atomic.sha256(Path(file))}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapter_tune.backbone import Kept, head_options
 from adapter_tune.config import RunConfig
 from adapter_tune.errors import UsageError
-from adapter_tune.model import Kept, count_on_meta, head_options
+from adapter_tune.model import count_on_meta
 from adapter_tune.own_data import settled
 from adapter_tune.runs import loaded, run
 from adapter_tune.sweep import Sweep, cells, config_of

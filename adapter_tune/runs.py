@@ -13,13 +13,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from adapter_tune import atomic, checkpoints, processes, store
 from adapter_tune.ablate import WHOLE, ablated, majority
 from adapter_tune.ablation import Ablation
+from adapter_tune.backbone import Kept, load_config, load_tokenizer
 from adapter_tune.config import ModelConfig, RunConfig, parse_config
 from adapter_tune.data import Splits, load_rows, load_splits
 from adapter_tune.demo import DEMO
 from adapter_tune.errors import FieldError, RunError
 from adapter_tune.families import SubLayer, shape_of
 from adapter_tune.holding import held
-from adapter_tune.model import Built, Kept, build_model, check_fit, load_config, load_tokenizer
+from adapter_tune.model import Built, build_model, check_fit
 from adapter_tune.model_card import model_card
 from adapter_tune.own_data import settled
 from adapter_tune.parameters import count_parameters

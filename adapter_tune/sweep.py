@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -127,7 +127,10 @@ def _check_parameter(sweep: Sweep, path: str, value: Any) -> None:
 
 def cells(sweep: Sweep) -> list[Values]:
     """Every cell of a grid, in the order of the file: the last parameter changes fastest."""
-    axes = [list(_axis(path, values)) for path, values in sweep.parameters.items()]
+    return _product(list(_axis(path, values)) for path, values in sweep.parameters.items())
+
+
+def _product(axes: Iterable[list[Values]]) -> list[Values]:
     return [{key: value for part in parts for key, value in part.items()} for parts in product(*axes)]
 
 
@@ -155,8 +158,7 @@ def repeats(sweep: Sweep, best: list[dict[str, Any]]) -> list[Values]:
         sweep: the sweep.
         best: what was chosen of the runs so far, as ``chosen`` gives it.
     """
-    axes = [[{path: value} for value in values] for path, values in sweep.repeat.items()]
-    again = [{key: value for part in parts for key, value in part.items()} for parts in product(*axes)] if axes else []
+    again = _product([{path: value} for value in values] for path, values in sweep.repeat.items())
     return [{**choice["choice"], **values} for choice in best for values in again]
 
 

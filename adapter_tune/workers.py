@@ -17,7 +17,8 @@ from typing import Any
 
 from adapter_tune.errors import AdapterTuneError
 from adapter_tune.ledger import Ledger, Progress, note
-from adapter_tune.sweep import Sweep, Values, config_of
+from adapter_tune.result import read_result
+from adapter_tune.sweep import Sweep, Values, choice_of, chosen, config_of, repeats
 
 _POLL = 0.5  # seconds
 
@@ -31,6 +32,23 @@ class Job:
     storage: str | None
     path: list[str]
     threads: int
+
+
+def settle(
+    sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Callable[[Progress], None]
+) -> tuple[Ledger, list[dict[str, Any]]]:
+    """Run a sweep to its end, then the best again where it says so; the ledger, and the best of each group.
+
+    Arguments as of ``work_off``.
+    """
+    ledger = work_off(sweep, folder, storage, workers, show)
+    best = chosen(sweep, [(values, read_result(run)) for values, run in ledger.finished(repeats=False)])
+    if not sweep.repeat:
+        return ledger, best
+    kept = [one["choice"] for one in best]
+    ledger = work_off(sweep, folder, storage, workers, show, repeats(sweep, best))
+    done = [found for found in ledger.finished(repeats=True) if choice_of(sweep, found[0]) in kept]
+    return ledger, chosen(sweep, [(values, read_result(run)) for values, run in done])
 
 
 def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Callable[[Progress], None],
@@ -88,7 +106,7 @@ def work(job: Job, number: int) -> None:
 
 def take(ledger: Ledger, folder: Path) -> None:
     """Take runs until none is left, here or with other workers."""
-    from adapter_tune.model import Kept
+    from adapter_tune.backbone import Kept
     from adapter_tune.runs import run
 
     kept = Kept()

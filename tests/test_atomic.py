@@ -28,3 +28,16 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
         (folder / "three").write_text("three")
         1 / 0  # noqa: B018
     assert names(tmp_path) == {"f", "two"}
+
+
+def test_a_folder_survives_a_death_between_the_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with atomic.new_folder(tmp_path / "f") as folder:
+        (folder / "one").write_text("one")
+    (tmp_path / "f").rename(tmp_path / ".f.old")  # what a killed process leaves
+    with pytest.raises(ZeroDivisionError), atomic.new_folder(tmp_path / "f"):
+        1 / 0  # noqa: B018
+    assert names(tmp_path) == {"f", "one"}
+    monkeypatch.setattr(atomic, "_place", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError), atomic.new_folder(tmp_path / "f"):
+        pass
+    assert names(tmp_path) == {"f", "one"}

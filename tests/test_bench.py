@@ -11,7 +11,8 @@ from conftest import bert_config
 from transformers import AutoModelForSequenceClassification
 
 from adapter_tune import bench
-from adapter_tune.bench import Measured, _operations, _related
+from adapter_tune.bench import Measured, _related
+from adapter_tune.bench_worker import operations_a_token
 from adapter_tune.cli import main
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.lengths import QUANTILES, drawn
@@ -87,7 +88,7 @@ def test_operations_a_token(strategy: Any, kept: int, expected: list[int]) -> No
     model = AutoModelForSequenceClassification.from_config(bert_config())
     layer = sum(p.numel() for p in model.bert.encoder.layer[0].parameters())
     prepare(model, parse_strategy(strategy), train_pooler=False)
-    assert _operations(model, kept) == sum(expected) * layer
+    assert operations_a_token(model, kept) == sum(expected) * layer
 
 
 def test_operations_of_adapters() -> None:
@@ -98,7 +99,7 @@ def test_operations_of_adapters() -> None:
     norms = 2 * 2 * 2 * 32
     prepare(model, parse_strategy({"name": "houlsby", "m": 4}), train_pooler=False)
     adapters = 4 * (2 * 4 * 32 + 32 + 4)
-    assert _operations(model) == 4 * (layers - norms) + 6 * (adapters + norms)
+    assert operations_a_token(model) == 4 * (layers - norms) + 6 * (adapters + norms)
 
 
 @pytest.mark.parametrize("task", QUANTILES)

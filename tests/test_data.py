@@ -6,9 +6,9 @@ import pytest
 from conftest import rows_of
 from transformers import AutoTokenizer
 
+from adapter_tune.backbone import load_tokenizer
 from adapter_tune.data import lengths, load_rows, load_splits
 from adapter_tune.errors import RunError, UsageError
-from adapter_tune.model import load_tokenizer
 from adapter_tune.tasks import TASKS
 
 

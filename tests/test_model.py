@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, BertForSequenceClassification, BertModel
 from transformers.utils import logging as transformers_logging
 
+from adapter_tune.backbone import fingerprint, load_tokenizer
 from adapter_tune.config import ModelConfig
 from adapter_tune.errors import RunError, UsageError
-from adapter_tune.model import build_model, check_fit, fingerprint, load_tokenizer
+from adapter_tune.model import build_model, check_fit
 
 
 def test_everything_is_frozen_but_the_head_and_the_strategys_own(make_config: Any) -> None:

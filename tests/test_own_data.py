@@ -11,11 +11,11 @@ from sklearn.metrics import f1_score
 from sklearn.utils.class_weight import compute_class_weight
 
 import adapter_tune
+from adapter_tune.backbone import load_tokenizer
 from adapter_tune.cli import main
 from adapter_tune.config import parse_config
 from adapter_tune.data import load_splits
 from adapter_tune.errors import RunError
-from adapter_tune.model import load_tokenizer
 from adapter_tune.own_data import settled, tables
 from adapter_tune.result import read_result
 from adapter_tune.rowfiles import read_rows, write_rows

@@ -13,11 +13,12 @@ from transformers import AutoModelForSequenceClassification, DebertaV2Config
 
 import adapter_tune
 from adapter_tune import prefix, states
+from adapter_tune.backbone import load_tokenizer
 from adapter_tune.cli import main
 from adapter_tune.data import load_splits
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.fast import make_ready
-from adapter_tune.model import build_model, load_tokenizer, prepare
+from adapter_tune.model import build_model, prepare
 from adapter_tune.runs import evaluate_run
 from adapter_tune.states import Layout, States
 from adapter_tune.strategies import parse_strategy

@@ -16,10 +16,10 @@ import torch
 from optuna.trial import TrialState
 
 import adapter_tune
+from adapter_tune.backbone import Kept
 from adapter_tune.cli import main
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.ledger import Ledger
-from adapter_tune.model import Kept
 from adapter_tune.plan import plan
 from adapter_tune.result import finished_runs, read_result
 from adapter_tune.shipped import shipped_configs

@@ -29,8 +29,8 @@ def inspect_data(
     flags = {"--task task": task_of(task, train_file), "--model model.id": model, **own}
     composed = compose(config, flags, set_ or [], demo=demo)
     ready_libraries(demo)
+    from adapter_tune.backbone import load_tokenizer
     from adapter_tune.inspection import inspect
-    from adapter_tune.model import load_tokenizer
     from adapter_tune.own_data import settled
     from adapter_tune.report.tables import show_inspection
 

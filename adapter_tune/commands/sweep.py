@@ -31,10 +31,9 @@ def sweep(
     from adapter_tune.errors import RunError
     from adapter_tune.report.live import Live
     from adapter_tune.report.tables import show_chosen
-    from adapter_tune.result import read_result
     from adapter_tune.sweep import cells as all_cells
-    from adapter_tune.sweep import choice_of, chosen, config_of, repeats
-    from adapter_tune.workers import work_off
+    from adapter_tune.sweep import config_of
+    from adapter_tune.workers import settle
     from adapter_tune.yaml_io import to_yaml
 
     for values in all_cells(wanted) if wanted.method == "grid" else ():
@@ -42,13 +41,7 @@ def sweep(
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_text(folder / "sweep.yaml", to_yaml(wanted.model_dump()))
     with Live(wanted.name, workers) as live:
-        ledger = work_off(wanted, folder, storage, workers, live.show)
-        best = chosen(wanted, [(values, read_result(run)) for values, run in ledger.finished(repeats=False)])
-        if wanted.repeat:
-            kept = [one["choice"] for one in best]
-            ledger = work_off(wanted, folder, storage, workers, live.show, repeats(wanted, best))
-            done = [found for found in ledger.finished(repeats=True) if choice_of(wanted, found[0]) in kept]
-            best = chosen(wanted, [(values, read_result(run)) for values, run in done])
+        ledger, best = settle(wanted, folder, storage, workers, live.show)
     atomic.write_text(folder / "selection.json", json.dumps(best, indent=2) + "\n")
     if as_json:
         print(json.dumps(best, indent=2))

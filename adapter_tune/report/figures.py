@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,9 @@ ORANGE, BLUE, GREEN, BLACK, PURPLE, SKY = "#E69F00", "#0072B2", "#009E73", "#000
 def series_of(group: Group) -> tuple[str, str, str]:
     """Name, colour and marker of the series that a group's point belongs to."""
     method = group.first.method
-    mark = "DvPX<>hpd"[sum(map(ord, method)) % 9]
     known = {"houlsby": ("adapters", ORANGE, "o"), "top_n": ("top layers", BLUE, "s"),
              "layer_norm": ("LayerNorms only", GREEN, "^"), "full": ("full fine-tuning", BLACK, "*")}  # fmt: skip
-    return known.get(method, (method, PURPLE, mark))
+    return known.get(method, (method, PURPLE, "D"))
 
 
 def _shown(found: Collected, task: str) -> list[tuple[str, Group]]:
@@ -128,7 +128,9 @@ def trade_off(found: Collected, task: str, x: str = "trained parameters") -> Any
         value = _cost(group, x)
         if value:
             by.setdefault(series_of(group), []).append((value, group))
-    for (name, colour, marker), points in sorted(by.items()):
+    marks = cycle("DvPX<>hpd")  # one for each of the methods that share a colour
+    for (name, colour, known), points in sorted(by.items()):
+        marker = next(marks) if colour == PURPLE else known
         points.sort(key=lambda point: point[0])
         xs, ys = [value for value, _ in points], [group.mean for _, group in points]
         line = "-" if name in ("adapters", "top layers") and x == "trained parameters" else ""
