@@ -1,26 +1,13 @@
-"""What the Trainer forgets over a resume: the epoch of the order, the best checkpoint's place, how long it waited."""
+"""What the Trainer forgets over a resume: where the best checkpoint lies, and how long it has waited."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from adapter_tune.sampling import LengthGrouped
 from adapter_tune.speed import kept
-
-
-class Epochs(TrainerCallback):
-    """Tells the order of the rows which epoch it is, also where training goes on within one."""
-
-    def __init__(self, order: Callable[[], LengthGrouped]) -> None:
-        self.order = order
-
-    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Choose the epoch."""
-        self.order().set_epoch(int(state.epoch or 0))
 
 
 class BestCheckpoint(TrainerCallback):

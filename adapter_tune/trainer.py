@@ -31,7 +31,7 @@ from adapter_tune.metrics import GlueMetric, glue_scores
 from adapter_tune.model import Built
 from adapter_tune.precision import pick_device, resolved
 from adapter_tune.prefix import Prefix, planned
-from adapter_tune.resuming import BestCheckpoint, Epochs
+from adapter_tune.resuming import BestCheckpoint
 from adapter_tune.sampling import LengthGrouped, Longest
 from adapter_tune.speed import Clock, forget_peak_memory
 from adapter_tune.surgery import added_buffers
@@ -146,7 +146,6 @@ class AdapterTrainer(Trainer):
             compute_metrics=Scorer(config.record),
             callbacks=[BestCheckpoint(), self.losses, *callbacks],
         )
-        self.add_callback(Epochs(lambda: self.order))
         for callback in list(self.callback_handler.callbacks):
             if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
                 self.remove_callback(callback)
@@ -157,8 +156,7 @@ class AdapterTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:
         rows = self.train_dataset if train_dataset is None else train_dataset
         whole = self.args.train_batch_size * self.args.world_size  # the order is that of one process
-        self.order = LengthGrouped(lengths(rows), whole, self.args.seed)
-        return self.order
+        return LengthGrouped(lengths(rows), whole, self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Longest:
         return Longest(lengths(eval_dataset))

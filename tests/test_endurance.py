@@ -52,6 +52,7 @@ def test_the_same_configuration_gives_the_same_result(make_config: Any, determin
         run(config, force=True)
         found.append(json.loads((config.folder / FILE).read_text()))
         assert found[-1].pop("speed")
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
         torch.use_deterministic_algorithms(False)
     assert found[0] == found[1]
 

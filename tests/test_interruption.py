@@ -115,6 +115,7 @@ def test_time_alone_makes_a_checkpoint_within_an_epoch(make_config: Any, monkeyp
     def sealed(folder: Path) -> None:
         seal(folder)
         seen.append(folder.name)
+        assert len(list(folder.parent.glob("checkpoint-*"))) <= 2  # the one before goes when this one is whole
 
     monkeypatch.setattr(checkpoints, "seal", sealed)
     timed = run(config), weights(config.folder)

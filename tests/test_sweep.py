@@ -16,6 +16,7 @@ import torch
 from optuna.trial import TrialState
 
 import adapter_tune
+from adapter_tune import workers
 from adapter_tune.backbone import Kept
 from adapter_tune.cli import main
 from adapter_tune.errors import RunError, UsageError
@@ -309,6 +310,22 @@ def test_the_command(small: dict[str, Any], tmp_path: Path, capsys: pytest.Captu
     assert json.loads((tmp_path / "sweeps" / "s" / "selection.json").read_text()) == [best]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
+def test_workers_share_the_cores_and_leave_ctrl_c_to_their_parent(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(ledger: Ledger, folder: Path) -> None:
+        ignores = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        (folder / f"told-{os.getpid()}").write_text(f"{os.environ['OMP_NUM_THREADS']} {ignores}")
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(workers, "take", told)
+    monkeypatch.setattr(workers, "_cores", lambda: 8)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: multiprocessing.context.ForkContext())
+    workers.work_off(sweep_of(small), tmp_path, None, 3, lambda _: None)
+    assert [file.read_text() for file in tmp_path.glob("told-*")] == ["2 True"] * 3
+
+
 def taking(folder: str, claimed: Any) -> None:
     """A worker whose runs take no time."""
     ledger = Ledger(many(), Path(folder))
@@ -324,11 +341,11 @@ def test_no_two_workers_take_the_same_run(tmp_path: Path) -> None:
     Ledger(many(), tmp_path).fill()
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     claimed = context.Queue()
-    workers = [context.Process(target=taking, args=(str(tmp_path), claimed)) for _ in range(4)]
-    for worker in workers:
+    several = [context.Process(target=taking, args=(str(tmp_path), claimed)) for _ in range(4)]
+    for worker in several:
         worker.start()
     found = [claimed.get(timeout=60) for _ in range(30)]
-    for worker in workers:
+    for worker in several:
         worker.join()
     assert sorted(found) == list(range(30))
     assert claimed.empty()
