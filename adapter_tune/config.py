@@ -129,6 +129,8 @@ class TrainingConfig(Section):
     """Only operations that give the same bits every time; slower on a GPU, and on a CPU they all do."""
     checkpoint_minutes: float = Field(default=10.0, gt=0, le=_MANY)
     """Write a checkpoint within an epoch, too, after so many minutes without one."""
+    shard_backbone: bool = False
+    """With several processes: each holds a piece of the frozen backbone, gathered layer by layer."""
     logging_steps: int = Field(default=20, ge=1)
     """The training loss is written down every so many steps."""
     seed: int = Field(default=42, ge=0, lt=2**32)

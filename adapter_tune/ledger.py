@@ -158,11 +158,12 @@ class Ledger:
 
     def progress(self) -> Progress:
         """How far the sweep is; a failed cell that was taken again counts once."""
-        count = {state: [t for t in self.trials() if t.state == state] for state in TrialState}
-        settled = {t.user_attrs.get(_CELL) or t.number for t in self.trials() if t.state != TrialState.FAIL}
+        trials = self.trials()
+        count = {state: [t for t in trials if t.state == state] for state in TrialState}
+        settled = {t.user_attrs.get(_CELL) or t.number for t in trials if t.state != TrialState.FAIL}
         lost = {t.user_attrs.get(_CELL) or t.number for t in count[TrialState.FAIL]} - settled
         best = max((t.value for t in count[TrialState.COMPLETE] if t.value is not None), default=None)
-        repeats = {t.user_attrs[_CELL] for t in self.trials() if t.user_attrs.get(_REPEAT)}
+        repeats = {t.user_attrs[_CELL] for t in trials if t.user_attrs.get(_REPEAT)}
         first = len(cells(self.sweep)) if self.sweep.method == "grid" else self.sweep.trials or 0
         return Progress(
             total=first + len(repeats), waiting=len(count[TrialState.WAITING]), running=len(count[TrialState.RUNNING]),

@@ -108,10 +108,14 @@ def planned(config: RunConfig, built: Built, splits: Splits) -> Path | None:
     t = config.training
     if t.cache_frozen_prefix == "off" or splits.train is None:
         return None
-    if t.cache_frozen_prefix == "auto" and (t.backbone_dropout == "on" or _epochs(config, splits) <= 1):
+    if t.cache_frozen_prefix == "auto" and (
+        t.backbone_dropout == "on" or t.shard_backbone or _epochs(config, splits) <= 1
+    ):
         return None
     size, problem = _layout(config, built, splits).size / _GIB, ""
-    if not frozen_layers(built.model):
+    if t.shard_backbone:
+        problem = "training.shard_backbone takes the frozen layers apart"
+    elif not frozen_layers(built.model):
         problem = f"strategy {config.strategy.name} trains in the lowest layer or below it"
     elif size > t.cache_limit:
         problem = f"{size:.1f} GiB are needed and training.cache_limit is {t.cache_limit:g}"

@@ -23,14 +23,17 @@ def is_first() -> bool:
 
 
 def refuse_sharding() -> None:
-    """Refuse launchers' settings that shard the model: checkpoints here hold what is trained, whole.
+    """Refuse launchers' settings that shard what is trained: checkpoints here hold it whole.
 
     Raises:
         UsageError: FSDP or DeepSpeed is asked for.
     """
     for name, what in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
         if (os.environ.get(name) or "false").lower() == "true":
-            raise UsageError(f"{what} is not supported, and what is trained here is small; launch without it")
+            raise UsageError(
+                f"{what} of a launcher shards what is trained, which is small here; launch without it, and "
+                "set training.shard_backbone=true where the frozen backbone is too large for a device"
+            )
 
 
 def share(batch_size: int) -> int:

@@ -21,7 +21,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from adapter_tune import checkpoints, processes, store
+from adapter_tune import checkpoints, processes, sharding, store
 from adapter_tune.config import RunConfig
 from adapter_tune.data import Splits, collator, lengths
 from adapter_tune.errors import RunError, UsageError
@@ -95,6 +95,8 @@ def check_training(config: RunConfig) -> None:
     resolved(config.training.precision, pick_device(config.training.device))
     processes.share(config.training.batch_size)
     processes.refuse_sharding()
+    if config.training.shard_backbone and processes.count() == 1:
+        raise UsageError("training.shard_backbone is for several processes: start it with torchrun, or leave it out")
     if config.training.class_weights != "none" and (config.record.is_regression or config.record.several):
         raise UsageError("training.class_weights: balanced needs rows with one class each; leave it out")
 
@@ -137,6 +139,9 @@ class AdapterTrainer(Trainer):
             with args.main_process_first(desc="states of the frozen layers"):
                 self.prefix = Prefix(kept_in, config, built, splits, tokenizer)
             splits, clock.seconds = self.prefix.splits, self.prefix.seconds
+        self.in_pieces = config.training.shard_backbone and splits.train is not None
+        if self.in_pieces:
+            sharding.shard(built.model, built.fresh, args.device)
         super().__init__(
             model=built.model,
             args=args,
@@ -160,6 +165,18 @@ class AdapterTrainer(Trainer):
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Longest:
         return Longest(lengths(eval_dataset))
+
+    def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
+        if not self.in_pieces:  # they are where they belong
+            super()._move_model_to_device(model, device)
+
+    def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: Any = None) -> nn.Module:
+        if not (self.in_pieces and training and model is self.model):
+            wrapped: nn.Module = super()._wrap_model(model, training, dataloader)
+            return wrapped
+        options = {"broadcast_buffers": self.args.ddp_broadcast_buffers, "find_unused_parameters": False}
+        ready = self.accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)
+        return sharding.replicated(ready, self.args.device, **options)
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         ready: dict[str, Any] = super()._prepare_inputs(inputs)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from adapter_tune.ledger import Ledger, Progress, note
 from adapter_tune.result import read_result
 from adapter_tune.sweep import Sweep, Values, choice_of, chosen, config_of, repeats
 
-_POLL = 0.5  # seconds
+_POLL, _LOOK = 0.5, 2.0  # seconds between a waiting worker's questions, and between looks at the progress
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show
         folder: of the sweep.
         storage: as of ``Ledger``.
         workers: processes.
-        show: called with the progress every half second.
+        show: called with the progress every two seconds.
         repeats: as of ``Ledger.fill``.
 
     Returns:
@@ -75,9 +76,9 @@ def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show
     try:
         for process in processes:
             process.start()
-        while any(process.is_alive() for process in processes):
+        while alive := [process.sentinel for process in processes if process.is_alive()]:
             show(ledger.progress())
-            time.sleep(_POLL)
+            wait(alive, _LOOK)
     finally:
         for process in processes:
             process.terminate()

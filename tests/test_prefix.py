@@ -121,6 +121,17 @@ def test_what_cannot_be_kept_is_refused(make_config: Any, strategy: Any, limit: 
         adapter_tune.run(config)
 
 
+@pytest.mark.parametrize("wish", ["auto", "on"])
+def test_no_states_are_kept_of_layers_in_pieces(make_config: Any, wish: str) -> None:
+    config = make_config("rte", TOP, cache_frozen_prefix=wish, backbone_dropout="off", shard_backbone=True)
+    splits, built = load_splits(config, load_tokenizer(config.model)), build_model(config)
+    if wish == "auto":
+        assert prefix.planned(config, built, splits) is None
+        return
+    with pytest.raises(UsageError, match="shard_backbone takes the frozen layers apart"):
+        prefix.planned(config, built, splits)
+
+
 def test_states_with_dropout_in_them_are_refused(small_world: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--task", "rte", *small_world, "--set", "training.cache_frozen_prefix=on"])

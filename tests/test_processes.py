@@ -7,18 +7,28 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.distributed as dist
 from conftest import TOKENIZER, bert_config
 from safetensors.torch import load_file
+from test_strategies import BACKBONES, applied, model_of
+from torch.distributed.tensor import DTensor
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import BertForPreTraining
 
 from adapter_tune import checkpoints, processes
+from adapter_tune.demo import DEMO
 from adapter_tune.errors import UsageError
+from adapter_tune.model import build_model
 from adapter_tune.result import Result, finished_runs, read_result
 from adapter_tune.runs import evaluate_run, run
+from adapter_tune.sharding import shard
+from adapter_tune.store import saved_tensors
 from adapter_tune.yaml_io import to_yaml
 
 LONG = bool(os.environ.get("ADAPTER_TUNE_LONG"))
@@ -39,27 +49,44 @@ def still(make_config: Any, tmp_path: Path) -> Any:
     return make
 
 
-def started(config: Any, many: int, tmp_path: Path) -> subprocess.Popen[str]:
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node"],
+    "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_machines=1", "--mixed_precision=no",
+                   "--dynamo_backend=no", "--main_process_port=0", "--num_processes"],
+}  # fmt: skip
+
+
+def started(config: Any, many: int, tmp_path: Path, launcher: str = "torchrun") -> subprocess.Popen[str]:
     """The run of a configuration in several processes."""
     file = tmp_path / "run.yaml"
     file.write_text(to_yaml(config.model_dump()))
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(many)]
-    command = [sys.executable, *launcher, "-m", "adapter_tune", "train", "--config", str(file)]
+    words = [
+        sys.executable,
+        "-m",
+        *LAUNCHERS[launcher],
+        str(many),
+        "-m",
+        "adapter_tune",
+        "train",
+        "--config",
+        str(file),
+    ]
     own = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
 
 
 def learnt(result: Result) -> Any:
     return load_file(Path(result.storage.folder) / "adapter" / "adapter_model.safetensors")
 
 
+@pytest.mark.parametrize(("launcher", "pieces"), [("torchrun", False), ("accelerate", False), ("torchrun", True)])
 @pytest.mark.parametrize("many", [2, 4] if LONG else [2])
-def test_they_learn_what_one_learns(still: Any, tmp_path: Path, many: int) -> None:
-    config = still()
-    one = run(config)
+def test_they_learn_what_one_learns(still: Any, tmp_path: Path, many: int, launcher: str, pieces: bool) -> None:
+    one = run(still())
     tensors = learnt(one)
-    shutil.rmtree(config.folder)
-    process = started(config, many, tmp_path)
+    shutil.rmtree(still().folder)
+    config = still(shard_backbone=pieces)
+    process = started(config, many, tmp_path, launcher)
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert out.count("headline") == 1  # one of them speaks
@@ -81,10 +108,54 @@ def test_a_batch_is_shared_out_evenly_or_refused(monkeypatch: pytest.MonkeyPatch
         processes.share(30)
 
 
+@pytest.fixture
+def four(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The first of four processes, without the others."""
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=4)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "model"),
+    [({"name": "houlsby", "m": 8}, {"id": DEMO, "pooler": "frozen"}),  # a pooler drawn at random, saved though frozen
+     ({"name": "top_n", "n": 1}, None), ({"name": "lora"}, None)],
+    ids=str,
+)  # fmt: skip
+def test_a_process_holds_its_piece_of_what_is_frozen_and_all_that_is_saved(
+    four: None, make_config: Any, strategy: dict[str, Any], model: dict[str, Any] | None
+) -> None:
+    built = build_model(make_config("sst2", strategy=strategy, model=model))
+    kept = set(saved_tensors(built.model, built.fresh))
+    shard(built.model, built.fresh, torch.device("cpu"))
+    for name, p in built.model.named_parameters():
+        if name in kept:
+            assert not isinstance(p, DTensor), name
+        else:
+            rows = -(-p.shape[0] // 4)
+            assert p.to_local().numel() == rows * p.numel() // p.shape[0], name
+
+
+@pytest.mark.parametrize(("family", "own"), BACKBONES)
+def test_every_family_computes_in_pieces(four: None, family: str, own: dict[str, Any]) -> None:
+    model = applied(model_of(family, own), {"name": "houlsby", "m": 4}).train()
+    shard(model, frozenset(), torch.device("cpu"))
+    ids = torch.randint(3, 30, (4, 8))
+    model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.sum().backward()
+    trained = [p for p in model.parameters() if not isinstance(p, DTensor)]
+    assert trained
+    assert all(p.requires_grad and p.grad is not None for p in trained)
+
+
+def test_pieces_need_processes(still: Any) -> None:
+    with pytest.raises(UsageError, match="shard_backbone is for several processes"):
+        run(still(shard_backbone=True))
+
+
 @pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
 def test_sharding_is_refused(still: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
-    with pytest.raises(UsageError, match="is not supported"):
+    with pytest.raises(UsageError, match="set training.shard_backbone"):
         run(still())
 
 

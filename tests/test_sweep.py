@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import optuna
 import pytest
@@ -224,6 +225,14 @@ def test_hopeless_runs_are_stopped(small: dict[str, Any], tmp_path: Path, monkey
     progress = ledger.progress()
     assert (progress.done, progress.pruned, progress.failed) == (2, 1, 0)
     assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_a_look_at_the_progress_is_one_question(small: dict[str, Any], tmp_path: Path) -> None:
+    ledger = Ledger(sweep_of(small, parameters={"task": ["rte"], "training.seed": [1, 2, 3]}), tmp_path)
+    ledger.fill()
+    with mock.patch.object(ledger.study, "get_trials", wraps=ledger.study.get_trials) as asked:
+        assert ledger.progress().waiting == 3
+    assert asked.call_count == 1
 
 
 def test_a_killed_worker_loses_nothing(small: dict[str, Any], tmp_path: Path) -> None:
