@@ -10,10 +10,11 @@ folder=${1:-paper-results${kind#-}}
 tune=${ADAPTER_TUNE:-adapter-tune}
 demo=
 case $kind in # the sweeps, and whose runs are ablated: those of plain adapters of size 64
-    --demo) demo=--demo; sweeps="table-1-demo sizes-small initialisation-small extensions-small"; ablated=table-1-demo ;;
+    --demo) demo=--demo; ablated=table-1-demo
+        sweeps="table-1-demo sizes-small top-n-small layer-norm-small initialisation-small extensions-small" ;;
     --minilm) sweeps="minilm-rates minilm-mnli minilm-extensions minilm-initialisation minilm-sizes"
         ablated="minilm-mnli minilm-sizes" ;;
-    --bert-base) sweeps="sizes initialisation extensions"; ablated=sizes ;;
+    --bert-base) sweeps="sizes top-n layer-norm initialisation extensions"; ablated=sizes ;;
     --bert-large) sweeps="glue-64 glue"; ablated=glue-64 ;;
     *) echo "usage: $0 [--demo|--minilm|--bert-base|--bert-large] [FOLDER]" >&2; exit 2 ;;
 esac
