@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ from adapter_tune.config import RunConfig
 from adapter_tune.errors import UsageError
 from adapter_tune.model import count_on_meta
 from adapter_tune.own_data import settled
+from adapter_tune.progress import hushed
 from adapter_tune.runs import loaded, run
 from adapter_tune.sweep import Sweep, cells, config_of
 from adapter_tune.trainer import check_training
 
 _STEPS = 4
+
+log = logging.getLogger("adapter_tune")
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,9 @@ def plan(sweep: Sweep, folder: Path) -> Plan:
     """
     if sweep.method != "grid":
         raise UsageError(f"--dry-run: the runs of method: {sweep.method} are not known before it is run")
-    configs = [settled(config_of(sweep, values, folder)) for values in cells(sweep)]
-    kept, rates, groups = Kept(), dict[str, tuple[float, float]](), dict[tuple[str, str], list[RunConfig]]()
+    kept = Kept()
+    configs = [_settled(config_of(sweep, values, folder), kept) for values in cells(sweep)]
+    rates, groups = dict[str, tuple[float, float]](), dict[tuple[str, str], list[RunConfig]]()
     for config in configs:
         check_training(config)
         groups.setdefault((config.strategy.name, str(config.m or "")), []).append(config)
@@ -74,6 +79,12 @@ def plan(sweep: Sweep, folder: Path) -> Plan:
         seconds = sum(_seconds(config, kept, rates) for config in group)
         rows.append(Row(name, m, len(group), count.trained, seconds))
     return Plan(rows, f"measured over {_STEPS} steps of one run a strategy and task")
+
+
+def _settled(config: RunConfig, kept: Kept) -> RunConfig:
+    """With the data decided, which is read once for all cells that have the same."""
+    data = kept.get(f"settled {config.task} {config.data!r}", lambda: settled(config).data)
+    return config.model_copy(update={"data": data})
 
 
 def _seconds(config: RunConfig, kept: Kept, rates: dict[str, tuple[float, float]]) -> float:
@@ -92,7 +103,8 @@ def _seconds(config: RunConfig, kept: Kept, rates: dict[str, tuple[float, float]
 
 def _probe(config: RunConfig, kept: Kept) -> tuple[float, float]:
     """Rows a second in training and in evaluation."""
-    with tempfile.TemporaryDirectory() as folder:
+    log.info("a probe of %s on %s", config.strategy.name, config.task)
+    with tempfile.TemporaryDirectory() as folder, hushed():
         short: Any = {"max_steps": _STEPS, "cache_frozen_prefix": "off"}
         training = config.training.model_copy(update=short)
         start = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -45,6 +46,20 @@ def library_noise(quiet: bool) -> None:
 
         datasets.disable_progress_bars()
         disable_progress_bars()
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Nothing is said of what goes on inside but warnings."""
+    log = logging.getLogger("adapter_tune")
+    level, quiet = log.level, console.quiet
+    log.setLevel(logging.WARNING)
+    console.quiet = True
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        console.quiet = quiet
 
 
 class Rate(ProgressColumn):

@@ -294,8 +294,17 @@ def test_a_journal_file_is_a_storage(small: dict[str, Any], tmp_path: Path) -> N
     assert "secret" not in str(caught.value)
 
 
-def test_a_plan_counts_and_estimates(small: dict[str, Any], tmp_path: Path) -> None:
+def test_a_plan_counts_and_estimates(
+    small: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n" + "good day,yes\nbad day,no\n" * 20)
     parameters = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": [2, 4]}], "training.seed": [1, 2]}
+    own = {**small, "data.train_file": str(tmp_path / "rows.csv")}
+    with caplog.at_level("INFO"):
+        plan(sweep_of(own, parameters={**parameters, "task": ["custom"]}), tmp_path)
+    assert caplog.text.count("2 classes") == 1  # read once for four cells
+    assert caplog.text.count("a probe of houlsby on custom") == 1
+    assert "loss" not in capfd.readouterr().err
     found = plan(sweep_of(small, parameters=parameters), tmp_path)
     assert found.runs == 4
     assert [row.m for row in found.rows] == ["2", "4"]
