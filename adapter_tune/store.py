@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -23,6 +24,10 @@ from adapter_tune.surgery import added_buffers
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 FORMAT = 2
 """Version of the adapter folder; a reader refuses a newer one."""
+
+
+_SUMS = "crc32"
+"""In the weights' header: a checksum of every tensor, so that a damaged one is named."""
 
 
 class AdapterConfig(BaseModel):
@@ -60,9 +65,10 @@ def save_weights(model: nn.Module, fresh: frozenset[str], folder: Path) -> Path:
     """
     path = folder / WEIGHTS
     tensors = {name: t.contiguous().cpu() for name, t in saved_tensors(model, fresh).items()}
+    sums = {name: _checksum(t) for name, t in tensors.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path, metadata={"format": "pt"})
+        save_file(tensors, path, metadata={"format": "pt", _SUMS: json.dumps(sums)})
     except (OSError, SafetensorError) as error:
         path.unlink(missing_ok=True)
         raise RunError(f"cannot write {path}: {error}; free some space or choose another --output") from error
@@ -85,12 +91,29 @@ def load_weights(model: nn.Module, fresh: frozenset[str], folder: Path, describe
     path, wanted = folder / WEIGHTS, saved_tensors(model, fresh)
     with _opened(folder) as file:
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
+        sums = (file.metadata() or {}).get(_SUMS, "{}")
     _same_tensors(path, wanted, found)
     if described is not None and described.format > 1 and atomic.sha256(path) != described.sha256:
-        raise RunError(f"{path}: not the file that was saved (its SHA-256 differs from {CONFIG}'s); copy it again")
+        raise RunError(
+            f"{path}: {_damaged(found, sums)} not what was saved (SHA-256 differs from {CONFIG}'s); copy it again"
+        )
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(found[name])
+
+
+def _checksum(tensor: Tensor) -> str:
+    return f"{zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data):08x}"
+
+
+def _damaged(tensors: dict[str, Tensor], sums: str) -> str:
+    """What of a file differs from its own checksums, to be followed by "not what was saved"."""
+    try:
+        saved = dict(json.loads(sums))
+    except (ValueError, TypeError):
+        saved = {}
+    changed = [name for name, tensor in tensors.items() if saved.get(name, _checksum(tensor)) != _checksum(tensor)]
+    return f"tensor {changed[0]} is" if changed else "it is"
 
 
 def check_size(folder: Path, parameters: int) -> None:

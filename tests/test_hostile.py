@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -59,10 +60,10 @@ def long_header(folder: Path) -> None:
 
 
 DAMAGE: list[tuple[Callable[[Path], None], str]] = [
-    (flip, "not the file that was saved"),
+    (flip, r"adapter_model.safetensors: tensor [\w.]+ is not what was saved"),
     (cut, "damaged or cut short"),
     (long_header, "damaged or cut short"),
-    (edit(sha256=""), "not the file that was saved"),
+    (edit(sha256=""), "adapter_model.safetensors: it is not what was saved"),
     (edit(format=FORMAT + 1), "newer than this version reads"),
     (edit(strategy__m=65_536), r"asks for 17,\d+,\d+ trained parameters and adapter_model.safetensors holds"),
     (edit(strategy__m=10**12), "should be a number from 1 to 65536"),
@@ -91,6 +92,19 @@ def test_a_changed_adapter_is_refused(
     with pytest.raises(AdapterTuneError, match=message) as caught:
         load(folder)
     assert isinstance(caught.value, RunError)
+
+
+def test_a_flipped_bit_is_traced_to_its_tensor(trained: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(trained, tmp_path / "adapter") / WEIGHTS
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    places = {name: at["data_offsets"] for name, at in json.loads(whole[8:start]).items() if name != "__metadata__"}
+    for name, (first, last) in list(places.items())[::5]:
+        changed = bytearray(whole)
+        changed[start + (first + last) // 2] ^= 16
+        path.write_bytes(changed)
+        with pytest.raises(RunError, match=f"tensor {re.escape(name)} is not what was saved"):
+            load(path.parent)
 
 
 class Evil:
