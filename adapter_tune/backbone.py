@@ -95,15 +95,11 @@ class Kept:
         return self.things[key]
 
     def backbone(self, config: RunConfig) -> Loaded:
-        """A copy of the backbone, loaded if another one was loaded last, or if a part of it is drawn at random."""
+        """A copy of the backbone, loaded if another one was loaded last."""
         key = repr((config.model.id, config.model.revision, head_options(config.record)))
         if self._backbone is None or self._backbone[0] != key:
             self._backbone = None  # two at a time would be one too many
-            loaded = load(config)
-            names = {id(p): name for name, p in loaded.model.named_parameters()}
-            if any(names[id(p)] in loaded.fresh for p in pooler_parameters(loaded.model)):
-                return loaded
-            self._backbone = (key, loaded)
+            self._backbone = (key, load(config))
         loaded = self._backbone[1]
         return replace(loaded, model=copy.deepcopy(loaded.model))
 

@@ -79,8 +79,20 @@ def build_model(config: RunConfig, kept: Kept | None = None) -> Built:
         pooler=pooler,
     )
     torch.manual_seed(config.training.seed)  # whatever loading drew, or did not
+    _draw_pooler(model, fresh)
+    torch.manual_seed(config.training.seed)
     prepare(model, config.strategy, train_pooler=pooler == "train")
     return Built(model, settled, loaded.fingerprint, fresh, notes)
+
+
+def _draw_pooler(model: Any, fresh: frozenset[str]) -> None:
+    """A pooler that the checkpoint lacks, as the model's own initialisation draws it."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    for parameter in pooler_parameters(model):
+        if names[id(parameter)] in fresh and parameter.dim() > 1:
+            nn.init.normal_(parameter.data, std=model.config.initializer_range)
+        elif names[id(parameter)] in fresh:
+            nn.init.zeros_(parameter.data)
 
 
 def prepare(model: nn.Module, strategy: Strategy, *, train_pooler: bool) -> None:

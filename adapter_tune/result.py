@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,7 @@ def is_demo(folder: Path) -> bool:
     return bool(read_result(folder).config["data"]["source"] == DEMO)
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of everything that a number may depend on."""
     names = ("adapter-tune", "torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "scikit-learn")

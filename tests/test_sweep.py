@@ -20,6 +20,7 @@ import adapter_tune
 from adapter_tune import workers
 from adapter_tune.backbone import Kept
 from adapter_tune.cli import main
+from adapter_tune.demo import DEMO
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.ledger import Ledger
 from adapter_tune.plan import plan
@@ -172,12 +173,13 @@ def test_a_failed_run_is_said_and_taken_again(small: dict[str, Any], tmp_path: P
     assert (ledger.progress().failed, ledger.progress().done) == (0, 1)
 
 
-def test_warm_runs_are_the_cold_ones_to_the_bit(make_config: Any, backbone: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [None, DEMO], ids=["with a pooler", "pooler drawn"])
+def test_warm_runs_are_the_cold_ones_to_the_bit(make_config: Any, model: str | None, tmp_path: Path) -> None:
     kept = Kept()
     for index, (task, strategy) in enumerate(
         (("rte", "houlsby"), ("rte", "full"), ("stsb", "houlsby"), ("rte", "head"))
     ):
-        config = make_config(task, strategy, epochs=1, seed=index, precision="float32")
+        config = make_config(task, strategy, model, epochs=1, seed=index, precision="float32")
         cold = adapter_tune.run(config)
         there = config.model_copy(update={"output": str(tmp_path / "warm")})
         torch.rand(7 + index)  # the state of the generator must not matter
