@@ -20,7 +20,7 @@ FILE = "ablation.json"
 class Ablation(BaseModel):
     """Scores of a trained model without the adapters of each span; ``ablation.json`` holds the same keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = FORMAT
     run: str

@@ -27,9 +27,7 @@ _MANY = 10**6  # more than anyone means; past it libraries overflow instead of s
 class Section(BaseModel):
     """Base of the configuration's parts: frozen, exact types, unknown keys refused."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):

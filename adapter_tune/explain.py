@@ -1,8 +1,11 @@
-"""A pydantic error as one plain sentence: where, what, and the nearest thing that would have been right."""
+"""A pydantic class in plain words: what each option is, and an error as one sentence."""
 
 from __future__ import annotations
 
+import ast
+import inspect
 import reprlib
+from itertools import pairwise
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,6 +24,19 @@ def first_problem(error: ValidationError, schema: type[BaseModel]) -> tuple[Loc,
         return loc, "is missing"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return loc, f"{message}, got {reprlib.repr(detail['input'])}"
+
+
+def meanings(schema: type[BaseModel]) -> dict[str, str]:
+    """What stands under each option in the source, read when it is asked for: pydantic would read it at every start."""
+    out: dict[str, str] = {}
+    for cls in reversed(schema.__mro__):
+        if cls is BaseModel or not issubclass(cls, BaseModel):
+            continue
+        body = ast.parse(inspect.getsource(cls)).body[0].body  # type: ignore[attr-defined]
+        for option, text in pairwise(body):
+            if isinstance(option, ast.AnnAssign) and isinstance(text, ast.Expr):
+                out[ast.unparse(option.target)] = " ".join(str(ast.literal_eval(text.value)).split())
+    return {name: out[name] for name in schema.model_fields if name in out}
 
 
 def _fields(schema: type[BaseModel], loc: Loc) -> list[str]:

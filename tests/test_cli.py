@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from adapter_tune import __version__, hub, runs
 from adapter_tune.cli import main
+from adapter_tune.explain import meanings
 from adapter_tune.result import read_result
 from adapter_tune.shipped import shipped_configs
 from adapter_tune.strategies import REGISTRY
@@ -327,9 +329,8 @@ def test_one_strategy_in_full(name: str, capsys: pytest.CaptureFixture[str]) -> 
     cls = REGISTRY[name]
     assert cls.summary() in out
     assert cls.paper in out
-    for option, field in cls.model_fields.items():
-        assert f"  {option} " in out
-        assert str(field.description).split()[0] in out
+    for option, text in meanings(cls).items():
+        assert re.search(rf"^  {option} .*{re.escape(text)}$", out, re.MULTILINE)
     assert textwrap.dedent(cls.drawing).strip().splitlines()[0] in out
 
 

@@ -6,6 +6,7 @@ import textwrap
 
 from adapter_tune.counts import Shape
 from adapter_tune.errors import UsageError, unknown
+from adapter_tune.explain import meanings
 from adapter_tune.families import bert_shape
 from adapter_tune.published import published
 from adapter_tune.report.tables import show
@@ -33,8 +34,8 @@ def show_strategy(name: str) -> None:
     formula = default.formula(_bert_base())
     print(f"{name}: {cls.summary()}\n{cls.paper}")
     print(textwrap.indent(textwrap.dedent(cls.drawing).strip("\n"), "  ") + "\n")
-    options = [[key, _text(field.default), " ".join((field.description or "").split())]
-               for key, field in cls.model_fields.items()]  # fmt: skip
+    texts = meanings(cls)
+    options = [[key, _text(field.default), texts[key]] for key, field in cls.model_fields.items()]
     if options:
         show("options", ["name", "default", "what"], options)
     facts = [

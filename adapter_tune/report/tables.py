@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
-
-from adapter_tune.counts import Formula, ParameterCount
-from adapter_tune.result import COLLAPSED, Result
-from adapter_tune.strategies import Strategy
 
 if TYPE_CHECKING:
     from adapter_tune.ablation import Ablation
+    from adapter_tune.counts import Formula, ParameterCount
+    from adapter_tune.result import Result
+    from adapter_tune.strategies import Strategy
 
 Rows = Sequence[Sequence[str]]
 
@@ -30,6 +28,8 @@ def show(title: str, header: Sequence[str], rows: Rows, console: Console | None 
     console = console or Console(highlight=False, markup=False, emoji=False)
     right = [all(_is_number(row[i]) for row in rows if row[i]) for i in range(len(header))]
     if console.is_terminal:
+        from rich.table import Table
+
         table = Table(title=title, title_justify="left", show_header=any(header))
         for name, is_right in zip(header, right, strict=True):
             table.add_column(name, justify="right" if is_right else "left", overflow="fold")
@@ -47,6 +47,8 @@ def show(title: str, header: Sequence[str], rows: Rows, console: Console | None 
 
 def show_result(result: Result) -> None:
     """The table at the end of a run."""
+    from adapter_tune.result import COLLAPSED
+
     p, s = result.parameters, result.speed
     groups = ", ".join(f"{name} {size:,}" for name, size in p.groups.model_dump().items() if size)
     scores = [

@@ -23,9 +23,7 @@ class Strategy(BaseModel):
     attach and unfreeze, never freeze), and what that amounts to (``formula``). Torch is imported inside ``apply``.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     name: ClassVar[str]
     paper: ClassVar[str]
