@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from adapter_tune.counts import ParameterCount as ParameterCount
     from adapter_tune.errors import AdapterTuneError as AdapterTuneError
     from adapter_tune.parameters import count_parameters as count_parameters
+    from adapter_tune.rebuilt import load as load
     from adapter_tune.result import Result as Result
-    from adapter_tune.runs import load as load
     from adapter_tune.runs import run as run
     from adapter_tune.strategies import Strategy as Strategy
     from adapter_tune.strategies import strategy as strategy
@@ -36,7 +36,7 @@ _HOME = {
     "bypass": "surgery",
     "detach": "surgery",
     "count_parameters": "parameters",
-    "load": "runs",
+    "load": "rebuilt",
     "run": "runs",
     "strategy": "strategies",
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapter_tune.arguments import check_training
 from adapter_tune.backbone import Kept, head_options
 from adapter_tune.config import RunConfig
 from adapter_tune.errors import UsageError
@@ -17,7 +18,6 @@ from adapter_tune.own_data import settled
 from adapter_tune.progress import hushed
 from adapter_tune.runs import loaded, run
 from adapter_tune.sweep import Sweep, cells, config_of
-from adapter_tune.trainer import check_training
 
 _STEPS = 4
 

@@ -21,7 +21,11 @@ from adapter_tune.errors import RunError, UsageError
 from adapter_tune.records import read_record
 from adapter_tune.surgery import added_buffers
 
+ADAPTER = "adapter"
+"""The adapter's folder in a run's."""
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+DATA = ("text_column", "text_pair_column", "label_column", "problem", "labels", "metric")
+"""What an adapter keeps of data of the user's own."""
 FORMAT = 2
 """Version of the adapter folder; a reader refuses a newer one."""
 

@@ -13,9 +13,9 @@ from adapter_tune.demo.glue import VALIDATION as DEMO_ROWS
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.predict import PREDICTION, predict_split
 from adapter_tune.progress import counted
+from adapter_tune.rebuilt import predictor
 from adapter_tune.result import is_demo, read_result
 from adapter_tune.rowfiles import Row
-from adapter_tune.runs import predictor
 from adapter_tune.tasks import get_task
 
 log = logging.getLogger("adapter_tune")

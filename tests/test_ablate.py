@@ -18,7 +18,7 @@ from adapter_tune.cli import main
 from adapter_tune.errors import UsageError
 from adapter_tune.fast import quicken
 from adapter_tune.model import prepare
-from adapter_tune.runs import ablate_run, evaluate_run
+from adapter_tune.rebuilt import ablate_run, evaluate_run
 from adapter_tune.strategies import parse_strategy
 from adapter_tune.surgery import bypass, layers_of
 from adapter_tune.tasks import get_task

@@ -13,7 +13,7 @@ import adapter_tune
 from adapter_tune.errors import UsageError
 from adapter_tune.families import FAMILIES, family_of
 from adapter_tune.model import build_model, check_fit
-from adapter_tune.runs import evaluate_run
+from adapter_tune.rebuilt import evaluate_run
 from adapter_tune.surgery import pooler_parameters
 
 FIRST = dict(reversed(BACKBONES))

@@ -20,7 +20,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 import adapter_tune
 from adapter_tune import fast
 from adapter_tune.model import prepare
-from adapter_tune.runs import evaluate_run
+from adapter_tune.rebuilt import evaluate_run
 from adapter_tune.strategies import parse_strategy
 from adapter_tune.surgery import layers_of
 

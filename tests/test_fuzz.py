@@ -26,8 +26,8 @@ from adapter_tune.compose import compose
 from adapter_tune.config import DataConfig, ModelConfig, RunConfig, TrainingConfig, parse_config
 from adapter_tune.errors import AdapterTuneError, FieldError
 from adapter_tune.own_data import settled, tables
+from adapter_tune.rebuilt import _again
 from adapter_tune.result import read_result
-from adapter_tune.runs import _again
 from adapter_tune.strategies import REGISTRY
 from adapter_tune.sweep import Range, Sweep, cells, config_of, read_sweep
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from adapter_tune import checkpoints, runs
+from adapter_tune import checkpoints, rebuilt
 from adapter_tune.errors import AdapterTuneError, RunError
 from adapter_tune.model import build_model
-from adapter_tune.runs import load, run
+from adapter_tune.rebuilt import load
+from adapter_tune.runs import run
 from adapter_tune.store import CONFIG, FORMAT, WEIGHTS
 from adapter_tune.trainer import AdapterTrainer
 
@@ -87,7 +88,7 @@ def test_a_changed_adapter_is_refused(
     folder = shutil.copytree(trained, tmp_path / "adapter")
     load(folder)
     if "trained parameters and" in message:
-        monkeypatch.setattr(runs, "build_model", lambda *_: pytest.fail("it was built before it was checked"))
+        monkeypatch.setattr(rebuilt, "build_model", lambda *_: pytest.fail("it was built before it was checked"))
     damage(folder)
     with pytest.raises(AdapterTuneError, match=message) as caught:
         load(folder)

@@ -8,7 +8,7 @@ import adapter_tune
 from adapter_tune.errors import UsageError
 from adapter_tune.model import build_model
 from adapter_tune.precision import has_bf16, hold, resolved
-from adapter_tune.runs import evaluate_run
+from adapter_tune.rebuilt import evaluate_run
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps"])

@@ -19,7 +19,7 @@ from adapter_tune.data import load_splits
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.fast import make_ready
 from adapter_tune.model import build_model, prepare
-from adapter_tune.runs import evaluate_run
+from adapter_tune.rebuilt import evaluate_run
 from adapter_tune.states import Layout, States
 from adapter_tune.strategies import parse_strategy
 from adapter_tune.surgery import frozen_layers, layers_of, silence

@@ -25,8 +25,9 @@ from adapter_tune import checkpoints, processes
 from adapter_tune.demo import DEMO
 from adapter_tune.errors import UsageError
 from adapter_tune.model import build_model
+from adapter_tune.rebuilt import evaluate_run
 from adapter_tune.result import Result, finished_runs, read_result
-from adapter_tune.runs import evaluate_run, run
+from adapter_tune.runs import run
 from adapter_tune.sharding import shard
 from adapter_tune.store import saved_tensors
 from adapter_tune.yaml_io import to_yaml

@@ -5,8 +5,9 @@ import pytest
 from rich.console import Console
 
 from adapter_tune import progress
+from adapter_tune.rebuilt import evaluate_run
 from adapter_tune.report.tables import show
-from adapter_tune.runs import evaluate_run, run
+from adapter_tune.runs import run
 
 
 @pytest.fixture

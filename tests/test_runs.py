@@ -12,15 +12,17 @@ from transformers import AutoModelForSequenceClassification
 
 import adapter_tune
 from adapter_tune import checkpoints, runs
+from adapter_tune.arguments import arguments
 from adapter_tune.config import parse_config
 from adapter_tune.demo import BACKBONE, DEMO
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.model import build_model
+from adapter_tune.rebuilt import evaluate_run, load
 from adapter_tune.result import Result, finished_runs, read_result
-from adapter_tune.runs import evaluate_run, load, run
+from adapter_tune.runs import run
 from adapter_tune.strategies import REGISTRY
 from adapter_tune.tasks import TASKS
-from adapter_tune.trainer import AdapterTrainer, arguments
+from adapter_tune.trainer import AdapterTrainer
 
 KEYS = [
     "format", "task", "strategy", "model", "seed", "config", "scores", "headline", "parameters", "speed", "storage",

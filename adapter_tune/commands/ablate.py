@@ -28,9 +28,9 @@ def ablate(
         raise UsageError("--attention-only and --feed-forward-only: give one of them, or neither for both kinds")
     folder = newest_run(run, runs, demo)
     ready_libraries(demo)
+    from adapter_tune.rebuilt import ablate_run
     from adapter_tune.report.figures import heatmap, save
     from adapter_tune.report.tables import show_ablation
-    from adapter_tune.runs import ablate_run
 
     kind: Literal["attention", "feed_forward"] | None
     kind = "attention" if attention_only else "feed_forward" if feed_forward_only else None

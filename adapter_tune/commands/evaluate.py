@@ -26,7 +26,7 @@ def evaluate(
         raise UsageError(f"--output-json: {output_json} cannot be written; name a file in a folder that is there")
     folder = newest_run(run, output, demo)
     ready_libraries(demo)
-    from adapter_tune.runs import evaluate_run
+    from adapter_tune.rebuilt import evaluate_run
 
     result = evaluate_run(folder, split=split, batch_size=batch_size, model=model, demo=demo)
     if output_json is not None:

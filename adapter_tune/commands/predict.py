@@ -37,8 +37,8 @@ def predict(
     folder = newest_run(run, runs, demo)
     ready_libraries(demo)
     from adapter_tune.predict import predict_file, predict_split, predict_text
+    from adapter_tune.rebuilt import predictor
     from adapter_tune.report.tables import show
-    from adapter_tune.runs import predictor
 
     ready = predictor(folder, batch_size=batch_size, model=model, demo=demo)
     if text is not None:

@@ -1,0 +1,184 @@
+"""A run rebuilt from its folder: loaded, scored again, ablated, ready to predict. Nothing in the folder changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from adapter_tune import store
+from adapter_tune.ablate import WHOLE, ablated, majority
+from adapter_tune.ablation import Ablation
+from adapter_tune.backbone import load_config, load_tokenizer
+from adapter_tune.config import ModelConfig, RunConfig, parse_config
+from adapter_tune.data import load_rows
+from adapter_tune.demo import DEMO
+from adapter_tune.errors import FieldError, RunError
+from adapter_tune.families import SubLayer, shape_of
+from adapter_tune.model import Built, build_model
+from adapter_tune.predict import Predictor
+from adapter_tune.result import COLLAPSED, FILE, Result, read_result, versions
+from adapter_tune.store import ADAPTER, DATA, check_backbone, load_weights, read_adapter_config
+from adapter_tune.surgery import layers_of
+from adapter_tune.tasks import CUSTOM
+from adapter_tune.training import Outcome, evaluate
+
+
+def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A trained model in evaluation mode, and its tokenizer.
+
+    Args:
+        folder: a run folder, or the ``adapter`` folder in it.
+        model: where the backbone lies now, if not where it lay in training.
+
+    Returns:
+        A sequence classifier whose logits equal the trained one's to the bit; label names in ``config.id2label``.
+
+    Raises:
+        UsageError: the folder holds no adapter.
+        RunError: the backbone is another one, or a file is damaged.
+    """
+    folder = Path(folder)
+    folder = folder / ADAPTER if (folder / ADAPTER).is_dir() else folder
+    built = _rebuild(folder, model)
+    return built.model.eval(), load_tokenizer(ModelConfig(id=str(folder)))
+
+
+def evaluate_run(
+    folder: Path,
+    *,
+    split: str | None = None,
+    batch_size: int | None = None,
+    model: str | None = None,
+    demo: bool = False,
+) -> Result:
+    """Rebuild a run from disk and score it again; nothing in the folder changes.
+
+    Args:
+        folder: the run folder.
+        split: one labelled split; None takes the task's validation splits.
+        batch_size: rows a forward pass; None takes the run's own, which gives the same scores to the last bit.
+        model: where the backbone lies now, if not where it lay in training.
+        demo: take the embedded backbone, unless ``model`` names one, and the embedded data.
+
+    Returns:
+        The stored result with scores, headline, evaluation speed and warnings measured anew.
+    """
+    stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
+    config, model = _asked(_again(stored.config, folder / FILE), batch_size, model, demo)
+    names = config.record.validation if split is None else (split,)
+    tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
+    splits = load_rows(config, tokenizer, names)
+    built = _rebuild(folder / ADAPTER, model)
+    return _rescored(stored, evaluate(config, built, splits, tokenizer, folder), folder)
+
+
+def ablate_run(
+    folder: Path,
+    *,
+    split: str | None = None,
+    sub_layer: SubLayer | None = None,
+    batch_size: int | None = None,
+    model: str | None = None,
+    demo: bool = False,
+) -> Ablation:
+    """Score a run again without the adapters of every contiguous span of layers; nothing in the folder changes.
+
+    Args:
+        folder: the run folder.
+        split: one labelled split; None takes the one that chose the best checkpoint.
+        sub_layer: take out only the adapters of this kind.
+        batch_size: as of ``evaluate_run``, like the others.
+        model: see there.
+        demo: see there.
+    """
+    stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
+    config, model = _asked(_again(stored.config, folder / FILE), batch_size, model, demo)
+    name = split or config.record.validation[0]
+    tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
+    rows = load_rows(config, tokenizer, [name])[name]
+    built = _rebuild(folder / ADAPTER, model)
+    found = ablated(config, built, rows, tokenizer, sub_layer)
+    metrics = list(config.record.metrics)
+    return Ablation(
+        run=str(folder),
+        task=config.task,
+        split=name,
+        layers=len(layers_of(built.model)),
+        sub_layer=sub_layer,
+        metric="accuracy" if "accuracy" in metrics else config.record.headline,
+        metrics=metrics,
+        whole=found.pop(WHOLE),
+        majority=majority(config.record, rows["labels"]),
+        spans=[{"first": first, "last": last, "scores": scores} for (first, last), scores in found.items()],
+        config=stored.config,
+        versions=versions(),
+    )
+
+
+def predictor(
+    folder: Path, *, batch_size: int | None = None, model: str | None = None, demo: bool = False
+) -> Predictor:
+    """A run rebuilt from disk, ready to predict; arguments as of ``evaluate_run``."""
+    stored = read_result(folder)
+    config, model = _asked(_again(stored.config, folder / FILE), batch_size, model, demo)
+    tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
+    return Predictor(config, _rebuild(folder / ADAPTER, model), tokenizer)
+
+
+def _asked(config: RunConfig, batch_size: int | None, model: str | None, demo: bool) -> tuple[RunConfig, str | None]:
+    """A stored configuration with what is asked for now, and where the backbone lies."""
+    if demo:
+        model = model or DEMO
+        config = config.model_copy(update={"data": config.data.model_copy(update={"source": DEMO})})
+    if batch_size is not None:
+        training = config.training.model_copy(update={"eval_batch_size": batch_size})
+        config = config.model_copy(update={"training": training})
+    return config, model
+
+
+def _rebuild(folder: Path, model: str | None) -> Built:
+    """Backbone and adapter from an adapter folder: build, inject, then load; nothing missing, nothing left over."""
+    adapter = read_adapter_config(folder)
+    path = folder / store.CONFIG
+    section = {**adapter.model, "id": model, "revision": None} if model else adapter.model
+    strange = sorted(adapter.data.keys() - set(DATA))
+    if strange:
+        raise RunError(f"{path}: data.{strange[0]} has no place in it; the file is damaged")
+    values = {"task": adapter.task, "model": section, "strategy": adapter.strategy}
+    config = _again({**values, "data": {"max_length": adapter.max_length, **adapter.data}}, path)
+    if ".." in Path(config.model.id).parts:
+        raise RunError(f"{path}: model.id leads out of its folder; name the backbone with --model")
+    if list(config.record.labels) != adapter.labels:
+        raise RunError(f"{folder}: labels {adapter.labels} are not those of {config.task}; the file is damaged")
+    store.check_size(folder, config.strategy.formula(shape_of(load_config(config.model, {}))).trained)
+    built = build_model(config)
+    check_backbone(adapter, built.config.id, built.fingerprint)
+    load_weights(built.model, built.fresh, folder, adapter)
+    return built
+
+
+def _again(values: dict[str, Any], path: Path) -> RunConfig:
+    """A configuration that was stored in a file of ours."""
+    try:
+        config = parse_config(values)
+        left = [name for name in ("text_column", "metric") if getattr(config.data, name) is None]
+        if config.task == CUSTOM and left:
+            raise FieldError(("data", left[0]), "is missing")
+    except FieldError as error:
+        raise RunError(f"{path}: {error}; the file is damaged, or of another version") from None
+    return config
+
+
+def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
+    fresh = {
+        "scores": outcome.scores,
+        "headline": outcome.headline,
+        "speed": stored.speed.model_copy(
+            update={"device": outcome.speed.device, "eval_examples_per_second": outcome.speed.eval_examples_per_second}
+        ),
+        "storage": stored.storage.model_copy(update={"folder": str(folder)}),
+        "warnings": [note for note in stored.warnings if not note.startswith(COLLAPSED)] + outcome.warnings,
+    }
+    return stored.model_copy(update=fresh)
