@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import datasets
 
@@ -20,8 +19,9 @@ from adapter_tune import atomic
 from adapter_tune.config import DataConfig, RunConfig
 from adapter_tune.errors import RunError, UsageError, unknown
 from adapter_tune.hub import loading
+from adapter_tune.labels import Placed, class_of, classes, kind_of, number_of, several
 from adapter_tune.metrics import check_metric
-from adapter_tune.rowfiles import SEVERAL, Row, placed_rows
+from adapter_tune.rowfiles import placed_rows
 from adapter_tune.tasks import CUSTOM
 
 log = logging.getLogger("adapter_tune")
@@ -31,10 +31,7 @@ TEXT = ("text", "sentence", "sentence1", "premise", "question1", "question", "re
 PAIRS = {"sentence1": "sentence2", "premise": "hypothesis", "question1": "question2", "question": "sentence",
          "text": "text_pair", "text1": "text2", "query": "passage"}  # fmt: skip
 LABEL = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "score", "rating", "y")
-_MANY = 200  # distinct integers that are hardly classes
 _SEED = 0  # of the rows held out; not the run's seed, so that seeds compare training alone
-
-Placed = tuple[str, Row]
 
 
 def settled(config: RunConfig) -> RunConfig:
@@ -51,9 +48,9 @@ def settled(config: RunConfig) -> RunConfig:
     if not rows:
         raise RunError(f"{_where(data, 'train')}: no rows; it needs some to train on")
     data = _columns(data, list(rows[0][1]))
-    kind = data.problem if data.problem != "auto" else _problem(rows, data)
+    kind = data.problem if data.problem != "auto" else kind_of(rows, data)
     data = data.model_copy(update={"problem": kind})
-    labels = None if kind == "regression" else data.labels or _names(rows, data)
+    labels = None if kind == "regression" else data.labels or classes(rows, data, _where(data, "train"))
     metric = data.metric or {"regression": "r2", "multi_label": "f1_micro"}.get(kind, "accuracy")
     check_metric(metric, kind)
     changes = {"labels": labels, "metric": metric, "digest": _digest(data)}
@@ -104,14 +101,14 @@ def _table(config: RunConfig, split: str) -> datasets.Dataset:
         if split == "test" and row.get(data.label_column or "") in (None, ""):
             label: Any = [0.0] * len(ids) if task.several else -1
         elif task.is_regression:
-            label = _number(row, data, where)
+            label = number_of(row, data, where)
         elif task.several:
-            held = _several(row, data, where)
+            held = several(row, data, where)
             if strange := next((name for name in held if name not in ids), None):
                 raise RunError(f"{where}: {unknown('label', strange, ids)} (those of the training rows)")
             label = [float(name in held) for name in ids]
         else:
-            name = _name(row, data, where)
+            name = class_of(row, data, where)
             if name not in ids and split == "test":
                 label = -1
             elif name not in ids:
@@ -193,96 +190,6 @@ def _columns(data: DataConfig, there: list[str]) -> DataConfig:
         log.info("%s: %s (guessed; --text-column, --text-pair-column, --label-column say otherwise)",
                  _where(data, "train"), ", ".join(guessed))  # fmt: skip
     return data.model_copy(update=found)
-
-
-def _problem(rows: list[Placed], data: DataConfig) -> Literal["classification", "multi_label", "regression"]:
-    """What the labels are, where nothing was said."""
-    if any(isinstance(row.get(data.label_column or ""), list) for _, row in rows):
-        return "multi_label"
-    return "regression" if _has_decimals(rows, data) else "classification"
-
-
-def _has_decimals(rows: list[Placed], data: DataConfig) -> bool:
-    """Whether every label is a number, and one of them not whole."""
-    values = []
-    for _, row in rows:
-        value: Any = row.get(data.label_column or "")
-        if isinstance(value, bool):
-            return False
-        try:
-            values.append(float(value))
-        except (TypeError, ValueError, OverflowError):
-            return False
-    return any(not value.is_integer() for value in values if math.isfinite(value))
-
-
-def _names(rows: list[Placed], data: DataConfig) -> list[str]:
-    """Names of the classes, numbers in their order and words in the alphabet's."""
-    where = _where(data, "train")
-    if data.problem == "multi_label":
-        if "," in (data.label_column or ""):
-            return (data.label_column or "").split(",")
-        names = {name for place, row in rows for name in _several(row, data, f"{where}, {place}")}
-    else:
-        names = {_name(row, data, f"{where}, {place}") for place, row in rows}
-    if not names:
-        raise RunError(f"{where}: no row has a label in column '{data.label_column}'")
-    if len(names) < 2:
-        raise RunError(f"{where}: one class only ('{names.pop()}') in column '{data.label_column}'; two are needed")
-    try:
-        ordered = sorted(names, key=int)
-        if len(names) > _MANY:
-            raise RunError(f"{where}: column '{data.label_column}' has {len(names)} whole numbers; for regression give "
-                           "--problem regression, for classes --problem classification and data.labels")  # fmt: skip
-        return ordered
-    except ValueError:
-        return sorted(names)
-
-
-def _several(row: Row, data: DataConfig, where: str) -> list[str]:
-    """The labels of a row: a list, words with ; between, or the names of the columns that hold 1."""
-    column = data.label_column or ""
-    if "," in column:
-        held = []
-        for name in column.split(","):
-            given = str(row.get(name)).strip().lower()
-            if given not in ("0", "1", "0.0", "1.0", "true", "false"):
-                raise RunError(f"{where}: column '{name}' holds {row.get(name)!r}, not 0 or 1; mend or drop the row")
-            held += [name] if given in ("1", "1.0", "true") else []
-        return held
-    value: Any = row.get(column)
-    if isinstance(value, str):
-        return [name.strip() for name in value.split(SEVERAL) if name.strip()]
-    if isinstance(value, list) and all(isinstance(name, str | int) for name in value):
-        return [str(name) for name in value]
-    raise RunError(f"{where}: column '{column}' holds {value!r}, not a list of labels; mend or drop the row")
-
-
-def _name(row: Row, data: DataConfig, where: str) -> str:
-    """The label of a row as the name of a class."""
-    value = row.get(data.label_column or "")
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
-        return str(value)
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    what = "is empty" if value in (None, "") else f"holds {value!r}, which is no name of a class"
-    raise RunError(f"{where}: column '{data.label_column}' {what}; mend or drop the row")
-
-
-def _number(row: Row, data: DataConfig, where: str) -> float:
-    """The label of a row as a finite number."""
-    value: Any = row.get(data.label_column or "")
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise RunError(f"{where}: column '{data.label_column}' holds {value!r}, not a number; mend or drop the row")
-    return number
 
 
 def _digest(data: DataConfig) -> str:
