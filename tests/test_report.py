@@ -103,6 +103,26 @@ def test_seeds_are_one_group_and_settings_are_not(study: Path) -> None:
     assert pair.sem == pytest.approx(0.5)
 
 
+def test_a_run_from_before_an_option_was_there_is_of_the_same_group(base: Result, tmp_path: Path) -> None:
+    training = {key: value for key, value in base.config["training"].items() if key != "shard_backbone"}
+    before = base.model_copy(update={"config": {**base.config, "training": training}})
+    written(before, tmp_path, "cola", {"name": "full"}, 1, 0.5)
+    written(base, tmp_path, "cola", {"name": "full"}, 2, 0.7)
+    gone = base.model_copy(update={"config": {**base.config, "training": {**training, "no_more": 1}}})
+    written(gone, tmp_path, "cola", {"name": "full"}, 3, 0.9)
+    assert sorted(len(group.runs) for group in collect([tmp_path]).groups()) == [1, 2]
+
+
+def test_every_run_is_a_row(study: Path, tmp_path: Path) -> None:
+    page = write_report(collect([study]), tmp_path / "report")[0].read_text()
+    with (tmp_path / "report" / "runs.csv").open() as file:
+        rows = {row["run"]: row for row in csv.DictReader(file)}
+    assert len(rows) == 23
+    row = rows["cola-houlsby-64-2"]
+    assert [row[name] for name in ("task", "method", "seed", "score")] == ["cola", "houlsby m=64", "2", "60.00"]
+    assert all(f">{name}</a>" in page for name in rows)
+
+
 def test_means_over_other_tasks_say_so(base: Result, study: Path, tmp_path: Path) -> None:
     written(base, study, "mnli", {"name": "houlsby", "m": 2}, 1, 0.9)
     assert cells(table_1(collect([study]), tmp_path), "houlsby m=2")["mean"] == "90.0 (1 task)"

@@ -11,7 +11,8 @@ from typing import Any
 
 from adapter_tune.ablation import FILE as ABLATION
 from adapter_tune.ablation import Ablation, read_ablation
-from adapter_tune.errors import UsageError
+from adapter_tune.config import parse_config
+from adapter_tune.errors import FieldError, UsageError
 from adapter_tune.result import FILE, Result, read_result
 from adapter_tune.tasks import TASKS
 
@@ -34,6 +35,13 @@ class Run:
     def score(self) -> float:
         """The headline score, 0 to 100."""
         return 100 * self.result.headline.value
+
+    @property
+    def setting(self) -> str:
+        """What it must share with another to be comparable: the backbone, and how many rows."""
+        data = self.result.config["data"]
+        rows = [f"{data[key]:,} {what} rows" for key, what in _ROWS.items() if data.get(key)]
+        return ", ".join([Path(self.result.model.id).name, *rows])
 
     @property
     def strategy(self) -> dict[str, Any]:
@@ -81,6 +89,17 @@ def _label(section: str, *, with_size: bool) -> str:
     return " ".join(words)
 
 
+def _but_seed(run: Run) -> str:
+    """Everything that decides a run but its seed; an option that is newer than the run has its default."""
+    config = json.loads(json.dumps(run.result.config))
+    config.pop("output", None)
+    config["training"].pop("seed")
+    try:
+        return parse_config(config).hash()
+    except FieldError:  # an option that is no more
+        return json.dumps(config, sort_keys=True)
+
+
 @dataclass(frozen=True)
 class Group:
     """Runs that differ in their seed alone."""
@@ -119,19 +138,14 @@ class Collected:
         """Runs that may be compared: on one backbone, with equally many rows; by what they share."""
         by: dict[str, list[Run]] = {}
         for run in self.runs:
-            data = run.result.config["data"]
-            rows = [f"{data[key]:,} {what} rows" for key, what in _ROWS.items() if data.get(key)]
-            by.setdefault(", ".join([Path(run.result.model.id).name, *rows]), []).append(run)
+            by.setdefault(run.setting, []).append(run)
         return {name: Collected(runs, []) for name, runs in sorted(by.items())}
 
     def groups(self) -> list[Group]:
         """Runs by everything but the seed; the same run in two folders counts once."""
         by: dict[str, dict[int, Run]] = {}
         for run in self.runs:
-            config = json.loads(json.dumps(run.result.config))
-            config.pop("output", None)
-            config["training"].pop("seed")
-            by.setdefault(json.dumps(config, sort_keys=True) + run.result.model.fingerprint, {})[run.result.seed] = run
+            by.setdefault(_but_seed(run) + run.result.model.fingerprint, {})[run.result.seed] = run
         return [Group(tuple(runs[seed] for seed in sorted(runs))) for runs in by.values()]
 
     def best(self) -> dict[tuple[str, str], Group]:

@@ -101,6 +101,20 @@ def costs(found: Collected, folder: Path) -> Grid:
     return Grid("costs", "What each method costs", header, rows, [_SEM])
 
 
+def every_run(found: Collected, folder: Path) -> Grid:
+    """Each run with what tells it from the others, what it scored and cost, and what it warned of."""
+    rows = []
+    for run in sorted(found.runs, key=lambda run: (run.setting, run.task, run.label, run.result.seed)):
+        r, training, seconds = run.result, run.result.config["training"], run.result.speed.train_seconds
+        cells = [run.setting, run.task, run.label, str(r.seed), f"{training['learning_rate']:g}",
+                 f"{training['epochs']:g}", f"{run.trained:,}", "-" if seconds is None else f"{seconds:,.1f}",
+                 r.speed.precision, r.headline.metric, f"{run.score:.2f}", "; ".join(r.warnings)]  # fmt: skip
+        rows.append([Cell(run.folder.name, link_to(run.folder, folder)), *map(Cell, cells)])
+    header = ["run", "setting", "task", "method", "seed", "learning rate", "epochs", "trained", "training, s",
+              "precision", "metric", "score", "notes"]  # fmt: skip
+    return Grid("runs", "Every run", header, rows)
+
+
 def _mismatched(result: Result) -> float | None:
     return result.scores.get("validation_mismatched", {}).get("accuracy")
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from adapter_tune import atomic
 from adapter_tune.report import figures
-from adapter_tune.report.collect import Collected, Run
-from adapter_tune.report.grids import best_sizes, costs, link_to, table_1
+from adapter_tune.report.collect import Collected
+from adapter_tune.report.grid import Grid
+from adapter_tune.report.grids import best_sizes, costs, every_run, table_1
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --line: #d0d0d0; --link: #0055aa }
@@ -68,7 +69,9 @@ def write_report(found: Collected, folder: Path) -> list[Path]:
     if heatmaps:
         sections.append(f"<h2>Layers taken out</h2><div class=figures>{''.join(heatmaps)}</div>")
     page = folder / "report.html"
-    atomic.write_text(page, _page(found, sections, folder))
+    runs = every_run(found, folder)
+    files += runs.save(folder)
+    atomic.write_text(page, _page(found, sections, runs))
     return [page, *files]
 
 
@@ -114,7 +117,7 @@ def _heatmaps(found: Collected) -> Iterator[Picture]:
                       figures.heatmap(ablation))  # fmt: skip
 
 
-def _page(found: Collected, sections: list[str], folder: Path) -> str:
+def _page(found: Collected, sections: list[str], runs: Grid) -> str:
     backbones = ", ".join(sorted({run.result.model.id for run in found.runs}))
     about = (
         f"{len(found.runs)} runs of {len(found.tasks)} tasks; backbones: {backbones}. Scores are of validation splits. "
@@ -123,7 +126,7 @@ def _page(found: Collected, sections: list[str], folder: Path) -> str:
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>adapter-tune report</title><style>{_STYLE}</style></head><body><h1>adapter-tune report</h1>"
-        f"<p>{html.escape(about)}</p>{''.join(sections)}{_runs(found.runs, folder)}</body></html>\n"
+        f"<p>{html.escape(about)}</p>{''.join(sections)}{_folded(runs.title, runs.to_html())}</body></html>\n"
     )
 
 
@@ -132,20 +135,4 @@ def _image(picture: Picture, png: Path) -> str:
     caption = html.escape(picture.caption)
     return (
         f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
-    )
-
-
-def _runs(runs: list[Run], folder: Path) -> str:
-    """Every run with its seed, version and what it warned of."""
-    rows = []
-    for run in sorted(runs, key=lambda run: (run.task, run.label, run.result.seed)):
-        link = html.escape(link_to(run.folder, folder), quote=True)
-        name, notes = html.escape(run.folder.name), html.escape("; ".join(run.result.warnings))
-        cells = [f'<a href="{link}">{name}</a>', html.escape(run.task), html.escape(run.label), str(run.result.seed),
-                 f"{run.score:.2f}", notes]  # fmt: skip
-        rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return _folded(
-        "Every run",
-        "<div class=wide><table><thead><tr><th>run</th><th>task</th><th>method</th><th>seed</th>"
-        f"<th>headline</th><th>notes</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
     )
