@@ -152,9 +152,13 @@ def test_sharding_is_refused(still: Any, monkeypatch: pytest.MonkeyPatch, name: 
 
 
 @pytest.mark.skipif(not LONG, reason="make test-long")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_where_one_is_killed_all_end_and_the_same_command_goes_on(still: Any, tmp_path: Path, number: int) -> None:
-    config = still(epochs=40)
+@pytest.mark.parametrize(
+    ("number", "pieces"), [(signal.SIGKILL, False), (signal.SIGTERM, False), (signal.SIGKILL, True)]
+)
+def test_where_one_is_killed_all_end_and_the_same_command_goes_on(
+    still: Any, tmp_path: Path, number: int, pieces: bool
+) -> None:
+    config = still(epochs=40, shard_backbone=pieces)
     process = started(config, 2, tmp_path)
     process.communicate()
     whole, tensors = read_result(config.folder), learnt(read_result(config.folder))
