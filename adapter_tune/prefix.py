@@ -108,9 +108,7 @@ def planned(config: RunConfig, built: Built, splits: Splits) -> Path | None:
     t = config.training
     if t.cache_frozen_prefix == "off" or splits.train is None:
         return None
-    if t.cache_frozen_prefix == "auto" and (
-        t.backbone_dropout == "on" or t.shard_backbone or _epochs(config, splits) <= 1
-    ):
+    if t.cache_frozen_prefix == "auto" and (t.backbone_dropout == "on" or _epochs(config, splits) <= 1):
         return None
     size, problem = _layout(config, built, splits).size / _GIB, ""
     if t.shard_backbone:
