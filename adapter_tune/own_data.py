@@ -34,8 +34,12 @@ LABEL = ("label", "labels", "class", "category", "target", "intent", "sentiment"
 _SEED = 0  # of the rows held out; not the run's seed, so that seeds compare training alone
 
 
-def settled(config: RunConfig) -> RunConfig:
+def settled(config: RunConfig, known: dict[str, Any] | None = None) -> RunConfig:
     """The configuration with everything about the data decided; a GLUE task's is returned as it is.
+
+    Args:
+        config: of a run.
+        known: what was found before for other runs, which is not read again; this run's is added.
 
     Raises:
         UsageError: no file was named, or a column that is not there or cannot be guessed.
@@ -43,7 +47,14 @@ def settled(config: RunConfig) -> RunConfig:
     """
     if config.task != CUSTOM:
         return config
-    data = config.data
+    known, key = {} if known is None else known, f"settled {config.data!r}"
+    if key not in known:
+        found = _settled(config.data)
+        known |= {key: found, f"settled {found!r}": found}
+    return config.model_copy(update={"data": known[key]})
+
+
+def _settled(data: DataConfig) -> DataConfig:
     rows = list(_rows(data, "train"))
     if not rows:
         raise RunError(f"{_where(data, 'train')}: no rows; it needs some to train on")
@@ -56,7 +67,7 @@ def settled(config: RunConfig) -> RunConfig:
     changes = {"labels": labels, "metric": metric, "digest": _digest(data)}
     said = f"regression of column '{data.label_column}'" if labels is None else f"{len(labels)} classes"
     log.info("%s: %s", _where(data, "train"), said)
-    return config.model_copy(update={"data": data.model_copy(update=changes)})
+    return data.model_copy(update=changes)
 
 
 def tables(config: RunConfig) -> dict[str, datasets.Dataset]:

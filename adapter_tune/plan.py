@@ -67,7 +67,7 @@ def plan(sweep: Sweep, folder: Path) -> Plan:
     if sweep.method != "grid":
         raise UsageError(f"--dry-run: the runs of method: {sweep.method} are not known before it is run")
     kept = Kept()
-    configs = [_settled(config_of(sweep, values, folder), kept) for values in cells(sweep)]
+    configs = [settled(config_of(sweep, values, folder), kept.things) for values in cells(sweep)]
     rates, groups = dict[str, tuple[float, float]](), dict[tuple[str, str], list[RunConfig]]()
     for config in configs:
         check_training(config)
@@ -79,12 +79,6 @@ def plan(sweep: Sweep, folder: Path) -> Plan:
         seconds = sum(_seconds(config, kept, rates) for config in group)
         rows.append(Row(name, m, len(group), count.trained, seconds))
     return Plan(rows, f"measured over {_STEPS} steps of one run a strategy and task")
-
-
-def _settled(config: RunConfig, kept: Kept) -> RunConfig:
-    """With the data decided, which is read once for all cells that have the same."""
-    data = kept.get(f"settled {config.task} {config.data!r}", lambda: settled(config).data)
-    return config.model_copy(update={"data": data})
 
 
 def _seconds(config: RunConfig, kept: Kept, rates: dict[str, tuple[float, float]]) -> float:

@@ -49,7 +49,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Ke
     Raises:
         AdapterTuneError: something the user wrote is wrong, or something failed on the way.
     """
-    config = settled(config)
+    config = settled(config, kept.things if kept else None)
     folder = config.folder
     if (folder / FILE).is_file() and not force:
         log.info("%s is finished; this is its stored result (--force runs it anew)", folder)

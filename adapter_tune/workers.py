@@ -126,8 +126,10 @@ def _run(ledger: Ledger, trial: Any, values: Values, folder: Path, run: Callable
     """One trial: its run's headline score on the validation split."""
     import optuna
 
+    from adapter_tune.own_data import settled
+
     try:
-        config = config_of(ledger.sweep, values, folder)
+        config = settled(config_of(ledger.sweep, values, folder), kept.things)
         print(f"{values}: {config.folder}", flush=True)
         result = run(config, kept=kept, callbacks=[_pruning(trial, config)])
     except optuna.TrialPruned:

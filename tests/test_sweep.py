@@ -317,6 +317,27 @@ def test_a_plan_counts_and_estimates(
         plan(sweep_of(small, method="tpe", trials=2), tmp_path)
 
 
+def test_a_sweep_over_data_of_the_users_own(
+    small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {**small, "data.train_file": str(tmp_path / "rows.csv")}
+    sweep = sweep_of(own, parameters={"task": ["custom"], "training.seed": [1, 2]})
+    (tmp_path / "s.yaml").write_text(to_yaml(sweep.model_dump()))
+    words = ["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "rows.csv" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()  # said before any run has failed of it
+    (tmp_path / "rows.csv").write_text("text,label\n" + "good day,yes\nbad day,no\n" * 20)
+    main(words)
+    captured = capsys.readouterr()
+    assert "2 of 2 done, 0 failed" in captured.err
+    assert captured.err.count("2 classes") == 1
+    ledger = Ledger(sweep, tmp_path / "out" / "s")
+    assert all(read_result(run).task == "custom" for _, run in ledger.finished(repeats=False))
+    assert (tmp_path / "out" / "s" / "worker-0.log").read_text().count("2 classes") == 1
+
+
 def test_the_command(small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "s.yaml").write_text(json.dumps({"name": "s", "set": small, "parameters": {"task": ["rte"]}}))
     words = ["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "sweeps")]

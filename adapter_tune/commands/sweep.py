@@ -36,8 +36,8 @@ def sweep(
     from adapter_tune.workers import settle
     from adapter_tune.yaml_io import to_yaml
 
-    for values in all_cells(wanted) if wanted.method == "grid" else ():
-        config_of(wanted, values, folder)  # a wrong cell is said before anything runs
+    grid = all_cells(wanted) if wanted.method == "grid" else []
+    _check([config_of(wanted, values, folder) for values in grid])
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_text(folder / "sweep.yaml", to_yaml(wanted.model_dump()))
     with Live(wanted.name, workers) as live:
@@ -53,6 +53,18 @@ def sweep(
         left = ledger.progress().failed
         if left:
             raise RunError(f"{left} runs failed; the first: {cell}: {first}; the same command takes them again")
+
+
+def _check(configs: list[Any]) -> None:
+    """Say before anything runs what is wrong with data of the user's own."""
+    from adapter_tune.tasks import CUSTOM
+
+    known: dict[str, Any] = {}
+    for config in configs:
+        if config.task == CUSTOM:
+            from adapter_tune.own_data import settled
+
+            settled(config, known)
 
 
 def _plan(wanted: Any, folder: Path, workers: int) -> None:
