@@ -19,12 +19,21 @@ from safetensors.torch import load_file
 from adapter_tune import checkpoints
 from adapter_tune.errors import RunError
 from adapter_tune.holding import held
+from adapter_tune.interruption import Interruption
 from adapter_tune.result import FILE, Result, read_result
 from adapter_tune.runs import run
 from adapter_tune.trainer import AdapterTrainer
 from adapter_tune.yaml_io import to_yaml
 
 LONG = bool(os.environ.get("ADAPTER_TUNE_LONG"))  # 'make test-long'
+
+
+@pytest.fixture(autouse=True)
+def in_the_foreground() -> Iterator[None]:
+    """A shell that starts pytest in the background lets it ignore SIGINT; these tests are about one that heeds it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -106,6 +115,13 @@ def test_a_second_signal_stops_at_once(make_config: Any, monkeypatch: pytest.Mon
     signalled(config, monkeypatch, signal.SIGTERM, {2})
     assert checkpoints.newest(config.folder) is None
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_run_in_the_background_ignores_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell's & does
+    with Interruption(minutes=10) as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+    assert interruption.signal == 0
 
 
 def test_time_alone_makes_a_checkpoint_within_an_epoch(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
