@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-import time
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any, cast
 
 import torch
-from torch import nn
 
-from adapter_tune.bench_worker import WARM, shape_config, wait, work
+from adapter_tune.bench_worker import WARM, shape_config, work
 from adapter_tune.config import RunConfig
 from adapter_tune.errors import RunError
 from adapter_tune.families import shape_of
 from adapter_tune.lengths import drawn
-from adapter_tune.precision import TYPES, pick_device, resolved
+from adapter_tune.precision import TYPES, pick_device, product_rate, resolved
 
 
 @dataclass(frozen=True)
@@ -101,20 +99,6 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
         "threads": torch.get_num_threads(), "torch": torch.__version__, "products_per_second": rate / 2,
     }  # fmt: skip
     return _related([_row(name, taken[name][WARM:], rest, rate) for name, rest in rows]), about
-
-
-def product_rate(device: str, dtype: torch.dtype, size: int = 1024) -> float:
-    """The best measured rate of products (size, size) x (size, 4 size), operations a second: two a multiplication."""
-    a = torch.randn(size, size, device=device).to(dtype)
-    b = torch.randn(4 * size, size, device=device).to(dtype)
-    seconds = []
-    for _ in range(25):
-        wait(device)
-        start = time.perf_counter()
-        nn.functional.linear(a, b)
-        wait(device)
-        seconds.append(time.perf_counter() - start)
-    return 2 * size * size * 4 * size / min(seconds)
 
 
 def _row(name: str, steps: list[dict[str, float]], rest: dict[str, Any], rate: float) -> Measured:

@@ -22,7 +22,7 @@ from adapter_tune.data import Splits
 from adapter_tune.demo import DEMO, located_model
 from adapter_tune.lengths import drawn
 from adapter_tune.model import Built, prepare
-from adapter_tune.precision import pick_device
+from adapter_tune.precision import pick_device, wait
 from adapter_tune.published import published
 from adapter_tune.speed import Clock, peak_memory
 from adapter_tune.surgery import frozen_layers, layers_of
@@ -172,9 +172,3 @@ def _rows(config: RunConfig, vocabulary: int, lengths: str, count: int, seed: in
             "labels": rng.integers(0, config.record.num_labels, count).tolist(),
         }
     )
-
-
-def wait(device: str) -> None:
-    """Until the device has done what it was given."""
-    if device == "cuda":
-        torch.cuda.synchronize()

@@ -5,23 +5,38 @@ import torch
 from torch import nn
 
 import adapter_tune
+from adapter_tune import precision
 from adapter_tune.errors import UsageError
 from adapter_tune.model import build_model
-from adapter_tune.precision import has_bf16, hold, resolved
+from adapter_tune.precision import hold, resolved
 from adapter_tune.rebuilt import evaluate_run
 
 
-@pytest.mark.parametrize("device", ["cpu", "mps"])
-def test_auto_takes_bf16_only_where_it_is_native(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert resolved("auto", device) == ("bf16" if has_bf16(device) else "float32")
-    for there in (True, False):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda there=there: there)
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-        assert resolved("auto", "cpu") == ("bf16" if there else "float32")
-    assert not has_bf16("mps")
-    assert resolved("bf16", "cpu") == "bf16"  # slow where it is not native, but asked for
+@pytest.mark.parametrize(
+    ("native", "bf16_rate", "chosen"), [(True, 2.3, "bf16"), (True, 0.5, "float32"), (False, 2.3, "float32")]
+)
+def test_auto_takes_bf16_where_it_is_native_and_faster(
+    native: bool, bf16_rate: float, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    rates = {torch.bfloat16: bf16_rate, torch.float32: 1.0}
+    monkeypatch.setattr(precision, "product_rate", lambda device, dtype, size: rates[dtype])
+    monkeypatch.setattr(precision, "_bf16_is_faster", precision._bf16_is_faster.__wrapped__)
+    assert resolved("auto", "cpu") == chosen
+
+
+def test_what_is_asked_for_is_taken_where_it_can_be() -> None:
+    assert resolved("auto", "mps") == "float32"
+    assert resolved("bf16", "cpu") == "bf16"  # slow where it is not native
     with pytest.raises(UsageError, match="fp16 needs a GPU"):
         resolved("fp16", "cpu")
+
+
+def test_the_rate_of_products_is_measured_without_a_draw() -> None:
+    before = torch.get_rng_state()
+    assert precision.product_rate("cpu", torch.float32, 64) > 0
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_only_frozen_matrices_are_held_in_the_narrow_type(make_config: Any) -> None:
