@@ -112,7 +112,7 @@ class TrainingConfig(Section):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
-    """Of the products, and what a frozen backbone is held in; auto takes bf16 where its products are the faster ones."""
+    """Of the products, and what a frozen backbone is held in; auto takes bf16 where that is faster."""
     fast: bool = True
     """Cheap masks for dropout, and no token computed that nobody reads; false leaves transformers' own layers."""
     backbone_dropout: Literal["on", "frozen-off", "off"] = "on"

@@ -142,7 +142,8 @@ def trade_off(found: Collected, task: str, x: str = "trained parameters") -> Any
     _log_axis(axes, x)
     axes.set_ylabel(f"{groups[0].first.result.headline.metric} x 100")
     seeds = sorted({len(group.runs) for group in groups})
-    axes.set_title(f"{task}: {_range(seeds)} seeds a point, bars are standard errors", fontsize=9)
+    several = f"{_range(seeds)} seeds a point, bars are standard errors"
+    axes.set_title(f"{task}: {several if seeds != [1] else 'one seed a point'}", fontsize=9)
     _legend(axes)
     axes.grid(alpha=0.3)
     return figure
