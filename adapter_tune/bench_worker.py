@@ -130,10 +130,16 @@ class _Turns(TrainerCallback):
         self.worker.turn({**times, "optimiser": now - times["done"], "step": now - self.worker.start})
 
 
-def _random(config: RunConfig) -> Built:
+def has_prefix(config: RunConfig) -> bool:
+    """Whether a strategy leaves the lowest layers frozen; no weights are made."""
+    return frozen_layers(_random(config, "meta").model) > 0
+
+
+def _random(config: RunConfig, device: str = "cpu") -> Built:
     """A model of the backbone's shape with random weights, prepared as a run's."""
     torch.manual_seed(config.training.seed)
-    model = AutoModelForSequenceClassification.from_config(shape_config(config))
+    with torch.device(device):
+        model = AutoModelForSequenceClassification.from_config(shape_config(config), dtype=torch.float32)
     prepare(model, config.strategy, train_pooler=config.strategy.trains_pooler or config.model.pooler == "train")
     return Built(model, config.model, "random", frozenset())
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoModelForSequenceClassification,
     BertConfig,
     PreTrainedModel,
@@ -54,11 +55,14 @@ def check_fit(config: RunConfig) -> None:
 
     Raises:
         RunError: it cannot be found, or its family is not supported.
-        UsageError: layers that are not there, rows longer than its positions, and the like.
+        UsageError: layers that are not there, rows longer than its positions, recomputing what it cannot recompute.
     """
     backbone = load_config(config.model, {})
     config.strategy.formula(shape_of(backbone))
     check_length(config.data.max_length, backbone)
+    recomputes = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(backbone)].supports_gradient_checkpointing
+    if config.training.gradient_checkpointing and not recomputes:
+        raise UsageError(f"training.gradient_checkpointing: {backbone.model_type} does not have it; leave it out")
 
 
 def build_model(config: RunConfig, kept: Kept | None = None) -> Built:

@@ -58,7 +58,7 @@ def layers_in(span: Span, count: int, what: str = "strategy.layers") -> tuple[in
         first, last = numbers if len(numbers) == 2 else (count - numbers[0], count - 1)
         if first < 0:
             raise UsageError(f"{what}: {value} is more than the backbone's {count} layers")
-        layers = tuple(range(first, min(last, count) + 1))
+        layers = tuple(range(first, max(first, min(last, count)) + 1))  # no more than one that is not there
     if layers[-1] >= count:
         raise UsageError(f"{what}: there is no layer {layers[-1]}; the backbone has layers 0 to {count - 1}")
     return layers

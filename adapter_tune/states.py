@@ -38,14 +38,17 @@ class States:
     """A file of states, open for reading.
 
     Raises:
-        RunError: it is of another size than the layout.
+        RunError: it is of another size than the layout, or damaged.
     """
 
     def __init__(self, folder: Path, layout: Layout) -> None:
         self.layout, self.ends = layout, np.cumsum(layout.tokens)
         if (folder / _STATES).stat().st_size != layout.size:
             raise RunError(f"{folder}: of another size than its rows need; remove it and run the same again")
-        self.notes: dict[str, Any] = json.loads((folder / _META).read_text(encoding="utf-8"))
+        try:
+            self.notes: dict[str, Any] = dict(json.loads((folder / _META).read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
+            raise RunError(f"{folder / _META}: damaged; remove {folder} and run the same again") from None
         self._all = _mapped(folder / _STATES, layout, write=False)
         os.utime(folder / _META)  # it was used now
 

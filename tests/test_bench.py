@@ -1,7 +1,9 @@
 """The benchmark: its arithmetic, and one whole run on a tiny backbone. Its times are nobody's to assert."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ from transformers import AutoModelForSequenceClassification
 
 from adapter_tune import bench
 from adapter_tune.bench import Measured, _related
-from adapter_tune.bench_worker import operations_a_token
+from adapter_tune.bench_worker import _random, has_prefix, operations_a_token
 from adapter_tune.cli import main
+from adapter_tune.compose import compose
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.lengths import QUANTILES, drawn
 from adapter_tune.model import prepare
@@ -89,6 +92,26 @@ def test_operations_a_token(strategy: Any, kept: int, expected: list[int]) -> No
     layer = sum(p.numel() for p in model.bert.encoder.layer[0].parameters())
     prepare(model, parse_strategy(strategy), train_pooler=False)
     assert operations_a_token(model, kept) == sum(expected) * layer
+
+
+@pytest.mark.parametrize(
+    ("strategy", "frozen"),
+    [("full", False), ("houlsby m=4", False), ("houlsby m=4 layers=0-1", False), ("top_n n=2", False),
+     ("houlsby m=4 layers=top-1", True), ("top_n n=1", True), ("head", True)],
+)  # fmt: skip
+def test_states_are_kept_of_what_leaves_the_lowest_layers_frozen(strategy: str, frozen: bool, backbone: str) -> None:
+    name, *options = strategy.split()
+    sets = [*(f"strategy.{option}" for option in options), "data.max_length=16"]
+    flags = {"--task task": "rte", "--model model.id": backbone, "--strategy strategy.name": name}
+    assert has_prefix(compose(None, flags, sets)) == frozen
+
+
+def test_a_model_on_the_bench_is_of_the_type_that_a_run_loads(backbone: str, tmp_path: Path, make_config: Any) -> None:
+    shutil.copytree(backbone, tmp_path / "half")
+    path = tmp_path / "half" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "dtype": "float16"}))
+    built = _random(make_config(model=str(tmp_path / "half")))
+    assert {p.dtype for p in built.model.parameters()} == {torch.float32}
 
 
 def test_operations_of_adapters() -> None:

@@ -94,3 +94,13 @@ def test_a_bare_encoder_has_its_pooler_too() -> None:
     bare = BertModel(config_of("bert", {}))
     assert len(pooler_parameters(bare)) == 2
     assert family_of(bare.config) is FAMILIES["bert"]
+
+
+def test_recomputing_is_refused_where_the_family_has_none(checkpoint: tuple[str, str], make_config: Any) -> None:
+    family, folder = checkpoint
+    config = make_config("rte", model=folder, gradient_checkpointing=True, max_steps=1)
+    if family == "mpnet":
+        with pytest.raises(UsageError, match="mpnet does not have it"):
+            check_fit(config)
+    else:
+        assert adapter_tune.run(config).history

@@ -200,6 +200,14 @@ def test_states_of_another_size_are_refused(tmp_path: Path) -> None:
         States(tmp_path / "a", layout(5))
 
 
+@pytest.mark.parametrize("text", ["{", "3", "null"])
+def test_damaged_notes_are_refused(text: str, tmp_path: Path) -> None:
+    states.write(tmp_path / "a", layout(5), parts(5), {})
+    (tmp_path / "a" / "meta.json").write_text(text)
+    with pytest.raises(RunError, match="damaged"):
+        States(tmp_path / "a", layout(5))
+
+
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
     def broken() -> Any:
         yield from parts(2)

@@ -338,6 +338,7 @@ def test_layers_and_sizes_say_where_adapters_are(bert: Any) -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"layers": [0, 3]}, "there is no layer 3; the backbone has layers 0 to 2"),
     ({"layers": "1-5"}, "there is no layer"),
+    ({"layers": "5-9"}, "there is no layer 5"),
     ({"layers": "top-4"}, "top-4 is more than the backbone's 3 layers"),
     ({"m": [1, 2, 3, 4]}, "the list has 4 numbers, but the backbone has 3 layers"),
     ({"m": [1, 2]}, "the list has 2 numbers"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from adapter_tune import options as o
 from adapter_tune.commands.common import as_yaml
 from adapter_tune.errors import UsageError
 from adapter_tune.libraries import ready_libraries
+
+_HELD = [["training.backbone_dropout=off", f"training.cache_frozen_prefix={value}"] for value in ("off", "on")]
 
 
 def bench(
@@ -29,12 +29,13 @@ def bench(
     from adapter_tune.published import published
     from adapter_tune.strategies import REGISTRY, Injection
 
-    cases: dict[str, Any] = {}
     flags = {
         "--task task": "mnli",
         "--model model.id": model,
         "--batch-size training.batch_size": as_yaml("--batch-size", batch_size),
     }
+    sets = set_ or []
+    composed = {}
     for text in strategy or ["full", "houlsby"]:
         name, *words = text.split()
         if not all("=" in word for word in words):
@@ -42,27 +43,21 @@ def bench(
         own = [f"strategy.{word}" for word in words]
         size = as_yaml("--m", m) if issubclass(REGISTRY.get(name, object), Injection) else None
         given = {**flags, "--strategy strategy.name": name, "--m strategy.m": size}
-        cases[text] = compose(None, given, [*own, *(set_ or [])])
-        if kept:
-            held = ["training.backbone_dropout=off", "training.cache_frozen_prefix="]
-            off, on = ([*own, held[0], held[1] + value, *(set_ or [])] for value in ("off", "on"))
-            if _has_prefix(cases[text]):
-                cases[f"{text}, no dropout"] = compose(None, given, off)
-                cases[f"{text}, states kept"] = compose(None, given, on)
-    first = next(iter(cases.values()))
+        composed[text] = [compose(None, given, [*own, *more, *sets]) for more in ([], *(_HELD if kept else ()))]
+    first = next(iter(composed.values()))[0]
     if published(first.model.id) is None:
         ready_libraries()
     from adapter_tune.bench import bench as measure
+    from adapter_tune.bench_worker import has_prefix
     from adapter_tune.report.tables import show_bench
 
+    cases = {}
+    for text, (plain, *held) in composed.items():
+        cases[text] = plain
+        if held and has_prefix(plain):
+            cases[f"{text}, no dropout"], cases[f"{text}, states kept"] = held
     rows, about = measure(cases, lengths, steps)
     if as_json:
         print(json.dumps({**about, "strategies": [asdict(row) for row in rows]}, indent=2))
     else:
         show_bench([asdict(row) for row in rows], about)
-
-
-def _has_prefix(config: Any) -> bool:
-    """Whether a strategy leaves the lowest layers frozen, told by its options alone."""
-    name, layers = config.strategy.name, getattr(config.strategy, "layers", "all")
-    return name in ("head", "top_n") or layers != "all"
