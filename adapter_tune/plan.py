@@ -17,6 +17,7 @@ from adapter_tune.model import count_on_meta
 from adapter_tune.own_data import settled
 from adapter_tune.progress import hushed
 from adapter_tune.runs import loaded, run
+from adapter_tune.strategies import described
 from adapter_tune.sweep import Sweep, cells, config_of
 
 _STEPS = 4
@@ -26,10 +27,9 @@ log = logging.getLogger("adapter_tune")
 
 @dataclass(frozen=True)
 class Row:
-    """Runs of one strategy and size."""
+    """Runs of one strategy with its options."""
 
     strategy: str
-    m: str
     runs: int
     trained: int
     seconds: float
@@ -68,17 +68,25 @@ def plan(sweep: Sweep, folder: Path) -> Plan:
         raise UsageError(f"--dry-run: the runs of method: {sweep.method} are not known before it is run")
     kept = Kept()
     configs = [settled(config_of(sweep, values, folder), kept.things) for values in cells(sweep)]
-    rates, groups = dict[str, tuple[float, float]](), dict[tuple[str, str], list[RunConfig]]()
+    rates, groups = dict[str, tuple[float, float]](), dict[str, list[RunConfig]]()
     for config in configs:
         check_training(config)
-        groups.setdefault((config.strategy.name, str(config.m or "")), []).append(config)
+        groups.setdefault(f"{config.model!r} {config.strategy!r}", []).append(config)
+    counted = [(group, _trained(group)) for group in groups.values()]  # all of them, before anything is probed
     rows = []
-    for (name, m), group in groups.items():
-        count, _, _ = count_on_meta(group[0].model, group[0].strategy, head_options(group[0].record),
-                                    group[0].data.max_length)  # fmt: skip
+    for group, trained in counted:
         seconds = sum(_seconds(config, kept, rates) for config in group)
-        rows.append(Row(name, m, len(group), count.trained, seconds))
+        rows.append(Row(described(group[0].strategy.to_dict()), len(group), trained, seconds))
     return Plan(rows, f"measured over {_STEPS} steps of one run a strategy and task")
+
+
+def _trained(group: list[RunConfig]) -> int:
+    """Of one backbone and strategy; the most where the heads of several tasks differ."""
+    tasks = {f"{config.task} {config.data.max_length}": config for config in group}.values()
+    return max(
+        count_on_meta(config.model, config.strategy, head_options(config.record), config.data.max_length)[0].trained
+        for config in tasks
+    )
 
 
 def _seconds(config: RunConfig, kept: Kept, rates: dict[str, tuple[float, float]]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
@@ -14,10 +13,11 @@ from pydantic import Field, ValidationError
 
 from adapter_tune.compose import compose
 from adapter_tune.config import RunConfig, Section
-from adapter_tune.errors import FieldError, UsageError
+from adapter_tune.errors import FieldError, UsageError, unknown
 from adapter_tune.explain import first_problem
 from adapter_tune.result import Result
 from adapter_tune.shipped import find_config
+from adapter_tune.strategies import REGISTRY, Strategy
 from adapter_tune.yaml_io import read_yaml
 
 _NO_PATH = "is no path of an option; write it as training.learning_rate"
@@ -90,10 +90,7 @@ def read_sweep(name: str) -> Sweep:
 def _check(sweep: Sweep) -> None:
     if not sweep.parameters:
         raise FieldError(("parameters",), "is empty: name what should vary, as in training.learning_rate: [1e-4, 3e-4]")
-    for section in ("set", "parameters", "repeat"):
-        for path in getattr(sweep, section):
-            if not _is_path(path):
-                raise FieldError((section, path), _NO_PATH)
+    _check_paths(sweep)
     for path, value in sweep.parameters.items():
         _check_parameter(sweep, path, value)
     if sweep.method != "grid" and sweep.trials is None:
@@ -105,8 +102,29 @@ def _check(sweep: Sweep) -> None:
         raise FieldError(("repeat",), f"lacks {left[0]}, over which the best is averaged; give its values")
 
 
+def _check_paths(sweep: Sweep) -> None:
+    for section in ("set", "parameters", "repeat"):
+        for path in getattr(sweep, section):
+            if not _is_path(path):
+                raise FieldError((section, path), _NO_PATH)
+    for section in ("group_by", "average_over"):
+        for path in getattr(sweep, section):
+            _check_option(section, path)
+
+
 def _is_path(text: str) -> bool:
     return all(text.split(".")) and text.split() == [text]
+
+
+def _check_option(section: str, path: str) -> None:
+    schema: Any = RunConfig
+    for part in path.split("."):
+        names = getattr(schema, "model_fields", {})
+        if schema is Strategy:  # whichever it will be
+            names = {"name": None} | {name: None for one in REGISTRY.values() for name in one.model_fields}
+        if part not in names:
+            raise FieldError((section,), f"{path}: {unknown('option', part, names)}")
+        schema = getattr(names[part], "annotation", None)
 
 
 def _check_parameter(sweep: Sweep, path: str, value: Any) -> None:
@@ -121,6 +139,8 @@ def _check_parameter(sweep: Sweep, path: str, value: Any) -> None:
             raise FieldError((*loc, *inner), problem) from None
         if not bounds.low < bounds.high or (bounds.log and bounds.low <= 0):
             raise FieldError(loc, "needs low < high, and low > 0 where log is true")
+        if bounds.integer and not (bounds.low.is_integer() and bounds.high.is_integer()):
+            raise FieldError(loc, "needs whole bounds where integer is true")
     elif not isinstance(value, list) or not value:
         raise FieldError(loc, "should be a list of values" + (" or a range" if sweep.method != "grid" else ""))
 
@@ -128,6 +148,20 @@ def _check_parameter(sweep: Sweep, path: str, value: Any) -> None:
 def cells(sweep: Sweep) -> list[Values]:
     """Every cell of a grid, in the order of the file: the last parameter changes fastest."""
     return _product(list(_axis(path, values)) for path, values in sweep.parameters.items())
+
+
+def samples(sweep: Sweep) -> list[Values]:
+    """Cells of a search that between them hold every value of its lists and both bounds of its ranges."""
+    axes = []
+    for path, given in sweep.parameters.items():
+        values = [_whole(given["low"], given), _whole(given["high"], given)] if isinstance(given, dict) else given
+        axes.append(list(_axis(path, values)))
+    most = max(map(len, axes))
+    return [{key: one for axis in axes for key, one in axis[n % len(axis)].items()} for n in range(most)]
+
+
+def _whole(bound: Any, given: dict[str, Any]) -> Any:
+    return int(bound) if given.get("integer") else float(bound)
 
 
 def _product(axes: Iterable[list[Values]]) -> list[Values]:
@@ -162,14 +196,13 @@ def repeats(sweep: Sweep, best: list[dict[str, Any]]) -> list[Values]:
     return [{**choice["choice"], **values} for choice in best for values in again]
 
 
-def config_of(sweep: Sweep, values: Mapping[str, Any], folder: Path, device: str | None = None) -> RunConfig:
+def config_of(sweep: Sweep, values: Mapping[str, Any], folder: Path) -> RunConfig:
     """The configuration of one run.
 
     Args:
         sweep: the sweep.
         values: of its cell.
         folder: of the sweep; run folders lie in ``runs`` in it.
-        device: where to run, if not where the configuration says.
 
     Raises:
         UsageError: a value is wrong.
@@ -180,14 +213,7 @@ def config_of(sweep: Sweep, values: Mapping[str, Any], folder: Path, device: str
     flags = {f"set.{key} {key}": value for key, value in sweep.set.items()}
     flags |= {f"parameters.{key} {key}": value for key, value in values.items()}
     flags["output output"] = str(folder / "runs")
-    if device:
-        flags["device training.device"] = device
     return compose(sweep.base, flags, demo=sweep.demo)
-
-
-def key_of(values: Mapping[str, Any]) -> str:
-    """A cell's name in the ledger."""
-    return hashlib.sha256(json.dumps(dict(values), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def choice_of(sweep: Sweep, values: Values) -> Values:
@@ -204,7 +230,7 @@ def chosen(sweep: Sweep, results: list[tuple[Values, Result]]) -> list[dict[str,
     """
     groups: dict[str, dict[str, list[tuple[Values, Result]]]] = {}
     for values, result in results:
-        group = {path: _value(result, path) for path in sweep.group_by}
+        group = group_of(sweep, result.config)
         choice = choice_of(sweep, values)
         inner = groups.setdefault(json.dumps(group), {})
         inner.setdefault(json.dumps(choice, sort_keys=True), []).append((values, result))
@@ -225,8 +251,12 @@ def chosen(sweep: Sweep, results: list[tuple[Values, Result]]) -> list[dict[str,
     return best
 
 
-def _value(result: Result, path: str) -> Any:
-    value: Any = result.config
+def group_of(sweep: Sweep, config: Mapping[str, Any]) -> Values:
+    """What the runs of one group share: the values of ``group_by`` in a run's configuration."""
+    return {path: _value(config, path) for path in sweep.group_by}
+
+
+def _value(config: Any, path: str) -> Any:
     for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+        config = config.get(part) if isinstance(config, dict) else None
+    return config

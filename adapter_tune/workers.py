@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune.errors import AdapterTuneError
-from adapter_tune.ledger import Ledger, Progress, note
+from adapter_tune.ledger import Ledger, Progress, fail
+from adapter_tune.pruning import join
 from adapter_tune.result import read_result
-from adapter_tune.sweep import Sweep, Values, choice_of, chosen, config_of, repeats
+from adapter_tune.sweep import Sweep, Values, choice_of, chosen, config_of, group_of, repeats
 
 _POLL, _LOOK = 0.5, 2.0  # seconds between a waiting worker's questions, and between looks at the progress
 
@@ -36,24 +37,29 @@ class Job:
 
 
 def settle(
-    sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Callable[[Progress], None]
+    sweep: Sweep,
+    folder: Path,
+    storage: str | None,
+    workers: int,
+    show: Callable[[Progress], None],
+    known: dict[str, Any] | None = None,
 ) -> tuple[Ledger, list[dict[str, Any]]]:
     """Run a sweep to its end, then the best again where it says so; the ledger, and the best of each group.
 
     Arguments as of ``work_off``.
     """
-    ledger = work_off(sweep, folder, storage, workers, show)
+    ledger = work_off(sweep, folder, storage, workers, show, known=known)
     best = chosen(sweep, [(values, read_result(run)) for values, run in ledger.finished(repeats=False)])
     if not sweep.repeat:
         return ledger, best
     kept = [one["choice"] for one in best]
-    ledger = work_off(sweep, folder, storage, workers, show, repeats(sweep, best))
+    ledger = work_off(sweep, folder, storage, workers, show, repeats(sweep, best), known)
     done = [found for found in ledger.finished(repeats=True) if choice_of(sweep, found[0]) in kept]
     return ledger, chosen(sweep, [(values, read_result(run)) for values, run in done])
 
 
 def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Callable[[Progress], None],
-             repeats: Sequence[Values] = ()) -> Ledger:  # fmt: skip
+             repeats: Sequence[Values] = (), known: dict[str, Any] | None = None) -> Ledger:  # fmt: skip
     """Run a sweep to its end with worker processes on this machine; others may join through the same storage.
 
     Args:
@@ -63,11 +69,12 @@ def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show
         workers: processes.
         show: called with the progress every two seconds.
         repeats: as of ``Ledger.fill``.
+        known: as of ``Ledger``.
 
     Returns:
         The ledger, with nothing left in it to do.
     """
-    ledger = Ledger(sweep, folder, storage)
+    ledger = Ledger(sweep, folder, storage, known)
     ledger.fill(repeats)
     workers = workers if ledger.is_open() or ledger.is_busy() else 0
     context = multiprocessing.get_context("spawn")
@@ -111,6 +118,7 @@ def take(ledger: Ledger, folder: Path) -> None:
     from adapter_tune.runs import run
 
     kept = Kept()
+    ledger.known = kept.things
     gc.freeze()  # the libraries' objects: every run's collections would go through them again
     while True:
         ledger.release_dead()
@@ -131,15 +139,15 @@ def _run(ledger: Ledger, trial: Any, values: Values, folder: Path, run: Callable
     try:
         config = settled(config_of(ledger.sweep, values, folder), kept.things)
         print(f"{values}: {config.folder}", flush=True)
+        join(trial, group_of(ledger.sweep, config.model_dump()))
         result = run(config, kept=kept, callbacks=[_pruning(trial, config)])
     except optuna.TrialPruned:
         shutil.rmtree(config.folder, ignore_errors=True)
         raise
     except Exception as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
-        note(trial, error=first if isinstance(error, AdapterTuneError) else f"{type(error).__name__}: {first}")
+        fail(trial, first if isinstance(error, AdapterTuneError) else f"{type(error).__name__}: {first}")
         raise
-    note(trial, folder=config.folder)
     return float(result.headline.value)
 
 

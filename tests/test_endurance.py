@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 from adapter_tune.ledger import Ledger
 from adapter_tune.result import FILE
 from adapter_tune.runs import run
-from adapter_tune.sweep import Sweep, cells, key_of
+from adapter_tune.sweep import Sweep
 from adapter_tune.trainer import AdapterTrainer
 
 LONG = bool(os.environ.get("ADAPTER_TUNE_LONG"))
@@ -59,16 +59,19 @@ def test_the_same_configuration_gives_the_same_result(make_config: Any, determin
 
 def test_a_ledger_of_many_trials_stays_small_and_quick(tmp_path: Path) -> None:
     many = 10_000 if LONG else 300
-    values = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": list(range(1, many + 1))}]}
-    sweep = Sweep(name="s", parameters=values)
+    parameters = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": list(range(1, many + 1))}]}
+    sweep = Sweep(name="s", parameters=parameters)
     ledger = Ledger(sweep, tmp_path)
     done = [
         create_trial(
             state=TrialState.COMPLETE, value=0.5,
-            user_attrs={"cell": key_of(cell), "values": json.dumps(cell), "host": "h", "pid": 1, "folder": "runs/x"},
+            user_attrs={"cell": cell, "values": json.dumps(values), "host": "h", "pid": 1},
         )
-        for cell in cells(sweep)[:-1]
+        for cell, values in list(ledger.cells.items())[:-1]
     ]  # fmt: skip
+    for trial in done:
+        (tmp_path / "runs" / trial.user_attrs["cell"]).mkdir(parents=True)
+        (tmp_path / "runs" / trial.user_attrs["cell"] / FILE).touch()
     ledger.study.add_trials(done)
     ledger = Ledger(sweep, tmp_path)
     start = time.perf_counter()

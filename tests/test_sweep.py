@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,9 +25,10 @@ from adapter_tune.demo import DEMO
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.ledger import Ledger
 from adapter_tune.plan import plan
+from adapter_tune.pruning import join
 from adapter_tune.result import finished_runs, read_result
 from adapter_tune.shipped import shipped_configs
-from adapter_tune.sweep import Sweep, cells, chosen, config_of, key_of, read_sweep
+from adapter_tune.sweep import Sweep, cells, chosen, config_of, read_sweep
 from adapter_tune.workers import take
 from adapter_tune.yaml_io import to_yaml
 
@@ -54,7 +56,6 @@ def test_a_grid_is_a_product_and_a_strategy_has_lists_of_its_own() -> None:
         "task": "cola", "strategy.name": "full", "training.learning_rate": 1e-5, "training.seed": 1,
     }  # fmt: skip
     assert found[3]["strategy.name"] == "head"
-    assert len({key_of(cell) for cell in found}) == len(found)
 
 
 def test_a_cell_is_a_configuration(small: dict[str, Any], tmp_path: Path) -> None:
@@ -80,6 +81,22 @@ def test_a_cell_is_a_configuration(small: dict[str, Any], tmp_path: Path) -> Non
         ("name: s\nparameters: {task: [cola]}\nparametres: {}\n", "parametres"),
         ("name: s\nparameters: {task: [cola], training.sed: [1]}\n", "training.sed"),
         ("name: s\nparameters: {task: [colla]}\n", "did you mean 'cola'"),
+        (
+            "name: s\nmethod: tpe\ntrials: 2\nparameters: {a.b: {low: 1.5, high: 3, integer: true}}\n",
+            "needs whole bounds",
+        ),
+        ("name: s\nmethod: random\ntrials: 2\nparameters: {task: [cola, colla]}\n", "did you mean 'cola'"),
+        (
+            "name: s\nmethod: random\ntrials: 2\nparameters: {task: [cola], training.epochs: {low: 0, high: 2}}\n",
+            "epochs",
+        ),
+        ("name: s\ngroup_by: [taks]\nparameters: {task: [cola]}\n", "x.yaml:2: group_by taks: unknown option 'taks'"),
+        ("name: s\naverage_over: [training.sed]\nparameters: {task: [cola]}\n", "did you mean 'seed'"),
+        ("name: s\ngroup_by: [strategy.nme]\nparameters: {task: [cola]}\n", "unknown option 'nme'"),
+        (
+            "name: s\ndemo: true\nparameters: {task: [rte], strategy.layers: [all, top-9]}\n",
+            "more than the backbone's 4",
+        ),
         ("name: s\nparameters: {'': [1]}\n", "is no path of an option"),
         ('name: s\nparameters: {"\\ta": [1]}\n', "is no path of an option"),
         ("name: s\nparameters: {strategy: [{name: houlsby, a b: 1}]}\n", "'strategy.a b' is no path of an option"),
@@ -125,10 +142,10 @@ def test_the_best_is_run_again_with_further_seeds(
 
 
 def worked_off_here(
-    sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Any, repeats: Any = ()
+    sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Any, repeats: Any = (), known: Any = None
 ) -> Ledger:
     """``work_off`` without processes of its own."""
-    ledger = Ledger(sweep, folder, storage)
+    ledger = Ledger(sweep, folder, storage, known)
     ledger.fill(repeats)
     take(ledger, folder)
     show(ledger.progress())
@@ -200,6 +217,132 @@ def test_seeds_are_averaged_and_the_best_choice_is_found_in_each_group(make_conf
     assert best["group"] == {"task": "rte", "strategy.name": "houlsby"}
 
 
+def test_a_sweep_that_is_changed_runs_anew_and_chooses_among_what_it_says_now(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    rates = {"task": ["rte"], "training.learning_rate": [1e-3, 3e-3]}
+    small.pop("training.learning_rate")
+    for given, runs in (({**small, "training.max_steps": 2}, 2), ({**small, "training.max_steps": 3}, 4)):
+        ledger = Ledger(sweep_of(given, parameters=rates), tmp_path)
+        ledger.fill()
+        take(ledger, tmp_path)
+        assert (ledger.progress().total, ledger.progress().done, len(finished_runs(tmp_path / "runs"))) == (2, 2, runs)
+        found = [read_result(folder).config["training"]["max_steps"] for _, folder in ledger.finished(repeats=True)]
+        assert found == [given["training.max_steps"]] * 2
+    fewer = Ledger(sweep_of(given, parameters={**rates, "training.learning_rate": [3e-3]}), tmp_path)
+    fewer.fill()
+    assert (fewer.progress().total, fewer.progress().done, len(fewer.finished(repeats=True))) == (1, 1, 1)
+
+
+def test_a_cell_that_is_no_more_in_the_file_is_not_run(small: dict[str, Any], tmp_path: Path) -> None:
+    Ledger(sweep_of(small), tmp_path).fill()
+    ledger = Ledger(sweep_of(small, parameters={"task": ["rte"], "training.seed": [2, 3]}), tmp_path)
+    ledger.fill()
+    take(ledger, tmp_path)
+    assert sorted(values["training.seed"] for values, _ in ledger.finished(repeats=True)) == [2, 3]
+    assert len(finished_runs(tmp_path / "runs")) == 2
+
+
+def test_a_run_whose_folder_is_gone_is_made_again(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = sweep_of(small)
+    monkeypatch.chdir(tmp_path)
+    for here, there in ((tmp_path, Path("s")), (tmp_path / "below", Path("../s"))):  # found from anywhere
+        here.mkdir(exist_ok=True)
+        monkeypatch.chdir(here)
+        ledger = Ledger(sweep, there)
+        ledger.fill()
+        take(ledger, there)
+        assert len([read_result(folder) for _, folder in ledger.finished(repeats=True)]) == 2
+        shutil.rmtree(min(tmp_path.glob("s/runs/*")))
+        assert len(ledger.finished(repeats=True)) == 1
+
+
+def searching(small: dict[str, Any], **values: Any) -> Sweep:
+    rates = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
+    given = {key: value for key, value in small.items() if key != "training.learning_rate"}
+    return sweep_of(given, **{"method": "random", "trials": 3, "parameters": {"task": ["rte"], **rates}, **values})
+
+
+def writing(drawn: list[Any], path: str) -> Any:
+    """An objective that writes down what was drawn for an option."""
+
+    def objective(trial: Any, values: Any) -> float:
+        drawn.append(values[path])
+        return 0.5
+
+    return objective
+
+
+def test_a_search_ends_when_its_runs_fail_and_takes_the_same_again(small: dict[str, Any], tmp_path: Path) -> None:
+    hole = tmp_path / "gone"
+    ledger = Ledger(searching({**small, "model.id": str(hole)}), tmp_path)
+    ledger.fill()
+    take(ledger, tmp_path)
+    assert (ledger.progress().failed, ledger.progress().done) == (3, 0)
+    failed = [json.loads(text) for text in ledger.errors()]
+    hole.symlink_to(small["model.id"])
+    ledger.fill()
+    take(ledger, tmp_path)
+    assert (ledger.progress().failed, ledger.progress().done, ledger.progress().total) == (0, 3, 3)
+    assert [values for values, _ in ledger.finished(repeats=True)] == failed
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_a_search_that_goes_on_draws_new_values_whichever_process_draws(
+    small: dict[str, Any], tmp_path: Path, method: str
+) -> None:
+    drawn: list[float] = []
+    for trials in (2, 4, 5):  # another process each time
+        ledger = Ledger(searching(small, method=method, trials=trials), tmp_path)
+        while ledger.is_open():
+            ledger.take(writing(drawn, "training.learning_rate"))
+    assert len(drawn) == len(set(drawn)) == 5
+    other = Ledger(searching(small, method=method, trials=5), tmp_path / "other")
+    again: list[float] = []
+    while other.is_open():
+        other.take(writing(again, "training.learning_rate"))
+    assert again == drawn
+
+
+def test_a_search_that_has_been_through_all_there_is_ends(small: dict[str, Any], tmp_path: Path) -> None:
+    parameters = {"task": ["rte"], "training.seed": {"low": 1, "high": 2, "integer": True}}
+    ledger = Ledger(searching(small, trials=4, parameters=parameters), tmp_path)
+    seeds: list[int] = []
+    while ledger.is_open():
+        ledger.take(writing(seeds, "training.seed"))
+    assert sorted(seeds) == [1, 2]
+    assert (ledger.progress().total, ledger.progress().done) == (4, 2)
+
+
+@pytest.mark.parametrize("kind", ["median", "halving"])
+def test_a_run_is_held_against_its_own_group_only(kind: Any, small: dict[str, Any], tmp_path: Path) -> None:
+    parameters = {"task": ["sst2", "cola"], "training.seed": [1, 2, 3, 4, 5, 6]}
+    ledger = Ledger(sweep_of(small, prune=kind, parameters=parameters), tmp_path)
+    ledger.fill()
+
+    def score(trial: Any, values: Any) -> float:
+        join(trial, {"task": values["task"]})
+        value: float = (0.9 if values["task"] == "sst2" else 0.1) + 0.01 * values["training.seed"]
+        value -= 0.05 * (values["training.seed"] == 6)  # below its own
+        for epoch in range(1, 9):
+            trial.report(value, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return value
+
+    while ledger.is_open():
+        ledger.take(score)
+    lost = [t.user_attrs["values"] for t in ledger.trials() if t.state == TrialState.PRUNED]
+    assert {json.loads(values)["task"] for values in lost} == {"sst2", "cola"}
+    assert (
+        len({json.loads(t.user_attrs["values"])["task"] for t in ledger.trials() if t.state == TrialState.COMPLETE})
+        == 2
+    )
+    assert all(json.loads(values)["training.seed"] != 1 for values in lost)
+
+
 @pytest.mark.parametrize("method", ["random", "tpe"])
 def test_a_search_makes_its_trials(small: dict[str, Any], tmp_path: Path, method: str) -> None:
     small.pop("training.learning_rate")
@@ -262,7 +405,7 @@ def test_a_killed_worker_loses_nothing(small: dict[str, Any], tmp_path: Path) ->
     os.kill(victim, signal.SIGKILL)
     codes = sorted(worker.wait(timeout=120) for worker in workers)
     assert codes == [-signal.SIGKILL, 0]
-    assert sorted(done(ledger)) == sorted(key_of(cell) for cell in cells(sweep))
+    assert sorted(done(ledger)) == sorted(ledger.cells)
     assert len(finished_runs(tmp_path / "runs")) == 6
     progress = ledger.progress()
     assert (progress.total, progress.done, progress.running, progress.waiting, progress.failed) == (6, 6, 0, 0, 0)
@@ -273,7 +416,7 @@ def test_a_surplus_trial_counts_for_nothing(small: dict[str, Any], tmp_path: Pat
     ledger.fill()
     first = ledger.study.ask()
     values = ledger.claim(first)
-    twin = {"cell": key_of(values), "values": json.dumps(values)}
+    twin = {"cell": ledger.key(values), "values": json.dumps(values)}
     ledger.study.enqueue_trial({}, user_attrs=twin)  # two machines that filled the queue at once
     ledger.study.ask()
     for _ in range(2):
@@ -309,12 +452,26 @@ def test_a_plan_counts_and_estimates(
     assert "loss" not in capfd.readouterr().err
     found = plan(sweep_of(small, parameters=parameters), tmp_path)
     assert found.runs == 4
-    assert [row.m for row in found.rows] == ["2", "4"]
+    assert [row.strategy for row in found.rows] == ["houlsby m=2", "houlsby m=4"]
     assert found.rows[0].trained < found.rows[1].trained
     assert found.seconds > 0
     assert not (tmp_path / "runs").exists()
     with pytest.raises(UsageError, match="are not known"):
         plan(sweep_of(small, method="tpe", trials=2), tmp_path)
+
+
+def test_a_plan_counts_every_setting_and_refuses_what_does_not_fit(small: dict[str, Any], tmp_path: Path) -> None:
+    deep = {"name": "houlsby", "m": 2, "layers": ["top-1", "all"], "depth": [1, 2]}
+    found = plan(sweep_of(small, parameters={"task": ["rte", "mnli"], "strategy": [deep, "head"]}), tmp_path)
+    assert [(row.strategy, row.runs) for row in found.rows] == [
+        ("houlsby m=2 layers=top-1", 2), ("houlsby m=2 layers=top-1 depth=2", 2), ("houlsby m=2", 2),
+        ("houlsby m=2 depth=2", 2), ("head", 2),
+    ]  # fmt: skip
+    assert len({row.trained for row in found.rows}) == 5
+    wrong = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": 2, "layers": ["all", "top-9"]}]}
+    with mock.patch("adapter_tune.plan._probe") as probe, pytest.raises(UsageError, match="top-9 is more than"):
+        plan(sweep_of(small, parameters=wrong), tmp_path)
+    assert not probe.called
 
 
 def test_a_sweep_over_data_of_the_users_own(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from adapter_tune import options as o
 from adapter_tune.libraries import ready_libraries
+
+log = logging.getLogger("adapter_tune")
 
 
 def sweep(
@@ -32,39 +35,44 @@ def sweep(
     from adapter_tune.report.live import Live
     from adapter_tune.report.tables import show_chosen
     from adapter_tune.sweep import cells as all_cells
-    from adapter_tune.sweep import config_of
+    from adapter_tune.sweep import config_of, samples
     from adapter_tune.workers import settle
     from adapter_tune.yaml_io import to_yaml
 
-    grid = all_cells(wanted) if wanted.method == "grid" else []
-    _check([config_of(wanted, values, folder) for values in grid])
+    tried = all_cells(wanted) if wanted.method == "grid" else samples(wanted)
+    known: dict[str, Any] = {}
+    _check([config_of(wanted, values, folder) for values in tried], known)
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_text(folder / "sweep.yaml", to_yaml(wanted.model_dump()))
     with Live(wanted.name, workers) as live:
-        ledger, best = settle(wanted, folder, storage, workers, live.show)
+        ledger, best = settle(wanted, folder, storage, workers, live.show, known)
     atomic.write_text(folder / "selection.json", json.dumps(best, indent=2) + "\n")
     if as_json:
         print(json.dumps(best, indent=2))
     else:
         show_chosen(best)
         print(f"runs in {folder / 'runs'}, the choice in {folder / 'selection.json'}")
-    if errors := ledger.errors():
-        cell, first = next(iter(errors.items()))
-        left = ledger.progress().failed
-        if left:
-            raise RunError(f"{left} runs failed; the first: {cell}: {first}; the same command takes them again")
+    progress = ledger.progress()
+    if progress.failed:
+        cell, first = next(iter(ledger.errors().items()), ("", "its worker died"))
+        raise RunError(f"{progress.failed} runs failed; the first: {cell}: {first}; the same command takes them again")
+    if (found := progress.done + progress.pruned) < progress.total:
+        log.warning(
+            "%d of %d runs: no other values were drawn; give more of them, or fewer trials", found, progress.total
+        )
 
 
-def _check(configs: list[Any]) -> None:
-    """Say before anything runs what is wrong with data of the user's own."""
-    from adapter_tune.tasks import CUSTOM
+def _check(configs: list[Any], known: dict[str, Any]) -> None:
+    """Say before anything runs what is wrong with data of the user's own, and what does not fit its backbone."""
+    from adapter_tune.model import check_fit
+    from adapter_tune.own_data import settled
 
-    known: dict[str, Any] = {}
+    fitting: set[str] = set()
     for config in configs:
-        if config.task == CUSTOM:
-            from adapter_tune.own_data import settled
-
-            settled(config, known)
+        settled(config, known)
+        if (key := repr((config.model, config.strategy, config.data.max_length))) not in fitting:
+            check_fit(config)
+            fitting.add(key)
 
 
 def _plan(wanted: Any, folder: Path, workers: int) -> None:
@@ -73,6 +81,6 @@ def _plan(wanted: Any, folder: Path, workers: int) -> None:
     from adapter_tune.report.tables import show
 
     found = plan(wanted, folder)
-    rows = [[r.strategy, r.m, f"{r.runs:,}", f"{r.trained:,}", f"{r.seconds / 60:,.1f}"] for r in found.rows]
-    show(f"{wanted.name}: {found.runs:,} runs", ["strategy", "m", "runs", "trained parameters", "minutes"], rows)
+    rows = [[r.strategy, f"{r.runs:,}", f"{r.trained:,}", f"{r.seconds / 60:,.1f}"] for r in found.rows]
+    show(f"{wanted.name}: {found.runs:,} runs", ["strategy", "runs", "trained parameters", "minutes"], rows)
     print(f"about {found.seconds / 60 / workers:,.0f} min with {workers} workers here; {found.probed}")

@@ -8,7 +8,7 @@ from adapter_tune.strategies.adapters import (
     Multiplicative,
     Parallel,
 )
-from adapter_tune.strategies.base import REGISTRY, Strategy, parse_strategy, strategy
+from adapter_tune.strategies.base import REGISTRY, Strategy, described, parse_strategy, strategy
 from adapter_tune.strategies.baselines import Bias, Full, Head, LayerNorm, TopN
 from adapter_tune.strategies.lora import Lora
 
@@ -27,6 +27,7 @@ __all__ = [
     "Parallel",
     "Strategy",
     "TopN",
+    "described",
     "parse_strategy",
     "strategy",
 ]

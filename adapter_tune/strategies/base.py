@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -96,3 +96,21 @@ def parse_strategy(value: object) -> Strategy:
     except ValidationError as error:
         loc, problem = first_problem(error, REGISTRY[name])
         raise FieldError(("strategy", *loc), f"{problem} (strategy {name})") from None
+
+
+def described(section: Mapping[str, Any], *, with_size: bool = True) -> str:
+    """A ``strategy`` section in a few words: its name, its size (m or n), and what differs from its defaults.
+
+    Args:
+        section: as ``to_dict`` gives it; of a strategy that is not registered here every option is named.
+        with_size: whether the size is.
+    """
+    name = str(section["name"])
+    fields = REGISTRY[name].model_fields if name in REGISTRY else {}
+    words = [name]
+    for key, value in sorted(section.items(), key=lambda item: item[0] not in ("m", "n")):
+        is_size = key in ("m", "n")
+        default = fields[key].get_default() if key in fields else None
+        if key != "name" and ((is_size and with_size) or (not is_size and value != default)):
+            words.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
+    return " ".join(words)
