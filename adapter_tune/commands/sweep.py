@@ -83,4 +83,5 @@ def _plan(wanted: Any, folder: Path, workers: int) -> None:
     found = plan(wanted, folder)
     rows = [[r.strategy, f"{r.runs:,}", f"{r.trained:,}", f"{r.seconds / 60:,.1f}"] for r in found.rows]
     show(f"{wanted.name}: {found.runs:,} runs", ["strategy", "runs", "trained parameters", "minutes"], rows)
-    print(f"about {found.seconds / 60 / workers:,.0f} min with {workers} workers here; {found.probed}")
+    several = f"{workers} worker{'s' * (workers > 1)}"
+    print(f"about {found.seconds / 60 / workers:,.0f} min with {several} here; {found.probed}")
