@@ -69,7 +69,7 @@ class Ledger:
     ) -> None:
         self.sweep, self.folder = sweep, folder
         self.known = {} if known is None else known
-        self._in_vain = 0  # draws in a row that gave what was known
+        self._in_vain = 0  # draws in a row that gave nothing new
         folder.mkdir(parents=True, exist_ok=True)
         # SQLite cannot keep two processes from taking the same trial; other storages can.
         self._taking = FileLock(folder / ".taking") if storage is None or storage.startswith("sqlite") else None
@@ -218,13 +218,14 @@ class Ledger:
         return dict(json.loads(trial.user_attrs[_VALUES]))
 
     def _draw(self, trial: Trial, known: set[str | None]) -> Values:
+        self._in_vain += 1
         self.study.sampler = sampler(self.sweep, trial.number)
         values = drawn(trial, self.sweep.parameters)
         cell = self.key(values)
-        self._in_vain = self._in_vain + 1 if cell in known else 0
         if cell in known:
             trial.set_user_attr(_SURPLUS, True)
             raise optuna.TrialPruned
+        self._in_vain = 0
         trial.set_user_attr(_VALUES, json.dumps(values))
         trial.set_user_attr(_CELL, cell)
         return values
