@@ -17,6 +17,7 @@ from adapter_tune.result import FILE, Result, read_result
 from adapter_tune.tasks import TASKS
 
 _ROWS = {"max_train_samples": "training", "max_eval_samples": "validation"}
+_SIZES = ("m", "n")
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,35 @@ class Run:
     @property
     def size(self) -> str:
         """What is written at its point: m or n; empty where the strategy has neither."""
-        return next((f"{name}={self.strategy[name]}" for name in ("m", "n") if self.strategy.get(name) is not None), "")
+        return next((f"{name}={self.strategy[name]}" for name in _SIZES if self.strategy.get(name) is not None), "")
 
     @property
     def method(self) -> str:
         """The strategy with everything but its size that differs from its defaults."""
-        return _label(json.dumps(self.strategy, sort_keys=True), with_size=False)
+        return self._named(without=_SIZES)
 
     @property
     def label(self) -> str:
         """The strategy with its size and what differs from its defaults."""
-        return _label(json.dumps(self.strategy, sort_keys=True), with_size=True)
+        return self._named()
+
+    @property
+    def initialised_as_usual(self) -> str:
+        """The label that it would have at the default initial deviation."""
+        return self._named(without=("init_std",))
+
+    def _named(self, without: tuple[str, ...] = ()) -> str:
+        """The strategy with its size first, then what differs from its defaults; some options left out."""
+        from adapter_tune.strategies import REGISTRY
+
+        values = self.strategy
+        words = [name := values.pop("name")]
+        fields = REGISTRY[name].model_fields if name in REGISTRY else {}
+        for key, value in sorted(values.items(), key=lambda item: (item[0] not in _SIZES, item[0])):
+            default = fields[key].get_default() if key in fields else None
+            if key not in without and (key in _SIZES or value != default):
+                words.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
+        return " ".join(words)
 
     @property
     def trained(self) -> int:
@@ -72,21 +91,6 @@ class Run:
     def trained_percent(self) -> float:
         """Of the unadapted model."""
         return self.result.parameters.trained_percent
-
-
-def _label(section: str, *, with_size: bool) -> str:
-    from adapter_tune.strategies import REGISTRY
-
-    values = json.loads(section)
-    name = values.pop("name")
-    fields = REGISTRY[name].model_fields if name in REGISTRY else {}
-    words = [name]
-    for key, value in sorted(values.items(), key=lambda item: item[0] not in ("m", "n")):
-        is_size = key in ("m", "n")
-        default = fields[key].get_default() if key in fields else None
-        if (is_size and with_size) or (not is_size and value != default):
-            words.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
-    return " ".join(words)
 
 
 def _but_seed(run: Run) -> str:

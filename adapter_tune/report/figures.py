@@ -87,9 +87,10 @@ def series_of(group: Group) -> tuple[str, str, str]:
 
 
 def _shown(found: Collected, task: str) -> list[tuple[str, Group]]:
-    """The methods of one task by label; the initialisation study has a figure of its own."""
-    best = sorted(found.best().items())
-    return [(label, group) for (label, of), group in best if of == task and "init_std=" not in label]
+    """The methods of one task by label, but not another initial deviation of one of them: that study has its figure."""
+    best = {label: group for (label, of), group in sorted(found.best().items()) if of == task}
+    usual = {label: group.first.initialised_as_usual for label, group in best.items()}
+    return [(label, group) for label, group in best.items() if usual[label] == label or usual[label] not in best]
 
 
 def _log_axis(axes: Any, name: str) -> None:
@@ -113,8 +114,10 @@ def _legend(axes: Any) -> None:
     axes.legend(fontsize=7, **where)
 
 
-def trade_off(found: Collected, task: str, x: str = "trained parameters") -> Any:
+def trade_off(found: Collected, task: str, x: str = "trained parameters") -> Any | None:
     """Score against what it costs (Figure 4), with the standard error over seeds where there are several.
+
+    None where no run knows what it cost.
 
     Args:
         found: the runs.
@@ -122,12 +125,14 @@ def trade_off(found: Collected, task: str, x: str = "trained parameters") -> Any
         x: ``trained parameters``, ``training, s`` or ``peak memory, MiB``.
     """
     groups = [group for _, group in _shown(found, task)]
-    figure, axes = new()
     by: dict[tuple[str, str, str], list[tuple[float, Group]]] = {}
     for group in groups:
         value = _cost(group, x)
         if value:
             by.setdefault(series_of(group), []).append((value, group))
+    if not by:
+        return None
+    figure, axes = new()
     marks = cycle("DvPX<>hpd")  # one for each of the methods that share a colour
     for (name, colour, known), points in sorted(by.items()):
         marker = next(marks) if colour == PURPLE else known

@@ -34,6 +34,13 @@ figure img { width: 100%; background: #fff; border-radius: 4px }
 figcaption, .notes { font-size: .8rem }
 """
 
+_COSTS = (
+    ("trained parameters", "parameters", "trained parameters (Figure 4)"),
+    ("training, s", "seconds", "seconds"),
+    ("peak memory, MiB", "memory", "memory"),
+)
+"""The x axis of a figure, the word in its file's name, and in its caption."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -99,10 +106,9 @@ def _pictures(found: Collected) -> Iterator[Picture]:
             "over-tasks", "Score relative to full fine-tuning over tasks (the paper's Figures 1 and 3)", figure
         )
     for task in found.tasks:
-        yield Picture(f"{task}-parameters", f"{task}: score against trained parameters (Figure 4)",
-                      figures.trade_off(found, task))  # fmt: skip
-        for x, name in (("training, s", "seconds"), ("peak memory, MiB", "memory")):
-            yield Picture(f"{task}-{name}", f"{task}: score against {name}", figures.trade_off(found, task, x))
+        for x, name, what in _COSTS:
+            if figure := figures.trade_off(found, task, x):
+                yield Picture(f"{task}-{name}", f"{task}: score against {what}", figure)
         if figure := figures.learning_curves(found, task):
             yield Picture(f"{task}-curves", f"{task}: learning curves", figure)
     if figure := figures.initialisation(found):

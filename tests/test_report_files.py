@@ -1,0 +1,87 @@
+"""The report on result files of every origin: what it shows, keeps apart, and refuses."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter_tune.report.collect import collect
+from adapter_tune.report.figures import trade_off
+from adapter_tune.report.page import write_report
+
+PLAIN: dict[str, Any] = {
+    "format": 1, "task": "rte", "strategy": "houlsby", "seed": 1, "config_hash": "0", "warnings": [], "versions": {},
+    "model": {"id": "x/model", "revision": None, "fingerprint": "abcdef0123456789"},
+    "config": {
+        "task": "rte", "model": {"id": "x/model"}, "strategy": {"name": "houlsby", "m": 4, "init_std": 0.01},
+        "data": {"source": "nyu-mll/glue", "max_train_samples": None},
+        "training": {"epochs": 3.0, "max_steps": None, "learning_rate": 0.001, "seed": 1},
+    },
+    "scores": {"validation": {"accuracy": 0.5}},
+    "headline": {"split": "validation", "metric": "accuracy", "value": 0.5},
+    "parameters": {
+        "backbone": 1000, "groups": {"adapters": 90, "layer_norm": 0, "head": 10, "pooler": 0, "other": 0},
+        "trained": 100, "total": 1100, "trained_percent": 10.0, "trained_percent_encoder": 9.0, "per_adapter": 10,
+        "adapter_count": 9, "formula": 90,
+    },
+    "speed": {
+        "device": "cpu", "precision": "float32", "real_token_share": 1.0, "train_seconds": 1.0,
+        "train_examples_per_second": 1.0, "train_tokens_per_second": 1.0, "eval_examples_per_second": 1.0,
+        "peak_memory_bytes": 1000,
+    },
+    "storage": {"folder": "runs/x", "adapter_bytes": 1000},
+    "history": [{"step": 1.0, "epoch": 1.0, "eval_validation_accuracy": 0.4},
+                {"step": 2.0, "epoch": 2.0, "eval_validation_accuracy": 0.5}],
+}  # fmt: skip
+GONE = object()
+
+
+def put(folder: Path, changes: dict[str, Any] | None = None) -> Path:
+    """A run folder whose result is the plain one with other values at dotted places."""
+    values = copy.deepcopy(PLAIN)
+    for place, value in (changes or {}).items():
+        *way, last = place.split(".")
+        part = values
+        for key in way:
+            part = part[key]
+        if value is GONE:
+            del part[last]
+        else:
+            part[last] = value
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(values))
+    return folder
+
+
+def legend(figure: Any) -> set[str]:
+    return set(figure.axes[0].get_legend_handles_labels()[1])
+
+
+ELSEWHERE = {"name": "elsewhere", "init_std": 0.01, "reach": "far"}
+
+
+@pytest.mark.parametrize("strategy", [{"name": "houlsby", "m": 4, "init_std": 0.001}, ELSEWHERE])
+def test_a_run_is_in_the_figures_whatever_its_initial_deviation(strategy: dict[str, Any], tmp_path: Path) -> None:
+    put(tmp_path / "runs" / "a", {"config.strategy": strategy})
+    found = collect([tmp_path / "runs"])
+    assert len(legend(trade_off(found, "rte"))) == 1
+    names = {file.name for file in write_report(found, tmp_path / "report")}
+    assert {"rte-parameters.png", "rte-curves.png"} <= names
+
+
+def test_an_initialisation_study_is_left_out_of_the_trade_off(tmp_path: Path) -> None:
+    for task, stds in (("rte", (0.01, 0.001, 0.1)), ("mrpc", (0.001, 0.1))):
+        for std in stds:
+            put(tmp_path / f"{task} {std}", {"task": task, "config.task": task, "config.strategy.init_std": std})
+    found = collect([tmp_path])
+    assert legend(trade_off(found, "rte")) == {"adapters"}
+    assert legend(trade_off(found, "mrpc")) == {"houlsby init_std=0.001", "houlsby init_std=0.1"}
+
+
+def test_a_figure_of_nothing_is_not_drawn(tmp_path: Path) -> None:
+    put(tmp_path / "a", {"speed.train_seconds": None})
+    found = collect([tmp_path])
+    assert trade_off(found, "rte", "training, s") is None
+    assert "rte-seconds.png" not in {file.name for file in write_report(found, tmp_path / "report")}
