@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -34,9 +35,19 @@ def read_record(path: Path, schema: type[R], newest: int, fix: str) -> R:
         found = values.get("format") if isinstance(values, dict) else None
         if isinstance(found, int) and found > newest:
             raise RunError(f"{path}: format {found} is newer than this version reads; update adapter-tune")
+        if endless := _endless(values):
+            raise RunError(f"{path}: {endless}; the file is damaged, {fix}")
         return schema.model_validate(values)
     except ValidationError as error:
         loc, problem = first_problem(error, schema)
         raise RunError(f"{path}: {'.'.join(loc)} {problem}; the file is damaged, {fix}") from None
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: not valid JSON ({error}); the file is damaged, {fix}") from None
+
+
+def _endless(value: Any, loc: tuple[str, ...] = ()) -> str | None:
+    """What is wrong with the first number that JSON does not have, though Python reads it: NaN, an infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{'.'.join(loc)} should be a finite number, got {value}"
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next((found for key, part in parts if (found := _endless(part, (*loc, str(key))))), None)

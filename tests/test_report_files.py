@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from adapter_tune.cli import main
+from adapter_tune.errors import RunError
 from adapter_tune.report.collect import collect
 from adapter_tune.report.figures import trade_off
 from adapter_tune.report.page import write_report
@@ -85,3 +87,54 @@ def test_a_figure_of_nothing_is_not_drawn(tmp_path: Path) -> None:
     found = collect([tmp_path])
     assert trade_off(found, "rte", "training, s") is None
     assert "rte-seconds.png" not in {file.name for file in write_report(found, tmp_path / "report")}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("config", {}, "config.strategy is missing"),
+        ("config.data", None, "config.data should be"),
+        ("config.strategy", {}, "config.strategy.name is missing"),
+        ("config.strategy", "houlsby", "config.strategy should be"),
+        ("config.strategy.name", 3, "config.strategy.name should be a valid string, got 3"),
+        ("config.training.learning_rate", "x", "config.training.learning_rate should be a valid number, got 'x'"),
+        ("config.training.epochs", None, "config.training.epochs should be a valid number, got None"),
+        ("config.training.seed", GONE, "config.training.seed is missing"),
+        ("config.data.max_train_samples", "many", "config.data.max_train_samples should be a valid integer"),
+        ("config.data.source", 3, "config.data.source should be a valid string, got 3"),
+        ("headline.value", float("nan"), "headline.value should be a finite number, got nan"),
+        ("headline.value", float("-inf"), "headline.value should be a finite number, got -inf"),
+        ("history", [{"step": float("inf")}], "history.0.step should be a finite number, got inf"),
+        ("task", "../../evil", "unknown task '../../evil'"),
+    ],
+)
+def test_a_value_that_cannot_be_reported_is_named(
+    place: str, value: object, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = put(tmp_path / "runs" / "a", {place: value}) / "result.json"
+    with pytest.raises(SystemExit, match="1"):
+        main(["report", str(tmp_path / "runs"), "--output", str(tmp_path / "report")])
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {file}: ")
+    assert said in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_number_too_large_is_not_finite(tmp_path: Path) -> None:
+    file = put(tmp_path / "a", {"headline.value": 0.123}) / "result.json"
+    file.write_text(file.read_text().replace("0.123", "1e999"))
+    with pytest.raises(RunError, match=r"headline\.value should be a finite number, got inf"):
+        collect([tmp_path])
+
+
+def test_runs_of_other_versions_are_reported(tmp_path: Path) -> None:
+    put(tmp_path / "older", {"config.data": {}, "config.strategy": {"name": "houlsby", "m": 4}})
+    put(tmp_path / "newer", {"config.data.later": [1], "config.training.later": {}, "config.strategy.init_std": "auto",
+                             "config.later": 1})  # fmt: skip
+    put(tmp_path / "elsewhere", {"config.strategy": {"name": "elsewhere", "m": {"top": 3}, "init_std": None}})
+    found = collect([tmp_path])
+    write_report(found, tmp_path / "report")
+    assert {run.label for run in found.runs} == {
+        "houlsby m=4", "houlsby m=4 init_std=auto", "elsewhere m={'top': 3}"
+    }  # fmt: skip

@@ -12,11 +12,11 @@ from typing import Any
 from adapter_tune.ablation import FILE as ABLATION
 from adapter_tune.ablation import Ablation, read_ablation
 from adapter_tune.config import parse_config
-from adapter_tune.errors import FieldError, UsageError
+from adapter_tune.errors import FieldError, RunError, UsageError
+from adapter_tune.report.stored import Stored, stored
 from adapter_tune.result import FILE, Result, read_result
 from adapter_tune.tasks import TASKS
 
-_ROWS = {"max_train_samples": "training", "max_eval_samples": "validation"}
 _SIZES = ("m", "n")
 
 
@@ -26,6 +26,8 @@ class Run:
 
     result: Result
     folder: Path
+    config: Stored
+    """What is read of the result's configuration, checked."""
 
     @property
     def task(self) -> str:
@@ -40,8 +42,9 @@ class Run:
     @property
     def setting(self) -> str:
         """What it must share with another to be comparable: the backbone, and how many rows."""
-        data = self.result.config["data"]
-        rows = [f"{data[key]:,} {what} rows" for key, what in _ROWS.items() if data.get(key)]
+        data = self.config.data
+        limits = {"training": data.max_train_samples, "validation": data.max_eval_samples}
+        rows = [f"{most:,} {split} rows" for split, most in limits.items() if most]
         return ", ".join([Path(self.result.model.id).name, *rows])
 
     @property
@@ -173,7 +176,7 @@ def collect(folders: Iterable[Path]) -> Collected:
 
     Raises:
         UsageError: a folder is not there, or nothing is finished in any.
-        RunError: a file is damaged.
+        RunError: a file is damaged; the message names it, and the value that cannot be used.
     """
     runs: dict[Path, Run] = {}
     ablations: dict[Path, tuple[Ablation, Path]] = {}
@@ -182,9 +185,18 @@ def collect(folders: Iterable[Path]) -> Collected:
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder; give folders that hold runs")
         for file in sorted(folder.rglob(FILE)):
-            runs[file.resolve()] = Run(read_result(file.parent), file.parent)
+            runs[file.resolve()] = _run(file)
         for file in sorted(folder.rglob(ABLATION)):
             ablations[file.resolve()] = (read_ablation(file.parent), file.parent)
     if not runs:
         raise UsageError(f"no finished run in {', '.join(map(str, folders))}; train first, or give another folder")
     return Collected(list(runs.values()), list(ablations.values()))
+
+
+def _run(file: Path) -> Run:
+    result = read_result(file.parent)
+    try:
+        return Run(result, file.parent, stored(result))
+    except FieldError as error:
+        where = ".".join(error.loc)
+        raise RunError(f"{file}: {where} {error.problem}; mend the file or leave its folder out") from None

@@ -198,10 +198,9 @@ def initialisation(found: Collected) -> Any | None:
     for group in found.groups():
         section = group.first.strategy
         plain = {key: value for key, value in section.items() if key != "init_std"}
-        if section["name"] == "houlsby":
-            by.setdefault(f"{group.first.task}, {group.first.size} {_rest(plain)}".strip(), []).append(
-                (section["init_std"], group)
-            )
+        std = section.get("init_std")
+        if section["name"] == "houlsby" and isinstance(std, int | float) and std > 0:
+            by.setdefault(f"{group.first.task}, {group.first.size} {_rest(plain)}".strip(), []).append((std, group))
     lines = {name: points for name, points in by.items() if len({std for std, _ in points}) > 2}
     if not lines:
         return None
@@ -229,7 +228,8 @@ def learning_curves(found: Collected, task: str) -> Any | None:
     for index, (label, group) in enumerate(_shown(found, task)):
         headline = group.first.result.headline
         key = f"eval_{headline.split}_{headline.metric}"
-        points = [(entry["step"], 100 * entry[key]) for entry in group.first.result.history if key in entry]
+        history = group.first.result.history
+        points = [(entry["step"], 100 * entry[key]) for entry in history if {"step", key} <= entry.keys()]
         if len(points) > 1:
             style = {"color": _cycle(index + 1)[index], "linestyle": ("-", "--", ":")[index // 8 % 3]}
             axes.plot(*zip(*points, strict=True), marker=".", label=label, linewidth=1, **style)

@@ -105,9 +105,9 @@ def every_run(found: Collected, folder: Path) -> Grid:
     """Each run with what tells it from the others, what it scored and cost, and what it warned of."""
     rows = []
     for run in sorted(found.runs, key=lambda run: (run.setting, run.task, run.label, run.result.seed)):
-        r, training, seconds = run.result, run.result.config["training"], run.result.speed.train_seconds
-        cells = [run.setting, run.task, run.label, str(r.seed), f"{training['learning_rate']:g}",
-                 f"{training['epochs']:g}", f"{run.trained:,}", "-" if seconds is None else f"{seconds:,.1f}",
+        r, training, seconds = run.result, run.config.training, run.result.speed.train_seconds
+        cells = [run.setting, run.task, run.label, str(r.seed), f"{training.learning_rate:g}",
+                 f"{training.epochs:g}", f"{run.trained:,}", "-" if seconds is None else f"{seconds:,.1f}",
                  r.speed.precision, r.headline.metric, f"{run.score:.2f}", "; ".join(r.warnings)]  # fmt: skip
         rows.append([Cell(run.folder.name, link_to(run.folder, folder)), *map(Cell, cells)])
     header = ["run", "setting", "task", "method", "seed", "learning rate", "epochs", "trained", "training, s",
