@@ -1,6 +1,7 @@
 """The report on result files of every origin: what it shows, keeps apart, and refuses."""
 
 import copy
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from adapter_tune.cli import main
 from adapter_tune.errors import RunError
 from adapter_tune.report.collect import collect
 from adapter_tune.report.figures import trade_off
+from adapter_tune.report.grids import table_1
 from adapter_tune.report.page import write_report
 
 PLAIN: dict[str, Any] = {
@@ -138,3 +140,79 @@ def test_runs_of_other_versions_are_reported(tmp_path: Path) -> None:
     assert {run.label for run in found.runs} == {
         "houlsby m=4", "houlsby m=4 init_std=auto", "elsewhere m={'top': 3}"
     }  # fmt: skip
+
+
+def sections(folder: Path) -> dict[str, list[str]]:
+    """By setting the labels of its runs."""
+    return {name: [run.label for run in part.runs] for name, part in collect([folder]).settings().items()}
+
+
+ID, PRINT = "model.id", "model.fingerprint"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "names"),
+    [
+        ({}, {}, {"model"}),
+        ({}, {ID: "y/other"}, {"model", "other"}),
+        ({}, {ID: "y/model"}, {"x/model", "y/model"}),
+        ({}, {PRINT: "0123456789"}, {"x/model abcdef01", "x/model 01234567"}),
+        ({}, {"config.data.source": "demo"}, {"model, glue data", "model, demo data"}),
+        ({}, {"config.data.source": "mine/glue"}, {"model, nyu-mll/glue data", "model, mine/glue data"}),
+        ({"config.data.source": "demo"}, {"config.data.source": "demo"}, {"model"}),
+        ({}, {ID: "y/model", "config.data.max_eval_samples": 9}, {"x/model", "y/model, 9 validation rows"}),
+    ],
+)
+def test_what_cannot_be_compared_stands_in_sections_of_its_own(
+    one: dict[str, Any], other: dict[str, Any], names: set[str], tmp_path: Path
+) -> None:
+    put(tmp_path / "one", one)
+    put(tmp_path / "other", {"headline.value": 0.9, "config.training.seed": 2, "seed": 2, **other})
+    assert set(sections(tmp_path)) == names
+    assert sorted(len(group.runs) for group in collect([tmp_path]).groups()) == [1, 1] if len(names) > 1 else [2]
+    with (write_report(collect([tmp_path]), tmp_path / "report")[0].parent / "runs.csv").open() as file:
+        assert {row["setting"] for row in csv.DictReader(file)} == names
+
+
+OWN = {"task": "custom", "config.task": "custom", "config.data.train_file": "a/train.csv", "config.data.digest": "d1",
+       "config.data.label_column": "mark", "config.data.metric": "accuracy"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("other", "tasks"),
+    [
+        ({}, ["custom"]),
+        ({"config.data.train_file": "elsewhere/train.csv"}, ["custom"]),  # the same rows, moved
+        ({"config.data.train_file": "b/dev.csv", "config.data.digest": "d2"}, ["custom dev.csv", "custom train.csv"]),
+        ({"config.data.train_file": "b/train.csv", "config.data.digest": "d2"},
+         ["custom a/train.csv", "custom b/train.csv"]),
+        ({"config.data.label_column": "tone"}, ["custom a/train.csv, mark", "custom a/train.csv, tone"]),
+        ({"config.data.train_file": None, "config.data.source": "x/reviews", "config.data.subset": "en"},
+         ["custom reviews en", "custom train.csv"]),
+    ],
+)  # fmt: skip
+def test_own_data_have_a_column_each(other: dict[str, Any], tasks: list[str], tmp_path: Path) -> None:
+    put(tmp_path / "glue")
+    put(tmp_path / "one", OWN)
+    put(tmp_path / "other", {**OWN, "headline.value": 0.9, **other})
+    found = collect([tmp_path])
+    assert found.tasks == ["rte", *tasks]
+    assert list(found.settings()) == ["model"]
+    assert table_1(found, tmp_path).header[3:-1] == ["rte", *tasks]
+    pictures = [file for file in write_report(found, tmp_path / "report") if file.name.endswith("-parameters.png")]
+    assert len({file for file in pictures if file.parent == tmp_path / "report"}) == 1 + len(tasks)
+
+
+def test_own_data_that_have_changed_are_other_data(tmp_path: Path) -> None:
+    put(tmp_path / "before", OWN)
+    put(tmp_path / "after", {**OWN, "config.data.digest": "d2"})
+    one, other = collect([tmp_path]).tasks
+    assert one != other
+    assert {one[:-8], other[:-8]} == {"custom a/train.csv "}
+
+
+def test_own_data_and_two_sources_of_glue(tmp_path: Path) -> None:
+    put(tmp_path / "own", OWN)
+    put(tmp_path / "glue")
+    put(tmp_path / "demo", {"config.data.source": "demo"})
+    assert set(sections(tmp_path)) == {"model", "model, demo data", "model, glue data"}

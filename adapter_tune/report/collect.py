@@ -13,6 +13,7 @@ from adapter_tune.ablation import FILE as ABLATION
 from adapter_tune.ablation import Ablation, read_ablation
 from adapter_tune.config import parse_config
 from adapter_tune.errors import FieldError, RunError, UsageError
+from adapter_tune.report.comparable import places
 from adapter_tune.report.stored import Stored, stored
 from adapter_tune.result import FILE, Result, read_result
 from adapter_tune.tasks import TASKS
@@ -25,27 +26,18 @@ class Run:
     """One finished run as a report sees it."""
 
     result: Result
-    folder: Path
     config: Stored
     """What is read of the result's configuration, checked."""
-
-    @property
-    def task(self) -> str:
-        """Its name."""
-        return self.result.task
+    folder: Path
+    setting: str
+    """What it must share with another to be comparable: the backbone, where GLUE's data are from, how many rows."""
+    task: str
+    """GLUE's, or the data of the user's own."""
 
     @property
     def score(self) -> float:
         """The headline score, 0 to 100."""
         return 100 * self.result.headline.value
-
-    @property
-    def setting(self) -> str:
-        """What it must share with another to be comparable: the backbone, and how many rows."""
-        data = self.config.data
-        limits = {"training": data.max_train_samples, "validation": data.max_eval_samples}
-        rows = [f"{most:,} {split} rows" for split, most in limits.items() if most]
-        return ", ".join([Path(self.result.model.id).name, *rows])
 
     @property
     def strategy(self) -> dict[str, Any]:
@@ -142,7 +134,7 @@ class Collected:
     ablations: list[tuple[Ablation, Path]]
 
     def settings(self) -> dict[str, Collected]:
-        """Runs that may be compared: on one backbone, with equally many rows; by what they share."""
+        """Runs that may be compared: on one backbone and the same data; by what they share."""
         by: dict[str, list[Run]] = {}
         for run in self.runs:
             by.setdefault(run.setting, []).append(run)
@@ -150,9 +142,9 @@ class Collected:
 
     def groups(self) -> list[Group]:
         """Runs by everything but the seed; the same run in two folders counts once."""
-        by: dict[str, dict[int, Run]] = {}
+        by: dict[tuple[str, str, str], dict[int, Run]] = {}
         for run in self.runs:
-            by.setdefault(_but_seed(run) + run.result.model.fingerprint, {})[run.result.seed] = run
+            by.setdefault((run.setting, run.task, _but_seed(run)), {})[run.result.seed] = run
         return [Group(tuple(runs[seed] for seed in sorted(runs))) for runs in by.values()]
 
     def best(self) -> dict[tuple[str, str], Group]:
@@ -178,25 +170,33 @@ def collect(folders: Iterable[Path]) -> Collected:
         UsageError: a folder is not there, or nothing is finished in any.
         RunError: a file is damaged; the message names it, and the value that cannot be used.
     """
-    runs: dict[Path, Run] = {}
+    files: dict[Path, Path] = {}
     ablations: dict[Path, tuple[Ablation, Path]] = {}
     folders = list(folders)
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder; give folders that hold runs")
         for file in sorted(folder.rglob(FILE)):
-            runs[file.resolve()] = _run(file)
+            files[file.resolve()] = file
         for file in sorted(folder.rglob(ABLATION)):
             ablations[file.resolve()] = (read_ablation(file.parent), file.parent)
-    if not runs:
+    if not files:
         raise UsageError(f"no finished run in {', '.join(map(str, folders))}; train first, or give another folder")
-    return Collected(list(runs.values()), list(ablations.values()))
+    found = {file.parent: read(file) for file in files.values()}
+    where = places(found.values())
+    runs = [Run(*one, folder, *place) for (folder, one), place in zip(found.items(), where, strict=True)]
+    return Collected(runs, list(ablations.values()))
 
 
-def _run(file: Path) -> Run:
+def read(file: Path) -> tuple[Result, Stored]:
+    """A result, and what is read of its configuration.
+
+    Raises:
+        RunError: the file is damaged, or holds a value that cannot be used.
+    """
     result = read_result(file.parent)
     try:
-        return Run(result, file.parent, stored(result))
+        return result, stored(result)
     except FieldError as error:
         where = ".".join(error.loc)
         raise RunError(f"{file}: {where} {error.problem}; mend the file or leave its folder out") from None

@@ -15,7 +15,7 @@ def save(figure: Any, stem: Path) -> list[Path]:
     """Write a figure as ``stem.png`` and ``stem.svg``."""
     import matplotlib.pyplot as plt
 
-    files = [stem.with_suffix(ending) for ending in (".png", ".svg")]
+    files = [stem.with_name(stem.name + ending) for ending in (".png", ".svg")]
     for file in files:
         figure.savefig(file, dpi=150, bbox_inches="tight", metadata={"Date": None} if file.suffix == ".svg" else None)
     plt.close(figure)

@@ -108,9 +108,9 @@ def _pictures(found: Collected) -> Iterator[Picture]:
     for task in found.tasks:
         for x, name, what in _COSTS:
             if figure := figures.trade_off(found, task, x):
-                yield Picture(f"{task}-{name}", f"{task}: score against {what}", figure)
+                yield Picture(f"{_slug(task)}-{name}", f"{task}: score against {what}", figure)
         if figure := figures.learning_curves(found, task):
-            yield Picture(f"{task}-curves", f"{task}: learning curves", figure)
+            yield Picture(f"{_slug(task)}-curves", f"{task}: learning curves", figure)
     if figure := figures.initialisation(found):
         yield Picture("initialisation", "Initial standard deviation (Figure 6, right)", figure)
 
@@ -127,7 +127,7 @@ def _page(found: Collected, sections: list[str], runs: Grid) -> str:
     backbones = ", ".join(sorted({run.result.model.id for run in found.runs}))
     about = (
         f"{len(found.runs)} runs of {len(found.tasks)} tasks; backbones: {backbones}. Scores are of validation splits. "
-        "Runs on other backbones or other numbers of rows are not comparable, and stand in sections of their own."
+        "Runs on other backbones, other data or other numbers of rows are not comparable, and stand apart."
     )
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"

@@ -5,6 +5,8 @@ Everything else may be as it likes, so that runs of other versions and strategie
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapter_tune.config import DataConfig
@@ -32,6 +34,15 @@ class StoredData(Part):
     source: str = DataConfig.model_fields["source"].default
     max_train_samples: int | None = None
     max_eval_samples: int | None = None
+    train_file: str | None = None
+    validation_file: str | None = None
+    subset: str | None = None
+    label_column: str | None = None
+    problem: Any = None
+    labels: Any = None
+    holdout: Any = None
+    metric: Any = None
+    digest: str | None = None
 
 
 class StoredTraining(Part):

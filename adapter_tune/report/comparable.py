@@ -1,0 +1,81 @@
+"""What two runs must share to be compared: the backbone and the data; named as shortly as tells them apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from adapter_tune.report.stored import Stored, StoredData
+from adapter_tune.result import Result
+from adapter_tune.tasks import CUSTOM
+
+
+class Thing(NamedTuple):
+    """A backbone or data."""
+
+    identity: str
+    """Equal for equal things."""
+    names: tuple[str, ...]
+    """From the shortest to one that no other thing has."""
+
+
+def told_apart(things: Iterable[Thing]) -> dict[str, str]:
+    """By identity the first of a thing's names that no other thing has."""
+    by: dict[str, tuple[str, ...]] = {}
+    for thing in things:
+        by.setdefault(*thing)
+    times = Counter(name for names in by.values() for name in set(names))
+    return {
+        identity: next((name for name in names if times[name] == 1), f"{names[-1]} {identity}")
+        for identity, names in by.items()
+    }
+
+
+def places(runs: Iterable[tuple[Result, Stored]]) -> list[tuple[str, str]]:
+    """The section and the column of every run: its setting and its task, each by a name that no other one has."""
+    runs = list(runs)
+    backbones = told_apart(_backbone(result) for result, _ in runs)
+    sources = told_apart(_glue(config.data) for result, config in runs if result.task != CUSTOM)
+    own = told_apart(_own(config.data) for result, config in runs if result.task == CUSTOM)
+    out = []
+    for result, config in runs:
+        backbone, is_own = backbones[_backbone(result).identity], result.task == CUSTOM
+        source = "" if is_own else sources[_glue(config.data).identity]
+        task = own[_own(config.data).identity] if is_own else result.task
+        out.append((", ".join(part for part in (backbone, source, *_rows(config.data)) if part), task))
+    return out
+
+
+def _rows(data: StoredData) -> list[str]:
+    limits = {"training": data.max_train_samples, "validation": data.max_eval_samples}
+    return [f"{most:,} {split} rows" for split, most in limits.items() if most]
+
+
+def _backbone(result: Result) -> Thing:
+    model = result.model
+    short = Path(model.id).name or model.id
+    return Thing(f"{model.id} {model.fingerprint}", (short, model.id, f"{model.id} {model.fingerprint[:8]}"))
+
+
+def _glue(data: StoredData) -> Thing:
+    """GLUE's data are not named where all runs have them from one place."""
+    short = Path(data.source).name or data.source
+    return Thing(data.source, ("", f"{short} data", f"{data.source} data"))
+
+
+def _own(data: StoredData) -> Thing:
+    """Data of the user's own: the same contents wherever they lie, and the same question asked of them."""
+    place = data.train_file or " ".join(filter(None, (data.source, data.subset)))
+    contents = data.digest if data.train_file and data.digest else place
+    holdout = None if data.validation_file else data.holdout
+    asked = [contents, data.label_column, data.problem, data.labels, data.metric, holdout]
+    identity = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    whole = f"{CUSTOM} {place}"
+    return Thing(
+        identity,
+        (CUSTOM, f"{CUSTOM} {Path(place).name}", whole, f"{whole}, {data.label_column}", f"{whole} {identity[:8]}"),
+    )
