@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adapter_tune.ablation import Ablation
 from adapter_tune.cli import main
 from adapter_tune.errors import RunError
 from adapter_tune.report.collect import collect
@@ -216,3 +217,68 @@ def test_own_data_and_two_sources_of_glue(tmp_path: Path) -> None:
     put(tmp_path / "glue")
     put(tmp_path / "demo", {"config.data.source": "demo"})
     assert set(sections(tmp_path)) == {"model", "model, demo data", "model, glue data"}
+
+
+def ablation(folder: Path, run: str, split: str = "validation", sub_layer: str | None = None) -> None:
+    spans = [{"first": 0, "last": 0, "scores": {"accuracy": 0.5}}]
+    Ablation(
+        run=run, task="rte", split=split, layers=1, sub_layer=sub_layer, metric="accuracy", metrics=["accuracy"],
+        whole={"accuracy": 0.8}, majority=None, spans=spans, config={}, versions={},
+    ).save(folder)  # fmt: skip
+
+
+def report(folder: Path) -> set[str]:
+    """The written files below the report's folder; none is written twice, none elsewhere."""
+    before = {file for file in folder.rglob("*") if file.is_file()}
+    files = write_report(collect([folder]), folder / "report")
+    assert len({str(file.resolve()).casefold() for file in files}) == len(files)
+    assert {file for file in folder.rglob("*") if file.is_file()} - before == set(files)
+    return {file.relative_to(folder / "report").as_posix() for file in files}
+
+
+@pytest.mark.parametrize(
+    ("ids", "folders"),
+    [
+        (("x/my_model", "x/my model", "x/My-Model"), {"My-Model", "my-model-2", "my-model-3"}),
+        (("x/my_model", "x/other"), {"my-model", "other"}),
+        (("../..", "x/.."), {"-..", "x-.."}),
+        (("...", "."), {"unnamed", "unnamed-2"}),
+        (("x/" + "a" * 400, "x/b"), {"a" * 200, "b"}),
+    ],
+)
+def test_every_section_has_a_folder_of_its_own(ids: tuple[str, ...], folders: set[str], tmp_path: Path) -> None:
+    for number, name in enumerate(ids):
+        put(tmp_path / str(number), {"model.id": name})
+    names = report(tmp_path)
+    assert {name.partition("/")[0] for name in names if "/" in name} == folders
+    assert len([name for name in names if name.endswith("/table-1.csv")]) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("made", "names"),
+    [
+        ([("a/run_1", "validation", "feed_forward")], {"run_1-feed_forward"}),
+        ([("a/run", "validation", None), ("a/run", "validation", "attention")], {"run", "run-attention"}),
+        ([("a/run", "validation", None), ("a/run", "train", None)], {"run-validation", "run-train"}),
+        ([("a/run", "validation", None), ("b/run", "validation", None)], {"a-run", "b-run"}),
+        ([("a/run", "validation", None)] * 2, {"a-run-validation", "a-run-validation-2"}),
+        ([("a/run.1", "validation", None), ("a/run.2", "validation", None)], {"run.1", "run.2"}),
+        ([("a/..", "../../x", None), ("a/..", "train", None)], {"..-..-..-x", "..-train"}),
+    ],
+)
+def test_every_ablation_has_a_picture_of_its_own(
+    made: list[tuple[str, str, str | None]], names: set[str], tmp_path: Path
+) -> None:
+    put(tmp_path / "run")
+    for number, values in enumerate(made):
+        ablation(tmp_path / str(number), *values)
+    assert {name for name in report(tmp_path) if "ablation" in name and name.endswith("png")} == {
+        f"ablation-{name}.png" for name in names
+    }
+
+
+def test_pictures_of_own_data_whose_names_are_alike(tmp_path: Path) -> None:
+    for number, file in enumerate(("a/b.csv", "a-b.csv", "../a b.csv")):
+        put(tmp_path / str(number), {**OWN, "config.data.train_file": file, "config.data.digest": file})
+    curves = {name for name in report(tmp_path) if name.endswith("-curves.svg")}
+    assert curves == {"custom-b.csv-curves.svg", "custom-a-b.csv-curves.svg", "custom-a-b.csv-2-curves.svg"}

@@ -4,35 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
+from adapter_tune.report.names import Thing, told_apart
 from adapter_tune.report.stored import Stored, StoredData
 from adapter_tune.result import Result
 from adapter_tune.tasks import CUSTOM
-
-
-class Thing(NamedTuple):
-    """A backbone or data."""
-
-    identity: str
-    """Equal for equal things."""
-    names: tuple[str, ...]
-    """From the shortest to one that no other thing has."""
-
-
-def told_apart(things: Iterable[Thing]) -> dict[str, str]:
-    """By identity the first of a thing's names that no other thing has."""
-    by: dict[str, tuple[str, ...]] = {}
-    for thing in things:
-        by.setdefault(*thing)
-    times = Counter(name for names in by.values() for name in set(names))
-    return {
-        identity: next((name for name in names if times[name] == 1), f"{names[-1]} {identity}")
-        for identity, names in by.items()
-    }
 
 
 def places(runs: Iterable[tuple[Result, Stored]]) -> list[tuple[str, str]]:
@@ -57,8 +35,8 @@ def _rows(data: StoredData) -> list[str]:
 
 def _backbone(result: Result) -> Thing:
     model = result.model
-    short = Path(model.id).name or model.id
-    return Thing(f"{model.id} {model.fingerprint}", (short, model.id, f"{model.id} {model.fingerprint[:8]}"))
+    short, whole = Path(model.id).name or model.id, f"{model.id} {model.fingerprint}"
+    return Thing(whole, (short, model.id, f"{model.id} {model.fingerprint[:8]}", whole))
 
 
 def _glue(data: StoredData) -> Thing:

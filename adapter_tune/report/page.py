@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune import atomic
+from adapter_tune.ablation import Ablation
 from adapter_tune.report import figures
 from adapter_tune.report.collect import Collected
 from adapter_tune.report.grid import Grid
 from adapter_tune.report.grids import best_sizes, costs, every_run, table_1
+from adapter_tune.report.names import Thing, file_names, told_apart
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --line: #d0d0d0; --link: #0055aa }
@@ -63,8 +65,9 @@ def write_report(found: Collected, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings, sections, files = found.settings(), [], list[Path]()
+    places = file_names({name: _slug(name) for name in settings})
     for name, part in settings.items():
-        place = folder / _slug(name) if len(settings) > 1 else folder
+        place = folder / places[name] if len(settings) > 1 else folder
         place.mkdir(exist_ok=True)
         grids = [grid for grid in (table_1(part, folder), best_sizes(part, folder), costs(part, folder)) if grid]
         for grid in grids:
@@ -105,22 +108,30 @@ def _pictures(found: Collected) -> Iterator[Picture]:
         yield Picture(
             "over-tasks", "Score relative to full fine-tuning over tasks (the paper's Figures 1 and 3)", figure
         )
-    for task in found.tasks:
+    stems = file_names({task: _slug(task) for task in found.tasks})
+    for task, stem in stems.items():
         for x, name, what in _COSTS:
             if figure := figures.trade_off(found, task, x):
-                yield Picture(f"{_slug(task)}-{name}", f"{task}: score against {what}", figure)
+                yield Picture(f"{stem}-{name}", f"{task}: score against {what}", figure)
         if figure := figures.learning_curves(found, task):
-            yield Picture(f"{_slug(task)}-curves", f"{task}: learning curves", figure)
+            yield Picture(f"{stem}-curves", f"{task}: learning curves", figure)
     if figure := figures.initialisation(found):
         yield Picture("initialisation", "Initial standard deviation (Figure 6, right)", figure)
 
 
 def _heatmaps(found: Collected) -> Iterator[Picture]:
-    for ablation, _ in found.ablations:
-        kind = f"-{ablation.sub_layer}" if ablation.sub_layer else ""
-        run = Path(ablation.run).name
-        yield Picture(f"ablation-{run}{kind}", f"{ablation.task}: adapters of spans taken out of {run} (Figure 6)",
-                      figures.heatmap(ablation))  # fmt: skip
+    ablations = {str(number): ablation for number, (ablation, _) in enumerate(found.ablations)}
+    names = told_apart(Thing(key, _names(ablation)) for key, ablation in ablations.items())
+    stems = file_names({key: f"ablation-{name}" for key, name in names.items()})
+    for key, ablation in ablations.items():
+        caption = f"{ablation.task}: adapters of spans taken out of {names[key]} (Figure 6)"
+        yield Picture(stems[key], caption, figures.heatmap(ablation))
+
+
+def _names(ablation: Ablation) -> tuple[str, ...]:
+    kind = f"-{ablation.sub_layer}" if ablation.sub_layer else ""
+    short, whole = f"{Path(ablation.run).name}{kind}", f"{ablation.run.strip('/')}{kind}"
+    return short, f"{short}-{ablation.split}", whole, f"{whole}-{ablation.split}"
 
 
 def _page(found: Collected, sections: list[str], runs: Grid) -> str:
