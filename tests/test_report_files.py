@@ -13,7 +13,7 @@ from adapter_tune.cli import main
 from adapter_tune.errors import RunError
 from adapter_tune.report.collect import collect
 from adapter_tune.report.figures import trade_off
-from adapter_tune.report.grids import table_1
+from adapter_tune.report.grids import every_run, table_1
 from adapter_tune.report.page import write_report
 
 PLAIN: dict[str, Any] = {
@@ -282,3 +282,20 @@ def test_pictures_of_own_data_whose_names_are_alike(tmp_path: Path) -> None:
         put(tmp_path / str(number), {**OWN, "config.data.train_file": file, "config.data.digest": file})
     curves = {name for name in report(tmp_path) if name.endswith("-curves.svg")}
     assert curves == {"custom-b.csv-curves.svg", "custom-a-b.csv-curves.svg", "custom-a-b.csv-2-curves.svg"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "epochs"),
+    [
+        ({}, "2"),  # stopped early, of 3
+        ({"config.training.max_steps": 4, "history": [{"step": 3, "epoch": 0.75}, {"step": 4, "epoch": 1.0}]}, "1"),
+        ({"history": [{"step": 3, "epoch": 1.5}]}, "1.5"),
+        ({"history": []}, "3"),
+        ({"history": [{"step": 3}], "config.training.early_stopping": 2}, "-"),
+        ({"history": [], "config.training.max_steps": 4}, "-"),
+    ],
+)
+def test_the_list_of_runs_says_how_long_was_trained(changes: dict[str, Any], epochs: str, tmp_path: Path) -> None:
+    put(tmp_path / "a", changes)
+    grid = every_run(collect([tmp_path]), tmp_path)
+    assert dict(zip(grid.header, map(str, grid.rows[0]), strict=True))["epochs"] == epochs

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from statistics import mean
 
-from adapter_tune.report.collect import Collected, Group
+from adapter_tune.report.collect import Collected, Group, Run
 from adapter_tune.report.grid import Cell, Grid
 from adapter_tune.report.paper import COLUMNS, DIFFERS, TABLE_1
 from adapter_tune.result import Result
@@ -105,14 +105,22 @@ def every_run(found: Collected, folder: Path) -> Grid:
     """Each run with what tells it from the others, what it scored and cost, and what it warned of."""
     rows = []
     for run in sorted(found.runs, key=lambda run: (run.setting, run.task, run.label, run.result.seed)):
-        r, training, seconds = run.result, run.config.training, run.result.speed.train_seconds
-        cells = [run.setting, run.task, run.label, str(r.seed), f"{training.learning_rate:g}",
-                 f"{training.epochs:g}", f"{run.trained:,}", "-" if seconds is None else f"{seconds:,.1f}",
+        r, seconds = run.result, run.result.speed.train_seconds
+        cells = [run.setting, run.task, run.label, str(r.seed), f"{run.config.training.learning_rate:g}",
+                 _epochs(run), f"{run.trained:,}", "-" if seconds is None else f"{seconds:,.1f}",
                  r.speed.precision, r.headline.metric, f"{run.score:.2f}", "; ".join(r.warnings)]  # fmt: skip
         rows.append([Cell(run.folder.name, link_to(run.folder, folder)), *map(Cell, cells)])
     header = ["run", "setting", "task", "method", "seed", "learning rate", "epochs", "trained", "training, s",
               "precision", "metric", "score", "notes"]  # fmt: skip
     return Grid("runs", "Every run", header, rows)
+
+
+def _epochs(run: Run) -> str:
+    """Passes over the training rows that were made: as written down, or as configured where nothing could end them."""
+    if made := [entry["epoch"] for entry in run.result.history if "epoch" in entry]:
+        return f"{max(made):g}"
+    training = run.config.training
+    return "-" if training.max_steps or training.early_stopping else f"{training.epochs:g}"
 
 
 def _mismatched(result: Result) -> float | None:

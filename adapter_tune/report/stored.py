@@ -49,6 +49,8 @@ class StoredTraining(Part):
     """What stands in the list of every run."""
 
     epochs: float
+    max_steps: int | None = None
+    early_stopping: int | None = None
     learning_rate: float
     seed: int
 
