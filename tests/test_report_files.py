@@ -299,3 +299,13 @@ def test_the_list_of_runs_says_how_long_was_trained(changes: dict[str, Any], epo
     put(tmp_path / "a", changes)
     grid = every_run(collect([tmp_path]), tmp_path)
     assert dict(zip(grid.header, map(str, grid.rows[0]), strict=True))["epochs"] == epochs
+
+
+def test_dollars_in_names_are_no_formulas(tmp_path: Path) -> None:
+    put(tmp_path / "glue", {"config.strategy": {"name": "$\\no$", "m": "$\\no$"}, "headline.metric": "$\\no$"})
+    for file in ("a$\\no$.csv", "b.csv"):
+        put(tmp_path / file, {**OWN, "config.data.train_file": file, "config.data.digest": file})
+    for std in (0.01, 0.1, 1.0):
+        put(tmp_path / f"{std}", {"config.strategy.init_std": std, "config.strategy.m": "$\\no$"})
+    ablation(tmp_path / "ablation", "run", split="$\\no$")
+    assert {"initialisation.svg", "custom-b.csv-curves.svg"} <= report(tmp_path)

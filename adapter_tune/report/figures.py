@@ -15,6 +15,11 @@ def save(figure: Any, stem: Path) -> list[Path]:
     """Write a figure as ``stem.png`` and ``stem.svg``."""
     import matplotlib.pyplot as plt
 
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        shown = [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts, *(legend.get_texts() if legend else [])]
+        for text in shown:  # names of files and the like, in which dollars make no formula
+            text.set_parse_math(False)
     files = [stem.with_name(stem.name + ending) for ending in (".png", ".svg")]
     for file in files:
         figure.savefig(file, dpi=150, bbox_inches="tight", metadata={"Date": None} if file.suffix == ".svg" else None)
@@ -223,20 +228,20 @@ def initialisation(found: Collected) -> Any | None:
 
 def learning_curves(found: Collected, task: str) -> Any | None:
     """Validation score by step, the first seed of each method's best setting; None with one evaluation only."""
-    figure, axes = new()
-    drawn = False
+    curves = []
     for index, (label, group) in enumerate(_shown(found, task)):
         headline = group.first.result.headline
         key = f"eval_{headline.split}_{headline.metric}"
         history = group.first.result.history
         points = [(entry["step"], 100 * entry[key]) for entry in history if {"step", key} <= entry.keys()]
         if len(points) > 1:
-            style = {"color": _cycle(index + 1)[index], "linestyle": ("-", "--", ":")[index // 8 % 3]}
-            axes.plot(*zip(*points, strict=True), marker=".", label=label, linewidth=1, **style)
-            drawn = True
-    if not drawn:
-        figure.clf()
+            curves.append((index, label, points))
+    if not curves:
         return None
+    figure, axes = new()
+    for index, label, points in curves:
+        style = {"color": _cycle(index + 1)[index], "linestyle": ("-", "--", ":")[index // 8 % 3]}
+        axes.plot(*zip(*points, strict=True), marker=".", label=label, linewidth=1, **style)
     axes.set_xlabel("optimiser steps")
     axes.set_ylabel("headline score x 100")
     axes.set_title(f"{task}: validation after each epoch, one seed a method", fontsize=9)
