@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from adapter_tune.demo import DEMO
 from adapter_tune.result import Result
+from adapter_tune.tasks import CUSTOM
 
-_DATASET, _KIND = "nyu-mll/glue", "text-classification"
+_KIND = "text-classification"
+_LOCAL = "local"
+_ON_HUB = re.compile(r"(?:[\w-]+/)?[\w.-]+", re.ASCII)
+"""What the Hub takes for an id, here and in ``model-index``."""
 
 
 def model_card(result: Result) -> str:
     """Markdown with YAML front matter (``base_model``, ``datasets``, ``metrics``, ``model-index``)."""
-    source = result.config["data"]["source"]
-    dataset = source if source == _DATASET else "local"
+    dataset, title = _data_set(result)
     name = f"{result.task}-{result.strategy}"
     card = ModelCardData(
-        base_model=None if Path(result.model.id).is_dir() else result.model.id,
-        datasets=[dataset] if dataset == _DATASET else None,
+        base_model=result.model.id if _on_hub(result.model.id) else None,
+        datasets=None if dataset == _LOCAL else [dataset],
         metrics=sorted({metric for scores in result.scores.values() for metric in scores}),
         tags=["adapter-tune", result.strategy],
         model_name=name,
         eval_results=[
-            EvalResult(_KIND, dataset, f"GLUE {result.task}", metric, value, dataset_split=split)
+            EvalResult(_KIND, dataset, title, metric, value, dataset_split=split)
             for split, scores in result.scores.items()
             for metric, value in scores.items()
         ],
@@ -59,3 +64,18 @@ model, tokenizer = adapter_tune.load("path/to/this/folder")
 Seed {result.seed}, configuration `{result.config_hash}`; the whole of it is in `config.yaml` of the run folder.
 Versions: {", ".join(f"{name} {version}" for name, version in result.versions.items())}.
 """
+
+
+def _data_set(result: Result) -> tuple[str, str]:
+    """The data set's id on the Hub, or that it is a local one; and what it is called."""
+    data = result.config["data"]
+    own, file = result.task == CUSTOM, data.get("train_file")
+    if own and file is not None:
+        return _LOCAL, Path(file).name
+    source = data["source"]
+    title = (source if _on_hub(source) else Path(source).resolve().name) if own else f"GLUE {result.task}"
+    return source if _on_hub(source) else _LOCAL, title
+
+
+def _on_hub(name: str) -> bool:
+    return name != DEMO and _ON_HUB.fullmatch(name) is not None and not Path(name).is_dir()
