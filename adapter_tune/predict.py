@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from adapter_tune.model import Built
 from adapter_tune.precision import TYPES, pick_device, resolved
 from adapter_tune.progress import counted
 from adapter_tune.rowfiles import Row, read_rows, row_count, write_rows
-from adapter_tune.tasks import Task
+from adapter_tune.tasks import CUSTOM, Task
 
 WINDOW = 8192  # rows that are sorted by length together, and all that is held in memory of a file
 PREDICTION = "prediction"
@@ -71,12 +72,25 @@ class Predictor:
             columns: one or two, in the task's order.
         """
         while window := list(islice(rows, WINDOW)):
-            if PREDICTION in window[0]:
-                raise UsageError(f"the input has a column '{PREDICTION}' already; rename it")
+            for row in window:
+                self.check_free(row)
             texts = [[row[column] for row in window] for column in columns]
             encoded = encode_texts(texts, self.tokenizer, self.config.data.max_length)
             for row, scores in zip(window, self.logits(encoded), strict=True):
                 yield {**row, **self._named(scores)}
+
+    @cached_property
+    def _added(self) -> frozenset[str]:
+        return frozenset((PREDICTION, *(f"score_{name}" for name in self.task.labels)))
+
+    def check_free(self, columns: Iterable[str]) -> None:
+        """Refuse rows with a column that a prediction would take.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if taken := next((column for column in columns if column in self._added), None):
+            raise UsageError(f"the input has a column '{taken}' already; rename it")
 
     def _named(self, logits: np.ndarray[Any, Any]) -> Row:
         """What is said of a row: the label's name and a probability by label, or a number for a regression."""
@@ -99,15 +113,29 @@ class Predictor:
 def predict_split(predictor: Predictor, split: str) -> Iterator[Row]:
     """Every row of a split of the run's task, with its prediction; the whole split is sorted by length, as in eval.
 
+    Rows of the user's own come with the columns that the task reads: the texts, and the label by its name.
+
     Raises:
-        UsageError: the task has no such split.
+        UsageError: the task has no such split, or a column that a prediction would take.
         RunError: the data set cannot be loaded.
     """
-    found = raw_split(predictor.config, split)
-    encoded = encode_texts([list(found[column]) for column in predictor.task.text], predictor.tokenizer,
+    found, task = raw_split(predictor.config, split), predictor.task
+    predictor.check_free(found.column_names)
+    encoded = encode_texts([list(found[column]) for column in task.text], predictor.tokenizer,
                            predictor.config.data.max_length)  # fmt: skip
     for row, scores in zip(found, predictor.logits(encoded), strict=True):
+        if task.name == CUSTOM:
+            row["label"] = _by_name(row["label"], task)
         yield {**row, **predictor._named(scores)}
+
+
+def _by_name(label: Any, task: Task) -> Any:
+    """A label as a prediction would say it; None where a row has none."""
+    if task.is_regression:
+        return label
+    if task.several:
+        return [name for name, held in zip(task.labels, label, strict=True) if held]
+    return task.labels[label] if label >= 0 else None
 
 
 def predict_file(predictor: Predictor, source: str, target: Path, columns: Sequence[str | None] = (None, None)) -> int:
@@ -127,10 +155,12 @@ def predict_file(predictor: Predictor, source: str, target: Path, columns: Seque
         RunError: a row that cannot be read, or a disk that is full.
     """
     names = predictor.task.text
+    if len(names) == 1 and columns[1] is not None:
+        raise UsageError(f"--text-pair-column: task {predictor.task.name} reads one text, {names[0]}; leave it out")
     wanted = [given or name for given, name in zip(columns, names, strict=False)]
     renamed = list(names) if source == "-" else wanted
     rows = read_rows(source, renamed)
-    return write_rows(target, predictor.rows(counted(rows, "predicting", row_count(source)), renamed))
+    return write_rows(target, predictor.rows(counted(rows, "predicting", row_count(source)), renamed), source)
 
 
 def predict_text(predictor: Predictor, *texts: str) -> Row:

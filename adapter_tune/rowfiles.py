@@ -9,7 +9,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 
 from adapter_tune import atomic
 from adapter_tune.errors import RunError, UsageError, unknown
+from adapter_tune.parquet import BATCH, write_parquet
 
 Row = dict[str, Any]
+_Writer = Callable[[Path, Iterator[Row], list[str], Path | None], int]
 
 SEVERAL = ";"
 """Between the labels of a row in a CSV or TSV file."""
-
-_BATCH = 4096  # rows of a Parquet batch
 
 csv.field_size_limit(2**30)
 
@@ -73,25 +73,46 @@ def row_count(source: str) -> int | None:
         return None
 
 
-def write_rows(target: Path, rows: Iterator[Row]) -> int:
+def write_rows(target: Path, rows: Iterator[Row], like: str = "-") -> int:
     """Write rows to a file, whole or not at all; the ending says the format.
+
+    Args:
+        target: the file.
+        rows: all with the columns of the first, but for JSONL.
+        like: the file that the rows are from; if it is Parquet, its columns keep their types in a Parquet file.
 
     Returns:
         How many there were.
 
     Raises:
         UsageError: an unknown ending, or a folder that is not there.
-        RunError: no rows, or the disk is full.
+        RunError: no rows, rows that the format cannot hold, or the disk is full.
     """
     ending = check_target(target)
     first = next(rows, None)
     if first is None:
         raise RunError("there are no rows to write; the input is empty")
+    columns, rows = list(first), chain([first], rows)
+    if ending != ".jsonl":
+        rows = _same_columns(rows, columns, target)
+    source = Path(like) if Path(like).suffix.lower() == ".parquet" else None
     try:
         with atomic.new_file(target) as aside:
-            return _WRITERS[ending](aside, chain([first], rows), list(first))
+            return _WRITERS[ending](aside, rows, columns, source)
+    except pa.ArrowException as error:
+        raise RunError(f"cannot write {target}: {str(error).splitlines()[0]}; write a .jsonl file") from None
     except OSError as error:
         raise RunError(f"cannot write {target}: {error.strerror or error}; free some space") from error
+
+
+def _same_columns(rows: Iterator[Row], columns: list[str], target: Path) -> Iterator[Row]:
+    known = frozenset(columns)
+    for number, row in enumerate(rows, 1):
+        if not row.keys() <= known:
+            strange = next(column for column in row if column not in known)
+            raise RunError(f"cannot write {target}: row {number} has a column '{strange}' that the first row lacks; "
+                           "give it to the first row too, or write a .jsonl file")  # fmt: skip
+        yield row
 
 
 def check_target(target: Path) -> str:
@@ -161,7 +182,7 @@ def _read_jsonl(path: Path) -> Iterator[tuple[str, Row]]:
 def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
     try:
         number = 0
-        for batch in pq.ParquetFile(path).iter_batches(_BATCH):
+        for batch in pq.ParquetFile(path).iter_batches(BATCH):
             for row in batch.to_pylist():
                 yield f"row {number}", row
                 number += 1
@@ -184,8 +205,8 @@ def _encoding(error: UnicodeDecodeError) -> str:
     return f"not UTF-8 (byte 0x{error.object[error.start]:02x}); save the file as UTF-8"
 
 
-def _write_csv(delimiter: str) -> Callable[[Path, Iterator[Row], list[str]], int]:
-    def write(path: Path, rows: Iterator[Row], columns: list[str]) -> int:
+def _write_csv(delimiter: str) -> _Writer:
+    def write(path: Path, rows: Iterator[Row], columns: list[str], like: Path | None) -> int:
         count = 0
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, columns, delimiter=delimiter, lineterminator="\n")
@@ -197,23 +218,11 @@ def _write_csv(delimiter: str) -> Callable[[Path, Iterator[Row], list[str]], int
     return write
 
 
-def _write_jsonl(path: Path, rows: Iterator[Row], columns: list[str]) -> int:
+def _write_jsonl(path: Path, rows: Iterator[Row], columns: list[str], like: Path | None) -> int:
     count = 0
     with path.open("w", encoding="utf-8") as file:
         for count, row in enumerate(rows, 1):  # noqa: B007
             file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
-    return count
-
-
-def _write_parquet(path: Path, rows: Iterator[Row], columns: list[str]) -> int:
-    count = 0
-    first = pa.Table.from_pylist(list(islice(rows, _BATCH)))
-    with pq.ParquetWriter(path, first.schema) as writer:
-        table = first
-        while len(table):
-            writer.write_table(table)
-            count += len(table)
-            table = pa.Table.from_pylist(list(islice(rows, _BATCH)), first.schema)
     return count
 
 
@@ -223,9 +232,9 @@ _READERS: dict[str, Callable[[Path], Iterator[tuple[str, Row]]]] = {
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
 }
-_WRITERS: dict[str, Callable[[Path, Iterator[Row], list[str]], int]] = {
+_WRITERS: dict[str, _Writer] = {
     ".csv": _write_csv(","),
     ".tsv": _write_csv("\t"),
     ".jsonl": _write_jsonl,
-    ".parquet": _write_parquet,
+    ".parquet": write_parquet,
 }

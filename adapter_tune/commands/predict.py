@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from adapter_tune import options as o
 from adapter_tune.commands.common import newest_run
@@ -30,6 +31,11 @@ def predict(
         raise UsageError(f"give one of --split, --input and --text{', not ' + ' and '.join(given) if given else ''}")
     if output is None and text is None:
         raise UsageError(f"{given[0]} needs --output: a CSV, TSV, JSONL or Parquet file")
+    if text_pair is not None and text is None:
+        raise UsageError("--text-pair goes with --text; leave it out")
+    for flag, column in (("--text-column", text_column), ("--text-pair-column", text_pair_column)):
+        if column is not None and input_ in (None, "-"):
+            raise UsageError(f"{flag} goes with --input FILE; leave it out")
     from adapter_tune.rowfiles import check_target, write_rows
 
     if output is not None:
@@ -43,10 +49,19 @@ def predict(
     ready = predictor(folder, batch_size=batch_size, model=model, demo=demo)
     if text is not None:
         said = predict_text(ready, text, *([] if text_pair is None else [text_pair]))
-        show("prediction", ["", ""], [[k, v if isinstance(v, str) else f"{v:.4f}"] for k, v in said.items()])
-    elif output is not None:
-        if input_ is not None:
-            count = predict_file(ready, input_, output, (text_column, text_pair_column))
-        else:
-            count = write_rows(output, predict_split(ready, split or ""))
-        print(f"{count:,} predictions in {output}")
+        show("prediction", ["", ""], [[name, _shown(value)] for name, value in said.items()])
+        count = 0 if output is None else write_rows(output, iter([said]))
+    elif input_ is not None:
+        assert output is not None
+        count = predict_file(ready, input_, output, (text_column, text_pair_column))
+    else:
+        assert output is not None
+        count = write_rows(output, predict_split(ready, split or ""))
+    if output is not None:
+        print(f"{count:,} prediction{'s' * (count != 1)} in {output}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
