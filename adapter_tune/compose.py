@@ -36,6 +36,9 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
     for name in (["demo"] if demo else []) + ([file] if file is not None else []):
         path = find_config(name)
         found, lines = read_yaml(path)
+        if dotted := next((loc for loc in lines if "." in loc[-1]), None):
+            section, _, key = dotted[-1].rpartition(".")
+            raise UsageError(f"{path}:{lines[dotted]}: '{dotted[-1]}' should be '{key}' in a section '{section}'")
         for key in sorted(found, key=str) if demo else ():
             if found[key] is not None:
                 _assign(values, str(key), found[key])
@@ -47,6 +50,8 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
     given += [("--set", *_split_set(text)) for text in sets]
     # A strategy's name goes first, since another strategy has other options.
     for flag, key, value in sorted(given, key=lambda item: item[1] not in ("strategy", "strategy.name")):
+        if key == "data.digest":
+            raise UsageError(f"{flag}: data.digest is written down by the run; leave it out")
         _assign(values, key, value)
         origins[tuple(key.split("."))] = flag
     try:
@@ -93,7 +98,9 @@ def _assign(values: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _origin(origins: Origins, loc: tuple[str, ...]) -> str | None:
-    """The origin of the value at a path, of one inside it, or of the section around it."""
+    """The origin of the value at a path, else of one inside it, else of the section around it."""
+    if loc in origins:
+        return origins[loc]
     inside = (origin for path, origin in origins.items() if path[: len(loc)] == loc)
     around = (origins[loc[:n]] for n in range(len(loc) - 1, 0, -1) if loc[:n] in origins)
     return next(inside, None) or next(around, None)

@@ -19,7 +19,7 @@ from adapter_tune.strategies import Houlsby, Strategy, parse_strategy
 from adapter_tune.tasks import CUSTOM, TASKS, Task, get_task
 
 _OWN = ("train_file", "validation_file", "test_file", "subset", "text_column", "text_pair_column", "label_column",
-        "problem", "labels", "metric")  # fmt: skip
+        "problem", "labels", "holdout", "metric", "digest")  # fmt: skip
 
 _MANY = 10**6  # more than anyone means; past it libraries overflow instead of saying so
 
@@ -177,6 +177,8 @@ class RunConfig(Section):
         own = [name for name in _OWN if getattr(self.data, name) != DataConfig.model_fields[name].default]
         if self.task != CUSTOM and own:
             raise FieldError(("data", own[0]), f"goes with task custom only, and the task is {self.task}")
+        if self.data.labels is not None and self.data.problem == "regression":
+            raise FieldError(("data", "labels"), "are names of classes, and a regression has none; leave them out")
         if self.training.learning_rate is None:
             rate = float(f"{self.strategy.learning_rate * self.training.learning_rate_factor:.6g}")
             training = self.training.model_copy(update={"learning_rate": rate})

@@ -127,7 +127,17 @@ WRONG: list[tuple[str, list[str], str]] = [
     ("task: rte\ntraining: {epochs: .inf}\n", [], r"training.epochs: should be .*got inf"),
     ("task: rte\ntraining: {warmup: 1}\n", [], r"training.warmup: should be less than 1"),
     ("task: rte\ntraining: {device: gpu}\n", [], r"training.device: should be 'auto', 'cpu', 'cuda' or 'mps'"),
-    ("task: rte\ntraining: 5\n", [], r"my.yaml:2: training: should be"),
+    ("task: rte\ntraining: 5\n", [], r"my.yaml:2: training: should be a section of options with their values, got 5"),
+    (
+        "task: rte\nstrategy: {scale: learned}\n",
+        [],
+        r"my.yaml:2: strategy.scale: should be a valid number or 'learnt', got 'learned' \(strategy houlsby\)",
+    ),
+    ("task: rte\ndata: {holdout: 0.2}\n", [], r"my.yaml:2: data.holdout: goes with task custom only"),
+    ("task: rte\ndata: {digest: abc}\n", [], r"my.yaml:2: data.digest: goes with task custom only"),
+    ("task: custom\ndata: {train_file: a.csv}\n", ["data.digest=a"], r"--set: data.digest is written down by the run"),
+    ("task: custom\ndata: {labels: [a, b], problem: regression}\n", [], r"my.yaml:2: data.labels: are names of class"),
+    ("task: rte\ntraining.epochs: 1\n", [], r"my.yaml:2: 'training.epochs' should be 'epochs' in a section 'training'"),
     ("task: rte\nmodel: {pooler: frozen}\nstrategy: full\n", [], r"my.yaml:2: model.pooler: strategy full trains"),
     ("task: rte\n", ["training.epochs=x"], r"--set: training.epochs: should be a valid number, got 'x'"),
     ("task: rte\n", ["training.epoch=2"], r"--set: training.epoch: unknown option .* did you mean 'epochs'\?"),
@@ -161,6 +171,18 @@ def test_what_is_wrong_is_refused_in_one_line(yaml: Any, text: str, sets: list[s
     with pytest.raises(UsageError, match=message) as caught:
         compose(yaml(text), sets=sets)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("demo", [False, True])
+def test_a_dotted_key_is_refused_with_and_without_the_demo(yaml: Any, demo: bool) -> None:
+    with pytest.raises(UsageError, match=r"'training\.epochs' should be 'epochs' in a section 'training'"):
+        compose(yaml("task: rte\ntraining.epochs: 1\n"), demo=demo)
+
+
+def test_the_origin_of_a_value_is_where_it_was_written_itself() -> None:
+    flags = {"--task task": "custom", "--train-file data.train_file": "two.csv"}
+    with pytest.raises(UsageError, match=r"^--set: data: should be a section of options with their values, got 3$"):
+        compose(flags=flags, sets=["data=3"])
 
 
 def test_nested_aliases_are_read_in_no_time(yaml: Any) -> None:
