@@ -16,7 +16,7 @@ from adapter_tune.progress import counted
 from adapter_tune.rebuilt import predictor
 from adapter_tune.result import is_demo, read_result
 from adapter_tune.rowfiles import Row
-from adapter_tune.tasks import get_task
+from adapter_tune.tasks import TASKS, get_task
 
 log = logging.getLogger("adapter_tune")
 
@@ -80,7 +80,7 @@ def submit(runs: Sequence[Path], target: Path, *, allow_partial: bool = False, m
         A row for each file: name, task, rows, where its predictions are from.
 
     Raises:
-        UsageError: two runs of one task, a task without a run, or a target that cannot be written.
+        UsageError: two runs of one task, one of no GLUE task, a task without a run, or a target that cannot be written.
         RunError: a test set is not of the official size, or a line is not as the leaderboard wants it.
     """
     if target.suffix != ".zip" or target.is_dir() or not target.parent.is_dir():
@@ -113,6 +113,8 @@ def _by_task(runs: Sequence[Path], allow_partial: bool) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in runs:
         task = read_result(folder).task
+        if task not in TASKS:
+            raise UsageError(f"{folder} is a run of task {task}, which the leaderboard does not have; leave it out")
         if task in found:
             raise UsageError(f"two runs of {task}: {found[task]} and {folder}; name one")
         found[task] = folder

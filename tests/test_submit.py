@@ -106,6 +106,11 @@ def test_what_is_refused(runs: dict[str, str], tmp_path: Path, capsys: pytest.Ca
         assert "name a .zip file in a folder that is there" in error
         assert code == 2
     assert "adapter-tune train" in refused(["submit", str(tmp_path)], capsys)[0]
+    stored = Path(runs["rte"]) / "result.json"
+    stored.write_text(stored.read_text().replace('"task": "rte"', '"task": "custom"', 1))
+    error, code = refused(["submit", runs["rte"], "--allow-partial"], capsys)
+    assert "is a run of task custom, which the leaderboard does not have; leave it out" in error
+    assert code == 2
 
 
 def test_a_label_that_is_none_is_never_written() -> None:
