@@ -108,7 +108,8 @@ def _ending_well() -> Iterator[None]:
 
 
 def _stopped(how: str, code: int, arguments: list[str]) -> NoReturn:
-    goes_on = {"train", "sweep"} & set(arguments) and not {"--force", "--no-resume"} & set(arguments)
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    goes_on = command in ("train", "sweep") and not {"--force", "--no-resume", "--dry-run"} & set(arguments)
     if not processes.is_first():
         sys.exit(code)
     print(how + ("; the same command goes on from the last checkpoint" if goes_on else ""), file=sys.stderr)

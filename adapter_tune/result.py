@@ -119,7 +119,7 @@ def finished_runs(output: Path) -> list[Path]:
 
 def is_demo(folder: Path) -> bool:
     """True for a finished run on the embedded data."""
-    return bool(read_result(folder).config["data"]["source"] == DEMO)
+    return bool(read_result(folder).config.get("data", {}).get("source") == DEMO)
 
 
 @cache

@@ -292,6 +292,62 @@ def test_an_interruption_says_how_to_go_on(cli: Any, monkeypatch: pytest.MonkeyP
     assert (output.code, output.err) == (130, "interrupted\n")
 
 
+def test_only_what_has_a_checkpoint_goes_on(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("adapter_tune.commands.predict.newest_run", interrupted)
+    output = cli("predict", "run", "--split", "train", "--output", "out.csv")
+    assert (output.code, output.err) == (130, "interrupted\n")
+    monkeypatch.setattr("adapter_tune.compose.compose", interrupted)
+    assert cli("train", "--task", "rte", "--dry-run").err == "interrupted\n"
+    assert "the same command goes on" in cli("--debug", "train", "--task", "rte").err
+
+
+def test_a_dry_run_refuses_what_the_run_refuses(cli: Any) -> None:
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    lacking = next(name for name, there in here.items() if not there)
+    cases = [
+        (["stsb", "--set", "training.class_weights=balanced"], 2, "balanced needs rows with one class each"),
+        (["rte", "--set", "training.precision=fp16", "--set", "training.device=cpu"], 2, "fp16 needs a GPU"),
+        (["rte", "--set", f"training.device={lacking}"], 1, f"there is no {lacking} device here"),
+    ]
+    for options, code, message in cases:
+        words = ["train", "--demo", "--task", *options]
+        assert_one_line(cli(*words, "--dry-run"), code, message)
+        assert_one_line(cli(*words), code, message)
+
+
+def test_a_damaged_run_does_not_hide_the_others(cli: Any, small_world: list[str]) -> None:
+    assert cli("train", "--task", "rte", "--m", "4", *small_world).code == 0
+    whole, damaged = next(Path("runs").iterdir()), Path("runs/damaged/result.json")
+    damaged.parent.mkdir()
+    damaged.write_text('{"format": 1')
+    os.utime(damaged, (4e9, 4e9))
+    scored = cli("eval", "--output", "runs")
+    assert scored.code == 0, scored.err
+    assert "runs/damaged/result.json: not valid JSON" in scored.err
+    assert "this run is passed over" in scored.err
+    assert f"the newest run: {whole}" in scored.err
+    shutil.rmtree(whole)
+    assert_one_line(cli("eval", "--output", "runs"), 1, "runs/damaged/result.json: not valid JSON")
+
+
+def test_validation_settles_data_of_the_users_own(cli: Any, backbone: str) -> None:
+    Path("rows.csv").write_text("text,label\n" + "".join(f"the dog {n},{'ab'[n % 2]}\n" for n in range(20)))
+    own = (
+        f"task: custom\nmodel: {backbone}\ndata: {{train_file: rows.csv, max_length: 32}}\ntraining: {{max_steps: 1}}\n"
+    )
+    Path("own.yaml").write_text(own)
+    said = cli("config", "validate", "own.yaml").out
+    assert cli("train", "--config", "own.yaml").code == 0
+    assert said == f"own.yaml is valid: it would run in {next(Path('runs').iterdir())}\n"
+    Path("rows.csv").unlink()
+    assert_one_line(cli("config", "validate", "own.yaml"), 2, "rows.csv: no such file")
+    Path("none.yaml").write_text("task: custom\n")
+    assert_one_line(cli("config", "validate", "none.yaml"), 2, "task custom needs data")
+
+
 @pytest.mark.parametrize(
     "words",
     [["--help"], ["list"], ["train", "--help"], ["config", "show", "default"], ["config", "validate", "default"]],

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from adapter_tune.errors import UsageError
+from adapter_tune.errors import RunError, UsageError
 from adapter_tune.libraries import ready_libraries
 
 
@@ -42,16 +42,28 @@ def model_flags(model: str | None, strategy: str | None, m: str | None, train_po
 
 
 def newest_run(run: Path | None, output: Path, demo: bool) -> Path:
-    """The run that was named, or the newest one in the output folder."""
+    """The run that was named, or the newest one in the output folder; a damaged one is passed over with a warning.
+
+    Raises:
+        UsageError: there is none.
+        RunError: all that there are cannot be read.
+    """
     from adapter_tune.result import finished_runs, is_demo
 
     if run is not None:
         return run
-    found = next((run for run in finished_runs(output) if not demo or is_demo(run)), None)
-    if found is None:
-        raise UsageError(f"no finished {'demo ' * demo}run in {output}; name a run folder, or train first")
-    logging.getLogger("adapter_tune").info("the newest run: %s", found)
-    return found
+    log, damaged = logging.getLogger("adapter_tune"), None
+    for found in finished_runs(output):
+        try:
+            wanted = is_demo(found) or not demo
+        except RunError as error:
+            log.warning("%s; this run is passed over", error)
+            damaged = error
+            continue
+        if wanted:
+            log.info("the newest run: %s", found)
+            return found
+    raise damaged or UsageError(f"no finished {'demo ' * demo}run in {output}; name a run folder, or train first")
 
 
 def print_counts(configs: list[Any], num_labels: int, *, max_length: int | None = None, as_json: bool = False) -> None:

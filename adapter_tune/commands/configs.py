@@ -13,8 +13,13 @@ def config_show(name: o.ConfigName) -> None:
 
 
 def config_validate(file: o.AnyConfig, task: o.Task = None) -> None:
-    """Check a configuration: every key, every value."""
+    """Check a configuration: every key, every value, and your own data where it names some."""
     from adapter_tune.compose import compose
+    from adapter_tune.tasks import CUSTOM
 
     composed = compose(file, {"--task task": task})
+    if composed.task == CUSTOM:
+        from adapter_tune.own_data import settled
+
+        composed = settled(composed)
     print(f"{file} is valid: it would run in {composed.folder}")

@@ -48,9 +48,11 @@ def train(
     }
     composed = compose(config, flags, set_ or [], demo=demo)
     if dry_run:
+        from adapter_tune.arguments import check_training
         from adapter_tune.own_data import settled
 
         composed = settled(composed)
+        check_training(composed)
         print(to_yaml(composed.model_dump()))
         print_counts([composed], composed.record.num_labels, max_length=composed.data.max_length)
         return
