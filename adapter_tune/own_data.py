@@ -21,7 +21,7 @@ from adapter_tune.errors import RunError, UsageError, unknown
 from adapter_tune.hub import loading
 from adapter_tune.labels import Placed, class_of, classes, kind_of, number_of, several
 from adapter_tune.metrics import check_metric
-from adapter_tune.rowfiles import placed_rows
+from adapter_tune.rowfiles import existing, placed_rows
 from adapter_tune.tasks import CUSTOM
 
 log = logging.getLogger("adapter_tune")
@@ -31,6 +31,7 @@ TEXT = ("text", "sentence", "sentence1", "premise", "question1", "question", "re
 PAIRS = {"sentence1": "sentence2", "premise": "hypothesis", "question1": "question2", "question": "sentence",
          "text": "text_pair", "text1": "text2", "query": "passage"}  # fmt: skip
 LABEL = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "score", "rating", "y")
+_SPLITS = ("train", "validation", "test")
 _SEED = 0  # of the rows held out; not the run's seed, so that seeds compare training alone
 
 
@@ -74,8 +75,12 @@ def tables(config: RunConfig) -> dict[str, datasets.Dataset]:
     """Train, validation and, where there is one, test split of settled data: text columns, and ``label``.
 
     Without validation rows a share of the training rows is held out, by class.
+
+    Raises:
+        RunError: a row cannot be used, or the files are not those that the configuration was settled on.
     """
     data = config.data
+    _check_digest(data)
     found = {"train": _table(config, "train")}
     if _has(data, "validation"):
         found["validation"] = _table(config, "validation")
@@ -206,10 +211,23 @@ def _columns(data: DataConfig, there: list[str]) -> DataConfig:
 def _digest(data: DataConfig) -> str:
     """SHA-256 over the contents of the files."""
     digest = hashlib.sha256()
-    for split in ("train", "validation", "test"):
+    for split in _SPLITS:
         if (file := getattr(data, f"{split}_file")) is not None:
             digest.update(f"{split} {atomic.sha256(Path(file))}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _check_digest(data: DataConfig) -> None:
+    """Other rows would be held out of a changed file, rows among them that were trained on."""
+    files = [file for split in _SPLITS if (file := getattr(data, f"{split}_file")) is not None]
+    if not files or data.digest is None:
+        return
+    for file in files:
+        existing(file)
+    if (found := _digest(data)) != data.digest:
+        digests = f"their digest is {found}, the run's {data.digest}"
+        raise RunError(f"{', '.join(files)}: not the data of the run ({digests}); bring back what it was trained on, or "
+                       "train on these")  # fmt: skip
 
 
 def _where(data: DataConfig, split: str) -> str:

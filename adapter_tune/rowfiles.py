@@ -48,9 +48,7 @@ def read_rows(source: str, columns: Sequence[str]) -> Iterator[Row]:
 
 def placed_rows(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     """The rows of a file as of ``read_rows``, each with its place: ``line 7``."""
-    path = Path(source)
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file; name a CSV, TSV, JSONL or Parquet file")
+    path = existing(source)
     for place, row in _READERS[_ending(path)](path):
         for column in columns:
             if column not in row:
@@ -59,6 +57,18 @@ def placed_rows(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]
                 kind = "is empty" if row[column] is None else f"holds {type(row[column]).__name__}, not text"
                 raise RunError(f"{path}, {place}: column '{column}' {kind}; mend or drop the row")
         yield place, row
+
+
+def existing(source: str) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        UsageError: it is not.
+    """
+    path = Path(source)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; name a CSV, TSV, JSONL or Parquet file")
+    return path
 
 
 def row_count(source: str) -> int | None:

@@ -311,3 +311,31 @@ def test_a_row_without_its_label_is_named(tmp_path: Path, problem: str) -> None:
     path.write_text('{"text": "x", "label": "a"}\n{"text": "y"}\n')
     with pytest.raises(RunError, match=r"train\.jsonl, line [12]: column 'label'"):
         tables(settled(parse_config({"task": "custom", "data": {"train_file": str(path), "problem": problem}})))
+
+
+def test_a_run_is_not_scored_on_a_file_that_changed(
+    reviews: Path, backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configured(
+        backbone, tmp_path / "runs", train_file=str(reviews), text_column="body", label_column="opinion"
+    )
+    adapter_tune.run(config)
+    folder, target = str(settled(config).folder), tmp_path / "said.csv"
+    before = settled(config).data.digest
+    lines = reviews.read_text().splitlines(keepends=True)
+    reviews.write_text("".join(lines[:1] + lines[:10:-1]))
+    split = ["predict", folder, "--split", "validation", "--output", str(target)]
+    for words in (["eval", folder], ["ablate", folder], split):
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert stopped.value.code == 1
+        assert f"{reviews}: not the data of the run (their digest is {settled(config).data.digest}" in said
+        assert f"the run's {before}); bring back what it was trained on, or train on these" in said
+    reviews.rename(tmp_path / "other.csv")
+    main(["predict", folder, "--input", str(tmp_path / "other.csv"), "--output", str(target)])
+    assert len(list(read_rows(str(target), []))) == len(lines[:10:-1])
+    with pytest.raises(SystemExit) as stopped:
+        main(["eval", folder])
+    assert stopped.value.code == 2
+    assert f"{reviews}: no such file" in capsys.readouterr().err
