@@ -29,6 +29,7 @@ _LOCAL = "name a local copy with --set data.source=DIR"
 log = logging.getLogger("adapter_tune")
 
 _CUT = "cut"
+_BESIDE = ("model_input_names", "truncation_side", "split_special_tokens")  # of a tokenizer, not in its tokenizer.json
 _SUBSET_SEED = 0  # which rows max_*_samples keeps; not the run's seed, so that seeds compare training alone
 
 
@@ -226,4 +227,5 @@ def _identity(tokenizer: PreTrainedTokenizerBase) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     state = json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
     state = {key: value for key, value in state.items() if key not in ("truncation", "padding")}
+    state |= {name: getattr(tokenizer, name, None) for name in _BESIDE}
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()

@@ -226,8 +226,8 @@ def _check_digest(data: DataConfig) -> None:
         existing(file)
     if (found := _digest(data)) != data.digest:
         digests = f"their digest is {found}, the run's {data.digest}"
-        raise RunError(f"{', '.join(files)}: not the data of the run ({digests}); bring back what it was trained on, or "
-                       "train on these")  # fmt: skip
+        raise RunError(f"{', '.join(files)}: not the data of the run ({digests}); bring back what it was trained on, "
+                       "or train on these")  # fmt: skip
 
 
 def _where(data: DataConfig, split: str) -> str:

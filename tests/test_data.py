@@ -62,6 +62,17 @@ def test_tokenisation_is_cached(make_config: Any, backbone: str, monkeypatch: py
     assert load_splits(config, fresh).train["input_ids"][:] == first
 
 
+def test_a_tokenizer_that_gives_other_columns_or_cuts_elsewhere_has_rows_of_its_own(
+    make_config: Any, backbone: str
+) -> None:
+    config, tokenizer = make_config("qnli", data={"max_length": 11}), AutoTokenizer.from_pretrained(backbone)
+    first = load_splits(config, tokenizer).train
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]  # as DistilBERT's, with the same tokenizer.json
+    assert set(load_splits(config, tokenizer).train[0]) == {"input_ids", "attention_mask", "labels"}
+    tokenizer.truncation_side = "left"
+    assert load_splits(config, tokenizer).train["input_ids"][:] != first["input_ids"][:]
+
+
 def write_rte(folder: Path, **changes: Any) -> str:
     rows = rows_of("rte", 6)
     rows.update(changes.pop("columns", {}))
