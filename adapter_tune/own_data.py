@@ -17,6 +17,7 @@ import datasets
 
 from adapter_tune import atomic
 from adapter_tune.config import DataConfig, RunConfig
+from adapter_tune.demo import DEMO
 from adapter_tune.errors import RunError, UsageError, unknown
 from adapter_tune.hub import loading
 from adapter_tune.labels import Placed, class_of, classes, kind_of, number_of, several
@@ -32,6 +33,7 @@ PAIRS = {"sentence1": "sentence2", "premise": "hypothesis", "question1": "questi
          "text": "text_pair", "text1": "text2", "query": "passage"}  # fmt: skip
 LABEL = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "score", "rating", "y")
 _SPLITS = ("train", "validation", "test")
+_NO_SOURCE = DataConfig.model_fields["source"].default
 _SEED = 0  # of the rows held out; not the run's seed, so that seeds compare training alone
 
 
@@ -56,6 +58,7 @@ def settled(config: RunConfig, known: dict[str, Any] | None = None) -> RunConfig
 
 
 def _settled(data: DataConfig) -> DataConfig:
+    _check_sources(data)
     rows = list(_rows(data, "train"))
     if not rows:
         raise RunError(f"{_where(data, 'train')}: no rows; it needs some to train on")
@@ -158,14 +161,14 @@ def _rows(data: DataConfig, split: str, text: tuple[str, ...] = ()) -> Iterator[
 
 
 def _has(data: DataConfig, split: str) -> bool:
-    if data.train_file is not None:
-        return getattr(data, f"{split}_file") is not None
-    return split in _data_set(data)
+    if getattr(data, f"{split}_file") is not None:
+        return True
+    return data.train_file is None and split in _data_set(data)
 
 
 def _data_set(data: DataConfig) -> Any:
     """The data set that ``source`` names: a folder of save_to_disk, or what load_dataset finds."""
-    if data.source == DataConfig.model_fields["source"].default:
+    if data.source == _NO_SOURCE:
         raise UsageError("task custom needs data: --train-file FILE, or --set data.source=ID_OR_FOLDER")
     with loading("data set", data.source, "name files with --train-file"):
         folder = Path(data.source)
@@ -175,6 +178,19 @@ def _data_set(data: DataConfig) -> Any:
     if "train" not in found:
         raise RunError(f"data set {data.source}: no split train; it has {', '.join(found)}")
     return found
+
+
+def _check_sources(data: DataConfig) -> None:
+    """Every file that was named is there, and beside one to train on no data set is named."""
+    for file in _files(data):
+        existing(file)
+    if data.train_file is None:
+        return
+    if data.source not in (_NO_SOURCE, DEMO):
+        raise UsageError(f"data.source={data.source} and --train-file {data.train_file}: give one of them to train on")
+    if data.subset is not None:
+        raise UsageError(f"data.subset={data.subset} belongs to a data set that data.source names; leave it out with "
+                         f"--train-file {data.train_file}")  # fmt: skip
 
 
 def _columns(data: DataConfig, there: list[str]) -> DataConfig:
@@ -217,9 +233,13 @@ def _digest(data: DataConfig) -> str:
     return digest.hexdigest()[:16]
 
 
+def _files(data: DataConfig) -> list[str]:
+    return [file for split in _SPLITS if (file := getattr(data, f"{split}_file")) is not None]
+
+
 def _check_digest(data: DataConfig) -> None:
     """Other rows would be held out of a changed file, rows among them that were trained on."""
-    files = [file for split in _SPLITS if (file := getattr(data, f"{split}_file")) is not None]
+    files = _files(data)
     if not files or data.digest is None:
         return
     for file in files:

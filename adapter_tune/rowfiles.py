@@ -60,7 +60,7 @@ def placed_rows(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]
 
 
 def existing(source: str) -> Path:
-    """The path of a file that is there.
+    """The path of a file that is there and of a format that is read.
 
     Raises:
         UsageError: it is not.
@@ -68,6 +68,7 @@ def existing(source: str) -> Path:
     path = Path(source)
     if not path.is_file():
         raise UsageError(f"{path}: no such file; name a CSV, TSV, JSONL or Parquet file")
+    _ending(path)
     return path
 
 

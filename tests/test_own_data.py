@@ -15,7 +15,7 @@ from adapter_tune.backbone import load_tokenizer
 from adapter_tune.cli import main
 from adapter_tune.config import parse_config
 from adapter_tune.data import load_splits
-from adapter_tune.errors import RunError
+from adapter_tune.errors import RunError, UsageError
 from adapter_tune.own_data import settled, tables
 from adapter_tune.result import read_result
 from adapter_tune.rowfiles import read_rows, write_rows
@@ -223,6 +223,46 @@ def test_an_unknown_label_in_validation_is_named_with_its_line(
     assert (
         "dev.csv, line 3: unknown label 'c'; Known: a, b (the classes of the training rows)" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(("name", "message"), [("none.csv", "no such file; name a"), ("dev.xlsx", "unknown ending")])
+@pytest.mark.parametrize("flag", ["--train-file", "--validation-file", "--test-file"])
+def test_a_file_that_cannot_be_read_is_said_whatever_it_is_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flag: str, name: str,
+    message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("train.csv").write_text(GOOD)
+    Path("dev.xlsx").write_text(GOOD)
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--train-file", "train.csv", "--model", "demo", flag, name])
+    assert capsys.readouterr().err.startswith(f"error: {name}: {message}")
+    assert stopped.value.code == 2
+
+
+def test_a_file_beside_a_data_set_is_read(tmp_path: Path, backbone: str) -> None:
+    rows = datasets.Dataset.from_dict({"text": [f"t {i}" for i in range(20)], "label": ["a", "b"] * 10})
+    for splits in (["train"], ["train", "validation", "test"]):
+        folder = tmp_path / f"set {len(splits)}"
+        datasets.DatasetDict(dict.fromkeys(splits, rows)).save_to_disk(str(folder))
+        (tmp_path / "dev.csv").write_text("text,label\nx,a\ny,b\nz,b\n")
+        dev = str(tmp_path / "dev.csv")
+        config = configured(backbone, tmp_path, source=str(folder), validation_file=dev, test_file=dev)
+        assert {split: len(part) for split, part in tables(settled(config)).items()} == {
+            "train": 20, "validation": 3, "test": 3
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [({"source": "a/set"}, "data.source=a/set and --train-file"), ({"subset": "x"}, "data.subset=x belongs to a data")],
+)
+def test_two_things_to_train_on_are_refused(
+    reviews: Path, backbone: str, tmp_path: Path, more: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        settled(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", **more))
+    assert settled(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", source="demo"))
 
 
 def test_without_any_data_it_says_what_to_give(backbone: str, capsys: pytest.CaptureFixture[str]) -> None:
