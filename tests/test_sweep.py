@@ -444,7 +444,7 @@ def test_a_plan_counts_and_estimates(
 ) -> None:
     (tmp_path / "rows.csv").write_text("text,label\n" + "good day,yes\nbad day,no\n" * 20)
     parameters = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": [2, 4]}], "training.seed": [1, 2]}
-    own = {**small, "data.train_file": str(tmp_path / "rows.csv")}
+    own = {**small, "data.source": "demo", "data.train_file": str(tmp_path / "rows.csv")}
     with caplog.at_level("INFO"):
         plan(sweep_of(own, parameters={**parameters, "task": ["custom"]}), tmp_path)
     assert caplog.text.count("2 classes") == 1  # read once for four cells
@@ -477,7 +477,7 @@ def test_a_plan_counts_every_setting_and_refuses_what_does_not_fit(small: dict[s
 def test_a_sweep_over_data_of_the_users_own(
     small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = {**small, "data.train_file": str(tmp_path / "rows.csv")}
+    own = {**small, "data.source": "demo", "data.train_file": str(tmp_path / "rows.csv")}
     sweep = sweep_of(own, parameters={"task": ["custom"], "training.seed": [1, 2]})
     (tmp_path / "s.yaml").write_text(to_yaml(sweep.model_dump()))
     words = ["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out")]
