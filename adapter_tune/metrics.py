@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -29,26 +30,48 @@ METRICS: dict[str, Callable[[Values, Values], float]] = {
 """Score by name, of true and predicted values. A correlation with a constant is undefined and counts as 0."""
 
 
-def check_metric(name: str, problem: str) -> None:
-    """Refuse a headline metric that cannot be computed from predicted labels or numbers.
+_NUMBERS = ((1.5, 0.5, 2.25, 1.0), (1.25, 0.75, 2.0, 1.5))
+"""True and predicted, which no metric of classes takes."""
+
+
+def check_metric(name: str, problem: str, classes: int = 2) -> None:
+    """Refuse a headline metric that cannot be computed from what is predicted, or says nothing about it.
+
+    Args:
+        name: of the metric.
+        problem: classification, multi_label or regression.
+        classes: how many there are.
 
     Raises:
-        UsageError: it is not known, or needs what a prediction does not have.
+        UsageError: it is not known, needs what a prediction does not have, or is one of another problem.
     """
-    if name in METRICS:
-        return
-    if name not in sk.get_scorer_names():
+    if name not in METRICS and name not in sk.get_scorer_names():
         near = get_close_matches(name, {*METRICS, *sk.get_scorer_names()}, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise UsageError(
             f"data.metric: unknown metric '{name}'; {hint}Known: {', '.join(METRICS)}, scikit-learn's scorers"
         )
+    kind = {"regression": "numbers", "multi_label": "lists of labels"}.get(problem, f"labels of {classes} classes")
+    if problem == "regression":
+        reason = _refused(name, *_NUMBERS) or _refused(name, *-np.asarray(_NUMBERS))
+    else:
+        truth = np.eye(classes, dtype=int) if problem == "multi_label" else np.arange(2 * classes) % classes
+        reason = None if _refused(name, *_NUMBERS) else "it scores numbers"
+        reason = reason or _refused(name, truth, np.roll(truth, 1, axis=0), quiet=True)
+    if reason is not None:
+        raise UsageError(f"data.metric: {name} cannot be computed from predicted {kind} ({reason})")
+
+
+def _refused(name: str, truth: Sequence[float] | Values, predicted: Sequence[float] | Values,
+             quiet: bool = False) -> str | None:  # fmt: skip
+    """Why a score of true and predicted values cannot be computed; a warning is a reason, too, unless it is quiet."""
     try:
-        truth = {"regression": [0.0, 1.0, 2.0, 1.0], "multi_label": [[0, 1], [1, 1]]}.get(problem, [0, 1, 0, 1])
-        metric(name)(np.asarray(truth), np.asarray(truth))
-    except (TypeError, ValueError, RuntimeWarning) as error:
-        kind = "numbers" if problem == "regression" else "labels"
-        raise UsageError(f"data.metric: {name} cannot be computed from predicted {kind} ({error})") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore" if quiet else "error")
+            value = metric(name)(np.asarray(truth), np.asarray(predicted))
+    except (TypeError, ValueError, Warning) as error:
+        return (str(error) or type(error).__name__).splitlines()[0]
+    return None if np.isfinite(value) else "it is not a number"
 
 
 def metric(name: str) -> Callable[[Values, Values], float]:

@@ -67,7 +67,7 @@ def _settled(data: DataConfig) -> DataConfig:
     data = data.model_copy(update={"problem": kind})
     labels = None if kind == "regression" else data.labels or classes(rows, data, _where(data, "train"))
     metric = data.metric or {"regression": "r2", "multi_label": "f1_micro"}.get(kind, "accuracy")
-    check_metric(metric, kind)
+    check_metric(metric, kind, len(labels or ()))
     changes = {"labels": labels, "metric": metric, "digest": _digest(data)}
     said = f"regression of column '{data.label_column}'" if labels is None else f"{len(labels)} classes"
     log.info("%s: %s", _where(data, "train"), said)

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from adapter_tune.metrics import METRICS, GlueMetric, glue_scores
+from adapter_tune.errors import UsageError
+from adapter_tune.metrics import METRICS, GlueMetric, check_metric, glue_scores
 from adapter_tune.tasks import TASKS, Task
 
 RNG = np.random.default_rng(0)
@@ -59,3 +60,33 @@ def test_constant_predictions_give_a_finite_score(name: str, value: int) -> None
 @pytest.mark.filterwarnings("ignore")
 def test_predictions_that_are_not_numbers_correlate_with_nothing(name: str) -> None:
     assert METRICS[name](np.array([1.0, 2.0, 3.0]), np.array([1.0, np.nan, 2.0])) == 0
+
+
+PROBLEMS = [("classification", 2), ("classification", 3), ("multi_label", 2), ("multi_label", 3), ("regression", 0)]
+FIT: dict[str, list[int]] = {
+    "accuracy": [1, 1, 1, 1, 0],
+    "balanced_accuracy": [1, 1, 0, 0, 0],
+    "f1": [1, 0, 0, 0, 0],
+    "precision": [1, 0, 0, 0, 0],
+    "jaccard": [1, 0, 0, 0, 0],
+    "f1_macro": [1, 1, 1, 1, 0],
+    "f1_samples": [0, 0, 1, 1, 0],
+    "matthews_correlation": [1, 1, 0, 0, 0],
+    "adjusted_rand_score": [1, 1, 0, 0, 0],
+    "pearson": [0, 0, 0, 0, 1],
+    "spearmanr": [0, 0, 0, 0, 1],
+    "r2": [0, 0, 0, 0, 1],
+    "neg_mean_squared_error": [0, 0, 0, 0, 1],
+    "neg_mean_squared_log_error": [0, 0, 0, 0, 0],
+    "roc_auc": [0, 0, 0, 0, 0],
+}
+
+
+@pytest.mark.parametrize(("name", "fits"), FIT.items())
+def test_a_metric_goes_with_the_problems_it_can_score(name: str, fits: list[int]) -> None:
+    for (problem, classes), fit in zip(PROBLEMS, fits, strict=True):
+        if fit:
+            check_metric(name, problem, classes)
+        else:
+            with pytest.raises(UsageError, match=rf"data.metric: {name} cannot be computed from predicted .* \(.+\)$"):
+                check_metric(name, problem, classes)

@@ -180,6 +180,13 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
         2,
     ),
     ("probabilities", GOOD, ["--set", "data.metric=roc_auc"], "roc_auc cannot be computed from predicted labels", 2),
+    (
+        "metric of two",
+        GOOD + "t,c\nt,c\n",
+        ["--set", "data.metric=f1"],
+        "f1 cannot be computed from predicted labels of 3 classes (Target is multiclass",
+        2,
+    ),
     ("glue", GOOD, ["--task", "rte"], "goes with task custom only, and the task is rte", 2),
     ("problem", GOOD, ["--problem", "ranking"], "should be 'auto', 'classification', 'multi_label' or 'regression'", 2),
 ]
