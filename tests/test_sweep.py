@@ -464,7 +464,7 @@ def test_a_plan_counts_every_setting_and_refuses_what_does_not_fit(small: dict[s
     deep = {"name": "houlsby", "m": 2, "layers": ["top-1", "all"], "depth": [1, 2]}
     found = plan(sweep_of(small, parameters={"task": ["rte", "mnli"], "strategy": [deep, "head"]}), tmp_path)
     assert [(row.strategy, row.runs) for row in found.rows] == [
-        ("houlsby m=2 layers=top-1", 2), ("houlsby m=2 layers=top-1 depth=2", 2), ("houlsby m=2", 2),
+        ("houlsby m=2 layers=top-1", 2), ("houlsby m=2 depth=2 layers=top-1", 2), ("houlsby m=2", 2),
         ("houlsby m=2 depth=2", 2), ("head", 2),
     ]  # fmt: skip
     assert len({row.trained for row in found.rows}) == 5

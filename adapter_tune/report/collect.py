@@ -16,9 +16,8 @@ from adapter_tune.errors import FieldError, RunError, UsageError
 from adapter_tune.report.comparable import places
 from adapter_tune.report.stored import Stored, stored
 from adapter_tune.result import FILE, Result, read_result
+from adapter_tune.strategies import SIZES, described
 from adapter_tune.tasks import TASKS
-
-_SIZES = ("m", "n")
 
 
 @dataclass(frozen=True)
@@ -47,35 +46,22 @@ class Run:
     @property
     def size(self) -> str:
         """What is written at its point: m or n; empty where the strategy has neither."""
-        return next((f"{name}={self.strategy[name]}" for name in _SIZES if self.strategy.get(name) is not None), "")
+        return next((f"{name}={self.strategy[name]}" for name in SIZES if self.strategy.get(name) is not None), "")
 
     @property
     def method(self) -> str:
         """The strategy with everything but its size that differs from its defaults."""
-        return self._named(without=_SIZES)
+        return described(self.strategy, SIZES)
 
     @property
     def label(self) -> str:
         """The strategy with its size and what differs from its defaults."""
-        return self._named()
+        return described(self.strategy)
 
     @property
     def initialised_as_usual(self) -> str:
         """The label that it would have at the default initial deviation."""
-        return self._named(without=("init_std",))
-
-    def _named(self, without: tuple[str, ...] = ()) -> str:
-        """The strategy with its size first, then what differs from its defaults; some options left out."""
-        from adapter_tune.strategies import REGISTRY
-
-        values = self.strategy
-        words = [name := values.pop("name")]
-        fields = REGISTRY[name].model_fields if name in REGISTRY else {}
-        for key, value in sorted(values.items(), key=lambda item: (item[0] not in _SIZES, item[0])):
-            default = fields[key].get_default() if key in fields else None
-            if key not in without and (key in _SIZES or value != default):
-                words.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
-        return " ".join(words)
+        return described(self.strategy, ["init_std"])
 
     @property
     def trained(self) -> int:

@@ -8,12 +8,13 @@ from adapter_tune.strategies.adapters import (
     Multiplicative,
     Parallel,
 )
-from adapter_tune.strategies.base import REGISTRY, Strategy, described, parse_strategy, strategy
+from adapter_tune.strategies.base import REGISTRY, SIZES, Strategy, described, parse_strategy, strategy
 from adapter_tune.strategies.baselines import Bias, Full, Head, LayerNorm, TopN
 from adapter_tune.strategies.lora import Lora
 
 __all__ = [
     "REGISTRY",
+    "SIZES",
     "AttentionOnly",
     "Bias",
     "FeedForwardOnly",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -58,6 +58,8 @@ class Strategy(BaseModel):
 
 
 REGISTRY: dict[str, type[Strategy]] = {}
+SIZES = ("m", "n")
+"""Options that are a size: what is varied first."""
 
 S = TypeVar("S", bound=Strategy)
 
@@ -98,19 +100,18 @@ def parse_strategy(value: object) -> Strategy:
         raise FieldError(("strategy", *loc), f"{problem} (strategy {name})") from None
 
 
-def described(section: Mapping[str, Any], *, with_size: bool = True) -> str:
-    """A ``strategy`` section in a few words: its name, its size (m or n), and what differs from its defaults.
+def described(section: Mapping[str, Any], without: Collection[str] = ()) -> str:
+    """A ``strategy`` section in a few words: its name, its size (m or n) first, and what differs from its defaults.
 
     Args:
         section: as ``to_dict`` gives it; of a strategy that is not registered here every option is named.
-        with_size: whether the size is.
+        without: options that are left out.
     """
     name = str(section["name"])
     fields = REGISTRY[name].model_fields if name in REGISTRY else {}
     words = [name]
-    for key, value in sorted(section.items(), key=lambda item: item[0] not in ("m", "n")):
-        is_size = key in ("m", "n")
+    for key, value in sorted(section.items(), key=lambda item: (item[0] not in SIZES, item[0])):
         default = fields[key].get_default() if key in fields else None
-        if key != "name" and ((is_size and with_size) or (not is_size and value != default)):
+        if key not in ("name", *without) and (key in SIZES or value != default):
             words.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
     return " ".join(words)
