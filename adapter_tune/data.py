@@ -22,7 +22,8 @@ from adapter_tune.config import DataConfig, RunConfig
 from adapter_tune.demo import located_data
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.hub import loading
-from adapter_tune.own_data import tables
+from adapter_tune.metrics import refused
+from adapter_tune.own_data import tables, where_from
 from adapter_tune.tasks import CUSTOM, Task
 
 _LOCAL = "name a local copy with --set data.source=DIR"
@@ -57,18 +58,20 @@ def load_rows(config: RunConfig, tokenizer: PreTrainedTokenizerBase, names: Iter
         RunError: the data set cannot be loaded, or is not what the task table says.
     """
     task, data = config.record, config.data
-    where = f"{data.source} ({task.name})"
     for name in names:
         check_split(task, name)
     found = _found(config, task.name)
     out = {}
     for name in names:
         if name not in found:
-            raise RunError(f"data set {where}: no split {name}; it has {', '.join(found)}")
+            raise RunError(f"{_where(config, task.name)}: no split {name}; it has {', '.join(found)}")
         rows, most = found[name], data.max_train_samples if name == "train" else data.max_eval_samples
-        _check(rows, task, f"data set {data.source} ({task.name}, {name})")
+        where = _where(config, task.name, name)
+        _check(rows, task, where)
         if most is not None and most < len(rows):
             rows = rows.shuffle(seed=_SUBSET_SEED).select(range(most))
+        if task.name == CUSTOM and name != "train":
+            _check_score(rows, task, where)
         out[name], cut = _tokenise(rows, task, tokenizer, data.max_length)
         if cut:
             log.info("%s: %d of %d rows are longer than data.max_length=%d tokens and are cut", name, cut, len(rows),
@@ -83,16 +86,15 @@ def raw_split(config: RunConfig, split: str) -> Any:
         UsageError: the task has no such split.
         RunError: the data set cannot be loaded, or lacks the task's columns.
     """
-    task, data = config.record, config.data
+    task = config.record
     names = ("train", *task.validation, *task.test, *task.diagnostic)
     if split not in names:
         raise UsageError(f"task {task.name} has no split '{split}'; choose from {', '.join(names)}")
     part, name = (split, "test") if split in task.diagnostic else (task.name, split)
-    where = f"{data.source} ({part})"
     found = _found(config, part)
     if name not in found:
-        raise RunError(f"data set {where}: no split {name}; it has {', '.join(found)}")
-    _check_texts(found[name], task, f"data set {where}")
+        raise RunError(f"{_where(config, part)}: no split {name}; it has {', '.join(found)}")
+    _check_texts(found[name], task, _where(config, part, name))
     return found[name]
 
 
@@ -102,8 +104,15 @@ def raw_splits(config: RunConfig) -> dict[str, Any]:
     found = _found(config, task.name)
     names = [name for name in ("train", *task.validation, *task.test) if name in found]
     for name in names:
-        _check_texts(found[name], task, f"data set {config.data.source} ({task.name}, {name})")
+        _check_texts(found[name], task, _where(config, task.name, name))
     return {name: found[name] for name in names}
+
+
+def _where(config: RunConfig, part: str, split: str = "") -> str:
+    """What rows are from, for messages: a file of the user's own, or a part of a data set."""
+    if config.task == CUSTOM:
+        return where_from(config.data, split)
+    return f"data set {config.data.source} ({part}{split and f', {split}'})"
 
 
 def _found(config: RunConfig, part: str) -> Any:
@@ -185,6 +194,13 @@ def _check_labels(rows: Any, task: Task, where: str) -> None:
     if wrong.any():
         row = int(wrong.argmax())
         raise RunError(f"{where}: row {row} has label {labels[row]}; labels are {low:g} to {high:g}")
+
+
+def _check_score(rows: Any, task: Task, where: str) -> None:
+    """There is a score of these rows (one number alone has no r2), or no epoch could be the best."""
+    labels = rows["label"][:]
+    if reason := refused(task.headline, labels, labels, quiet=True):
+        raise RunError(f"{where}: {len(rows)} rows have no {task.headline} ({reason}); name more validation rows")
 
 
 def _local_cache(source: str) -> str | None:

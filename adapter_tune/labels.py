@@ -101,8 +101,8 @@ def class_of(row: Row, data: DataConfig, where: str) -> str:
     raise RunError(f"{where}: column '{data.label_column}' {what}; mend or drop the row")
 
 
-def number_of(row: Row, data: DataConfig, where: str) -> float:
-    """The label of a row as a finite number."""
+def number_of(row: Row, data: DataConfig, where: str, bounds: tuple[float, float]) -> float:
+    """The label of a row as a finite number within bounds."""
     value: Any = row.get(data.label_column or "")
     try:
         number = float(value)
@@ -110,4 +110,8 @@ def number_of(row: Row, data: DataConfig, where: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise RunError(f"{where}: column '{data.label_column}' holds {value!r}, not a number; mend or drop the row")
+    low, high = bounds
+    if not low <= number <= high:
+        range_ = f"labels are {low:g} to {high:g}"
+        raise RunError(f"{where}: column '{data.label_column}' holds {value!r}; {range_}, mend or drop the row")
     return number

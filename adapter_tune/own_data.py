@@ -61,16 +61,16 @@ def _settled(data: DataConfig) -> DataConfig:
     _check_sources(data)
     rows = list(_rows(data, "train"))
     if not rows:
-        raise RunError(f"{_where(data, 'train')}: no rows; it needs some to train on")
+        raise RunError(f"{where_from(data, 'train')}: no rows; it needs some to train on")
     data = _columns(data, list(rows[0][1]))
     kind = data.problem if data.problem != "auto" else kind_of(rows, data)
     data = data.model_copy(update={"problem": kind})
-    labels = None if kind == "regression" else data.labels or classes(rows, data, _where(data, "train"))
+    labels = None if kind == "regression" else data.labels or classes(rows, data, where_from(data, "train"))
     metric = data.metric or {"regression": "r2", "multi_label": "f1_micro"}.get(kind, "accuracy")
     check_metric(metric, kind, len(labels or ()))
     changes = {"labels": labels, "metric": metric, "digest": _digest(data)}
     said = f"regression of column '{data.label_column}'" if labels is None else f"{len(labels)} classes"
-    log.info("%s: %s", _where(data, "train"), said)
+    log.info("%s: %s", where_from(data, "train"), said)
     return data.model_copy(update=changes)
 
 
@@ -99,7 +99,8 @@ def _held_out(rows: datasets.Dataset, config: RunConfig) -> tuple[datasets.Datas
 
     labels = None if config.record.is_regression or config.record.several else list(rows["label"])
     smallest = min(Counter(labels).values()) if labels else 2
-    wanted = max(round(config.data.holdout * len(rows)), config.record.num_labels if smallest > 1 else 1)
+    least = 2 if config.record.is_regression else config.record.num_labels  # one number has no r2
+    wanted = max(round(config.data.holdout * len(rows)), least if smallest > 1 else 1)
     if len(rows) - wanted < config.record.num_labels:
         raise RunError(f"{len(rows)} rows are too few to hold some out; name validation rows with --validation-file")
     if smallest < 2:
@@ -116,11 +117,11 @@ def _table(config: RunConfig, split: str) -> datasets.Dataset:
     ids = {name: number for number, name in enumerate(task.labels)}
     columns: dict[str, list[Any]] = {column: [] for column in (*task.text, "label")}
     for place, row in _rows(data, split, task.text):
-        where = f"{_where(data, split)}, {place}"
+        where = f"{where_from(data, split)}, {place}"
         if split == "test" and row.get(data.label_column or "") in (None, ""):
             label: Any = [0.0] * len(ids) if task.several else -1
         elif task.is_regression:
-            label = number_of(row, data, where)
+            label = number_of(row, data, where, task.bounds)
         elif task.several:
             held = several(row, data, where)
             if strange := next((name for name in held if name not in ids), None):
@@ -156,7 +157,7 @@ def _rows(data: DataConfig, split: str, text: tuple[str, ...] = ()) -> Iterator[
             row[name] = names[row[name]] if row[name] is not None and row[name] >= 0 else None
         for column in text:
             if not isinstance(row.get(column), str):
-                raise RunError(f"{_where(data, split)}, row {number}: column '{column}' holds no text")
+                raise RunError(f"{where_from(data, split)}, row {number}: column '{column}' holds no text")
         yield f"row {number}", row
 
 
@@ -202,7 +203,7 @@ def _columns(data: DataConfig, there: list[str]) -> DataConfig:
         named = [] if name is None else name.split(",") if several else [name]
         if strange := next((each for each in named if each not in there), None):
             flag = f"--{option.replace('_', '-')}"
-            raise UsageError(f"{flag}: {_where(data, 'train')}: {unknown('column', strange, there)}")
+            raise UsageError(f"{flag}: {where_from(data, 'train')}: {unknown('column', strange, there)}")
     lower = {name.lower(): name for name in reversed(there)}
     found = dict(wanted)
     found["label_column"] = data.label_column or next((lower[n] for n in LABEL if n in lower), None)
@@ -216,11 +217,11 @@ def _columns(data: DataConfig, there: list[str]) -> DataConfig:
     for option, name in found.items():
         if name is None and option != "text_pair_column":
             flag = f"--{option.replace('_', '-')}"
-            raise UsageError(f"{_where(data, 'train')}: name the column with {flag}; it has {', '.join(there)}")
+            raise UsageError(f"{where_from(data, 'train')}: name the column with {flag}; it has {', '.join(there)}")
     guessed = [f"{option.replace('_', ' ')} '{name}'" for option, name in found.items() if name != wanted[option]]
     if guessed:
         log.info("%s: %s (guessed; --text-column, --text-pair-column, --label-column say otherwise)",
-                 _where(data, "train"), ", ".join(guessed))  # fmt: skip
+                 where_from(data, "train"), ", ".join(guessed))  # fmt: skip
     return data.model_copy(update=found)
 
 
@@ -250,5 +251,7 @@ def _check_digest(data: DataConfig) -> None:
                        "or train on these")  # fmt: skip
 
 
-def _where(data: DataConfig, split: str) -> str:
-    return getattr(data, f"{split}_file") or f"data set {data.source} ({split})"
+def where_from(data: DataConfig, split: str) -> str:
+    """What a split's rows are from, for messages."""
+    file = getattr(data, f"{split}_file", None) or data.train_file
+    return file or f"data set {data.source}{split and f' ({split})'}"

@@ -127,6 +127,19 @@ def test_a_regression_is_trained_and_forced(backbone: str, tmp_path: Path) -> No
     assert result.scores["validation"].keys() == {"r2", "pearson", "spearmanr"}
 
 
+def test_one_number_is_not_enough_to_score_a_regression(backbone: str, tmp_path: Path) -> None:
+    path, dev = tmp_path / "rows.csv", tmp_path / "dev.csv"
+    write_rows(path, iter([{"text": f"the dog {i}", "label": i + 0.5} for i in range(8)]))
+    config = configured(backbone, tmp_path / "runs", train_file=str(path))
+    assert len(tables(settled(config))["validation"]) == 2
+    assert "r2" in adapter_tune.run(config).scores["validation"]
+    write_rows(dev, iter([{"text": "the cat", "label": 1.5}]))
+    config = configured(backbone, tmp_path / "other", train_file=str(path), validation_file=str(dev))
+    with pytest.raises(RunError, match=r"dev\.csv: 1 rows have no r2 \(it is not a number\); name more"):
+        adapter_tune.run(config)
+    assert not (tmp_path / "other" / "config.yaml").exists()
+
+
 def test_pairs_and_other_names_are_guessed(backbone: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.tsv"
     write_rows(path, iter([{"Premise": "a", "hypothesis": "b", "Class": "xy"[i % 2]} for i in range(20)]))
@@ -171,6 +184,13 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
     ("ragged", "text,label\nx,a,b\n", [], "line 2: 3 fields, but the header has 2", 1),
     ("not a number", "text,label\nx,1.5\ny,two\nz,1\n", ["--problem", "regression"], "holds 'two', not a number", 1),
     ("nan", "text,label\nx,1.5\ny,nan\nz,1\n", ["--problem", "regression"], "holds 'nan', not a number", 1),
+    (
+        "beyond",
+        "text,label\nx,1.5\ny,1e31\nz,1\n",
+        [],
+        "train.csv, line 3: column 'label' holds '1e31'; labels are -1e",
+        1,
+    ),
     ("too few", "text,label\nx,a\ny,b\n", [], "2 rows are too few to hold some out", 1),
     (
         "metric",
