@@ -8,10 +8,11 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,9 @@ _Writer = Callable[[Path, Iterator[Row], list[str], Path | None], int]
 
 SEVERAL = ";"
 """Between the labels of a row in a CSV or TSV file."""
+
+_SURROGATE = "\\ud"
+"""How half a character is written in JSON, which UTF-8 does not have."""
 
 csv.field_size_limit(2**30)
 
@@ -41,7 +45,8 @@ def read_rows(source: str, columns: Sequence[str]) -> Iterator[Row]:
         RunError: a row that cannot be read.
     """
     if source == "-":
-        yield from _lines(sys.stdin, columns)
+        given = getattr(sys.stdin, "buffer", None) or (line.encode() for line in sys.stdin)
+        yield from _lines(given, columns)
         return
     yield from (row for _, row in placed_rows(source, columns))
 
@@ -49,14 +54,21 @@ def read_rows(source: str, columns: Sequence[str]) -> Iterator[Row]:
 def placed_rows(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     """The rows of a file as of ``read_rows``, each with its place: ``line 7``."""
     path = existing(source)
-    for place, row in _READERS[_ending(path)](path):
+    for number, (place, row) in enumerate(_READERS[_ending(path)](path)):
         for column in columns:
-            if column not in row:
+            if column not in row and number == 0:
                 raise UsageError(f"{path}: {unknown('column', column, list(row))}")
+            if column not in row:
+                raise RunError(f"{path}, {place}: {absent(column, row)}")
             if not isinstance(row[column], str):
                 kind = "is empty" if row[column] is None else f"holds {type(row[column]).__name__}, not text"
                 raise RunError(f"{path}, {place}: column '{column}' {kind}; mend or drop the row")
         yield place, row
+
+
+def absent(column: str, row: Row) -> str:
+    """What is said of a row without a column."""
+    return f"column '{column}' is missing; there is {', '.join(row) or 'none'}"
 
 
 def existing(source: str) -> Path:
@@ -144,8 +156,17 @@ def _ending(path: Path) -> str:
     return ending
 
 
-def _lines(file: IO[str], columns: Sequence[str]) -> Iterator[Row]:
-    for number, line in enumerate(file, 1):
+def _decoded(lines: Iterable[bytes], where: str) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers, in UTF-8 with or without a byte order mark."""
+    for number, line in enumerate(lines, 1):
+        try:
+            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise RunError(f"{where}, line {number}: {_encoding(error)}") from None
+
+
+def _lines(file: Iterable[bytes], columns: Sequence[str]) -> Iterator[Row]:
+    for number, line in _decoded(file, "standard input"):
         texts = line.rstrip("\r\n").split("\t")
         if len(texts) != len(columns):
             needed = "one text" if len(columns) == 1 else "two texts with a tab between them"
@@ -158,10 +179,12 @@ def _read_csv(delimiter: str) -> Callable[[Path], Iterator[tuple[str, Row]]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             try:
-                header = next(reader, None)
+                lines = filter(None, reader)  # an empty line is no row
+                header = next(lines, None)
                 if not header:
                     raise RunError(f"{path}: the file is empty; its first line should name the columns")
-                for cells in reader:
+                _check_header(path, header)
+                for cells in lines:
                     if len(cells) != len(header):
                         problem = f"{len(cells)} fields, but the header has {len(header)}"
                         raise RunError(f"{path}, line {reader.line_num}: {problem}; quote texts that hold a delimiter")
@@ -174,15 +197,24 @@ def _read_csv(delimiter: str) -> Callable[[Path], Iterator[tuple[str, Row]]]:
     return read
 
 
+def _check_header(path: Path, names: list[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1 and name]
+    if twice:
+        raise RunError(f"{path}: two columns are called '{twice[0]}'; rename or drop one")
+
+
 def _read_jsonl(path: Path) -> Iterator[tuple[str, Row]]:
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in _decoded(file, str(path)):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                raise RunError(f"{path}, line {number}: {_encoding(error)}") from None
+                row = json.loads(line)
+                if _SURROGATE in line.lower():
+                    json.dumps(row, ensure_ascii=False).encode()
+            except UnicodeEncodeError as error:
+                half = f"\\u{ord(error.object[error.start]):04x}"
+                raise RunError(f"{path}, line {number}: {half} is half a character; mend or drop the row") from None
             except (ValueError, RecursionError) as error:
                 raise RunError(f"{path}, line {number}: not JSON ({error}); one object a line is read") from None
             if not isinstance(row, dict):
@@ -193,12 +225,16 @@ def _read_jsonl(path: Path) -> Iterator[tuple[str, Row]]:
 def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
     try:
         number = 0
-        for batch in pq.ParquetFile(path).iter_batches(BATCH):
+        file = pq.ParquetFile(path)
+        _check_header(path, file.schema_arrow.names)
+        for batch in file.iter_batches(BATCH):
             for row in batch.to_pylist():
                 yield f"row {number}", row
                 number += 1
     except pa.ArrowException as error:
         raise RunError(f"{path}: cannot be read ({str(error).splitlines()[0]}); the file is damaged") from None
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path}, after row {number}: {_encoding(error)}") from None
 
 
 def _first_bad_line(path: Path) -> int:
