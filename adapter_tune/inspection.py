@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from adapter_tune.config import RunConfig
 from adapter_tune.data import encode_texts, raw_splits
 from adapter_tune.rowfiles import SEVERAL
-from adapter_tune.tasks import Task
+from adapter_tune.tasks import CUSTOM, Task
 
 SAMPLES = 3
 PERCENTILES = (50, 90, 99, 100)
@@ -64,7 +64,7 @@ def inspect(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Inspection
     """
     task, splits = config.record, raw_splits(config)
     texts = {name: [list(rows[column]) for column in task.text] for name, rows in splits.items()}
-    labels = {name: list(rows["label"]) if "label" in rows.column_names else [] for name, rows in splits.items()}
+    labels = {name: _labels(task, name, rows) for name, rows in splits.items()}
     trained = set(zip(*texts["train"], strict=True))
     looks = [
         _look(name, texts[name], labels[name], config, tokenizer, set() if name == "train" else trained)
@@ -96,7 +96,7 @@ def _look(
     repeated = contradicted = 0
     for row, label in zip(rows, labels or [0.0] * len(rows), strict=True):
         repeated += row in seen
-        contradicted += row in seen and seen[row] != label
+        contradicted += None not in (known := seen.get(row), label) and known != label
         seen.setdefault(row, label)
     return Look(
         split=name,
@@ -115,9 +115,15 @@ def _percentile(p: int) -> str:
     return "longest" if p == 100 else f"{p} %"
 
 
+def _labels(task: Task, split: str, rows: Any) -> list[Any]:
+    """Every row's label, None where it has none; nothing where they are hidden, as in GLUE's test sets."""
+    hidden = split in task.test and task.name != CUSTOM
+    return [] if hidden or "label" not in rows.column_names else list(rows["label"])
+
+
 def _shares(task: Task, labels: Sequence[Any]) -> dict[str, float]:
-    known = [label for label in labels if task.is_regression or task.several or label >= 0]
-    if not known or (task.is_regression and set(known) == {-1.0}):
+    known = [label for label in labels if label is not None]
+    if not known:
         return {}
     if task.is_regression:
         return {"lowest": min(known), "mean": float(np.mean(known)), "highest": max(known)}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any, Literal
 
 from adapter_tune.config import DataConfig
-from adapter_tune.errors import RunError
-from adapter_tune.rowfiles import SEVERAL, Row
+from adapter_tune.errors import RunError, UsageError
+from adapter_tune.rowfiles import SEVERAL, Row, absent
 
 _MANY = 200  # distinct integers that are hardly classes
 
@@ -15,25 +16,46 @@ Placed = tuple[str, Row]
 """Where a row stands, and the row."""
 
 
-def kind_of(rows: list[Placed], data: DataConfig) -> Literal["classification", "multi_label", "regression"]:
-    """What the labels are, where nothing was said."""
-    if any(isinstance(row.get(data.label_column or ""), list) for _, row in rows):
+def kind_of(rows: list[Placed], data: DataConfig, where: str) -> Literal["classification", "multi_label", "regression"]:
+    """What the labels are, where nothing was said.
+
+    Raises:
+        RunError: they are so many whole numbers that they may be either, and no names were given.
+    """
+    values = [row.get(data.label_column or "") for _, row in rows]
+    if any(isinstance(value, list) for value in values):
         return "multi_label"
-    return "regression" if _has_decimals(rows, data) else "classification"
+    numbers = _numbers(values) if data.labels is None else None
+    if numbers is None:
+        return "classification"
+    if any(not number.is_integer() for number in numbers if math.isfinite(number)):
+        return "regression"
+    if (count := len(set(numbers))) > _MANY:
+        raise RunError(f"{where}: column '{data.label_column}' has {count} whole numbers; say --problem regression or "
+                       "--problem classification")  # fmt: skip
+    return "classification"
 
 
-def _has_decimals(rows: list[Placed], data: DataConfig) -> bool:
-    """Whether every label is a number, and one of them not whole."""
-    values = []
-    for _, row in rows:
-        value: Any = row.get(data.label_column or "")
-        if isinstance(value, bool):
-            return False
-        try:
-            values.append(float(value))
-        except (TypeError, ValueError, OverflowError):
-            return False
-    return any(not value.is_integer() for value in values if math.isfinite(value))
+def _numbers(values: list[Any]) -> list[float] | None:
+    """All values as numbers, or None where one is not."""
+    if any(isinstance(value, bool) for value in values):
+        return None
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def check_names(names: list[str]) -> None:
+    """Refuse names of classes that a user gave and that cannot be.
+
+    Raises:
+        UsageError: one stands there twice, or there are fewer than two.
+    """
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise UsageError(f"data.labels: '{twice}' is there twice; name every class once")
+    if len(names) < 2:
+        raise UsageError(f"data.labels: {len(names)} classes; name two or more, or leave it out")
 
 
 def classes(rows: list[Placed], data: DataConfig, where: str) -> list[str]:
@@ -45,7 +67,7 @@ def classes(rows: list[Placed], data: DataConfig, where: str) -> list[str]:
         where: the rows are from, for messages.
 
     Raises:
-        RunError: a label is none, there are fewer than two, or too many to be classes.
+        RunError: a label is none, or there are fewer than two.
     """
     if data.problem == "multi_label":
         if "," in (data.label_column or ""):
@@ -58,13 +80,27 @@ def classes(rows: list[Placed], data: DataConfig, where: str) -> list[str]:
     if len(names) < 2:
         raise RunError(f"{where}: one class only ('{names.pop()}') in column '{data.label_column}'; two are needed")
     try:
-        ordered = sorted(names, key=int)
-        if len(names) > _MANY:
-            raise RunError(f"{where}: column '{data.label_column}' has {len(names)} whole numbers; for regression give "
-                           "--problem regression, for classes --problem classification and data.labels")  # fmt: skip
-        return ordered
+        return sorted(names, key=lambda name: (int(name), name))
     except ValueError:
         return sorted(names)
+
+
+def has_label(row: Row, data: DataConfig) -> bool:
+    """Whether anything stands where a row's label should be."""
+    columns = label_columns(data)
+    return any(row.get(column) not in (None, "") for column in columns)
+
+
+def label_columns(data: DataConfig) -> list[str]:
+    """The column with the label, or with problem multi_label the columns of 0 and 1."""
+    name = data.label_column or ""
+    return name.split(",") if data.problem == "multi_label" else [name]
+
+
+def _cell(row: Row, column: str, where: str) -> Any:
+    if column not in row:
+        raise RunError(f"{where}: {absent(column, row)}")
+    return row[column]
 
 
 def several(row: Row, data: DataConfig, where: str) -> list[str]:
@@ -73,12 +109,13 @@ def several(row: Row, data: DataConfig, where: str) -> list[str]:
     if "," in column:
         held = []
         for name in column.split(","):
-            given = str(row.get(name)).strip().lower()
+            value = _cell(row, name, where)
+            given = str(value).strip().lower()
             if given not in ("0", "1", "0.0", "1.0", "true", "false"):
-                raise RunError(f"{where}: column '{name}' holds {row.get(name)!r}, not 0 or 1; mend or drop the row")
+                raise RunError(f"{where}: column '{name}' holds {value!r}, not 0 or 1; mend or drop the row")
             held += [name] if given in ("1", "1.0", "true") else []
         return held
-    value: Any = row.get(column)
+    value = _cell(row, column, where)
     if isinstance(value, str):
         return [name.strip() for name in value.split(SEVERAL) if name.strip()]
     if isinstance(value, list) and all(isinstance(name, str | int) for name in value):
@@ -88,7 +125,7 @@ def several(row: Row, data: DataConfig, where: str) -> list[str]:
 
 def class_of(row: Row, data: DataConfig, where: str) -> str:
     """The label of a row as the name of a class."""
-    value = row.get(data.label_column or "")
+    value = _cell(row, data.label_column or "", where)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -103,7 +140,7 @@ def class_of(row: Row, data: DataConfig, where: str) -> str:
 
 def number_of(row: Row, data: DataConfig, where: str, bounds: tuple[float, float]) -> float:
     """The label of a row as a finite number within bounds."""
-    value: Any = row.get(data.label_column or "")
+    value = _cell(row, data.label_column or "", where)
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

@@ -20,9 +20,9 @@ from adapter_tune.config import DataConfig, RunConfig
 from adapter_tune.demo import DEMO
 from adapter_tune.errors import RunError, UsageError, unknown
 from adapter_tune.hub import loading
-from adapter_tune.labels import Placed, class_of, classes, kind_of, number_of, several
+from adapter_tune.labels import Placed, check_names, class_of, classes, has_label, kind_of, number_of, several
 from adapter_tune.metrics import check_metric
-from adapter_tune.rowfiles import existing, placed_rows
+from adapter_tune.rowfiles import Row, existing, placed_rows
 from adapter_tune.tasks import CUSTOM
 
 log = logging.getLogger("adapter_tune")
@@ -63,7 +63,9 @@ def _settled(data: DataConfig) -> DataConfig:
     if not rows:
         raise RunError(f"{where_from(data, 'train')}: no rows; it needs some to train on")
     data = _columns(data, list(rows[0][1]))
-    kind = data.problem if data.problem != "auto" else kind_of(rows, data)
+    if data.labels is not None:
+        check_names(data.labels)
+    kind = data.problem if data.problem != "auto" else kind_of(rows, data, where_from(data, "train"))
     data = data.model_copy(update={"problem": kind})
     labels = None if kind == "regression" else data.labels or classes(rows, data, where_from(data, "train"))
     metric = data.metric or {"regression": "r2", "multi_label": "f1_micro"}.get(kind, "accuracy")
@@ -112,36 +114,39 @@ def _held_out(rows: datasets.Dataset, config: RunConfig) -> tuple[datasets.Datas
 
 
 def _table(config: RunConfig, split: str) -> datasets.Dataset:
-    """One split, every label turned into its id or number; -1 where a test row has none."""
+    """One split, every label turned into its id or number; None where a test row has none."""
     data, task = config.data, config.record
     ids = {name: number for number, name in enumerate(task.labels)}
     columns: dict[str, list[Any]] = {column: [] for column in (*task.text, "label")}
     for place, row in _rows(data, split, task.text):
         where = f"{where_from(data, split)}, {place}"
-        if split == "test" and row.get(data.label_column or "") in (None, ""):
-            label: Any = [0.0] * len(ids) if task.several else -1
-        elif task.is_regression:
-            label = number_of(row, data, where, task.bounds)
-        elif task.several:
-            held = several(row, data, where)
-            if strange := next((name for name in held if name not in ids), None):
-                raise RunError(f"{where}: {unknown('label', strange, ids)} (those of the training rows)")
-            label = [float(name in held) for name in ids]
+        if split == "test" and not has_label(row, data):
+            label = None
         else:
-            name = class_of(row, data, where)
-            if name not in ids and split == "test":
-                label = -1
-            elif name not in ids:
-                raise RunError(f"{where}: {unknown('label', name, ids)} (the classes of the training rows)")
-            else:
-                label = ids[name]
+            label = _label(row, config, ids, where, needed=split != "test")
         columns["label"].append(label)
         for column in task.text:
             columns[column].append(row[column])
     kind: Any = datasets.Value("float32" if task.is_regression else "int64")
     kind = datasets.List(datasets.Value("float32")) if task.several else kind
     features = datasets.Features({**{column: datasets.Value("string") for column in task.text}, "label": kind})
+    if not columns["label"]:
+        raise RunError(f"{where_from(data, split)}: no rows; it needs some, or leave it out")
     return datasets.Dataset.from_dict(columns, features)
+
+
+def _label(row: Row, config: RunConfig, ids: dict[str, int], where: str, *, needed: bool) -> Any:
+    """The id, ids or number of a row's label; None where it is not needed and training had no such class."""
+    data, task = config.data, config.record
+    if task.is_regression:
+        return number_of(row, data, where, task.bounds)
+    names = several(row, data, where) if task.several else [class_of(row, data, where)]
+    strange = next((name for name in names if name not in ids), None)
+    if strange is not None and needed:
+        raise RunError(f"{where}: {unknown('label', strange, ids)} (the classes of the training rows)")
+    if strange is not None:
+        return None
+    return [float(name in names) for name in ids] if task.several else ids[names[0]]
 
 
 def _rows(data: DataConfig, split: str, text: tuple[str, ...] = ()) -> Iterator[Placed]:

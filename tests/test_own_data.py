@@ -1,5 +1,8 @@
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +210,15 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
         "f1 cannot be computed from predicted labels of 3 classes (Target is multiclass",
         2,
     ),
+    ("labels twice", GOOD, ["--set", "data.labels=[a, b, a]"], "data.labels: 'a' is there twice; name every", 2),
+    ("no labels", GOOD, ["--set", "data.labels=[]"], "data.labels: 0 classes; name two or more, or leave it out", 2),
+    (
+        "many whole numbers",
+        "text,label\n" + "".join(f"t,{i}\n" for i in range(201)),
+        [],
+        "column 'label' has 201 whole numbers; say --problem regression or --problem classification",
+        1,
+    ),
     ("glue", GOOD, ["--task", "rte"], "goes with task custom only, and the task is rte", 2),
     ("problem", GOOD, ["--problem", "ranking"], "should be 'auto', 'classification', 'multi_label' or 'regression'", 2),
 ]
@@ -406,3 +418,83 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
         main(["eval", folder])
     assert stopped.value.code == 2
     assert f"{reviews}: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("text,mark\nx,a\n", "dev.csv, line 2: column 'label' is missing; there is text, mark"),
+     ("text,label\n", "dev.csv: no rows; it needs some, or leave it out")],
+)  # fmt: skip
+def test_a_file_beside_the_training_rows_is_whole(
+    backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dev.csv").write_text(content)
+    for label in ("label", "label,more"):
+        more: dict[str, Any] = {"problem": "multi_label", "label_column": label} if "," in label else {}
+        Path("train.csv").write_text(GOOD if not more else "text,label,more\n" + "x,0,1\n" * 8)
+        config = settled(configured(backbone, tmp_path, train_file="train.csv", validation_file="dev.csv", **more))
+        with pytest.raises(RunError, match=re.escape(message)):
+            tables(config)
+    Path("train.csv").write_text(GOOD)
+    Path("test.csv").write_text("text,label\n")
+    with pytest.raises(RunError, match=r"test\.csv: no rows"):
+        tables(settled(configured(backbone, tmp_path, train_file="train.csv", test_file="test.csv")))
+
+
+TRAIN_LABELS: dict[str, list[str]] = {
+    "classification": ["a", "b"], "regression": ["1.5", "-1"], "multi_label": ["a;b", "a"]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("problem", TRAIN_LABELS)
+def test_test_rows_need_no_label(
+    backbone: str, tmp_path: Path, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = TRAIN_LABELS[problem]
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    write_rows(train, iter([{"text": f"t {i}", "label": (first, second)[i % 2]} for i in range(20)]))
+    unknown = "" if problem == "regression" else "strange"
+    write_rows(test, iter([{"text": "x", "label": label} for label in ("", second, unknown)]))
+    config = settled(configured(backbone, tmp_path, train_file=str(train), test_file=str(test), problem=problem))
+    known = {"classification": 1, "regression": -1.0, "multi_label": [1.0, 0.0]}[problem]
+    assert list(tables(config)["test"]["label"]) == [None, known, None]
+    files = ["--train-file", str(train), "--test-file", str(test), "--problem", problem, "--model", backbone]
+    main(["inspect-data", *files, "--json"])
+    look = json.loads(capsys.readouterr().out)["splits"][-1]
+    assert look["labels"] == {
+        "classification": {"a": 0.0, "b": 1.0}, "regression": {"lowest": -1.0, "mean": -1.0, "highest": -1.0},
+        "multi_label": {"a": 1.0, "b": 0.0},
+    }[problem]  # fmt: skip
+    assert look["contradicted"] == 0
+
+
+def test_test_labels_in_columns_of_their_own_are_kept(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    write_rows(path, iter([{"text": f"t {i}", "spam": i % 2, "urgent": i % 3 % 2} for i in range(20)]))
+    data = {"problem": "multi_label", "label_column": "spam,urgent"}
+    config = settled(configured(backbone, tmp_path, train_file=str(path), test_file=str(path), **data))
+    assert list(tables(config)["test"]["label"]) == [[float(i % 2), float(i % 3 % 2)] for i in range(20)]
+
+
+def test_many_whole_numbers_are_classes_where_that_is_said(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    write_rows(path, iter([{"text": f"t {i}", "label": i % 205} for i in range(410)]))
+    named = [str(i) for i in range(205)]
+    for more in ({"problem": "classification"}, {"labels": named}):
+        data = settled(configured(backbone, tmp_path, train_file=str(path), **more)).data
+        assert (data.labels, data.problem) == (named, "classification")
+
+
+def test_the_same_number_written_twice_has_one_order() -> None:
+    code = (
+        "from adapter_tune.labels import classes; from adapter_tune.config import DataConfig;"
+        "rows = [('', {'y': y}) for y in ('1', '01', '001', '2', '+1')];"
+        "print(classes(rows, DataConfig(label_column='y'), ''))"
+    )
+    said = {
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, check=True,
+                       capture_output=True, text=True).stdout
+        for seed in "1234"
+    }  # fmt: skip
+    assert said == {"['+1', '001', '01', '1', '2']\n"}
