@@ -23,7 +23,7 @@ from adapter_tune.demo import located_data
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.hub import loading
 from adapter_tune.metrics import refused
-from adapter_tune.own_data import tables, where_from
+from adapter_tune.own_data import label_name, tables, where_from
 from adapter_tune.tasks import CUSTOM, Task
 
 _LOCAL = "name a local copy with --set data.source=DIR"
@@ -159,16 +159,16 @@ def check_split(task: Task, split: str) -> None:
 
 def _check(rows: Any, task: Task, where: str) -> None:
     """Columns, label order and label values are those of the task table."""
-    for column in (*task.text, "label"):
+    for column in (*task.text, label_name(task)):
         if column not in rows.column_names:
             raise RunError(f"{where}: no column '{column}'; it has {', '.join(rows.column_names)}")
     if not len(rows):
         raise RunError(f"{where}: no rows; fetch the data set again")
-    names = getattr(rows.features["label"], "names", None)
+    names = getattr(rows.features[label_name(task)], "names", None)
     if names is not None and tuple(names) != task.labels:
         raise RunError(f"{where}: labels are in the order {names}, not {list(task.labels)}; scores would be wrong")
     _check_texts(rows, task, where)
-    if empty := rows.data.column("label").null_count:
+    if empty := rows.data.column(label_name(task)).null_count:
         raise RunError(f"{where}: column 'label' is empty in {empty} rows; fill or drop them")
     _check_labels(rows, task, where)
 
@@ -186,7 +186,7 @@ def _check_texts(rows: Any, task: Task, where: str) -> None:
 def _check_labels(rows: Any, task: Task, where: str) -> None:
     if task.several:  # made from names, and checked, when they were read
         return
-    labels = rows.data.column("label").to_numpy()
+    labels = rows.data.column(label_name(task)).to_numpy()
     if not np.issubdtype(labels.dtype, np.number if task.is_regression else np.integer):
         raise RunError(f"{where}: labels are {labels.dtype}, not {'numbers' if task.is_regression else 'class ids'}")
     low, high = task.bounds if task.is_regression else (0, task.num_labels - 1)
@@ -198,7 +198,7 @@ def _check_labels(rows: Any, task: Task, where: str) -> None:
 
 def _check_score(rows: Any, task: Task, where: str) -> None:
     """There is a score of these rows (one number alone has no r2), or no epoch could be the best."""
-    labels = rows["label"][:]
+    labels = rows[label_name(task)][:]
     if reason := refused(task.headline, labels, labels, quiet=True):
         raise RunError(f"{where}: {len(rows)} rows have no {task.headline} ({reason}); name more validation rows")
 
@@ -218,7 +218,7 @@ def _tokenise(rows: Any, task: Task, tokenizer: PreTrainedTokenizerBase, max_len
     marks = tokenizer.num_special_tokens_to_add(pair=len(task.text) == 2)
     if max_length < marks + len(task.text):
         raise UsageError(f"data.max_length is {max_length}, but {marks} tokens go to [CLS] and [SEP]; set it higher")
-    encode = partial(_encode, tokenizer=tokenizer, columns=task.text, max_length=max_length)
+    encode = partial(_encode, tokenizer=tokenizer, columns=task.text, label=label_name(task), max_length=max_length)
     key = ["with cuts", rows._fingerprint, _identity(tokenizer), task.text, task.is_regression, max_length]
     found = rows.map(
         encode,
@@ -231,11 +231,11 @@ def _tokenise(rows: Any, task: Task, tokenizer: PreTrainedTokenizerBase, max_len
 
 
 def _encode(
-    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, columns: Iterable[str], max_length: int
+    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, columns: Iterable[str], label: str, max_length: int
 ) -> dict[str, Any]:
     encoded = tokenizer(*(batch[column] for column in columns), truncation=True, max_length=max_length)
-    cut = [bool(row.overflowing) for row in encoded.encodings] if encoded.is_fast else [False] * len(batch["label"])
-    return {**encoded, "labels": batch["label"], _CUT: cut}
+    cut = [bool(row.overflowing) for row in encoded.encodings] if encoded.is_fast else [False] * len(batch[label])
+    return {**encoded, "labels": batch[label], _CUT: cut}
 
 
 def _identity(tokenizer: PreTrainedTokenizerBase) -> str:

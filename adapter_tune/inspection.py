@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from adapter_tune.config import RunConfig
 from adapter_tune.data import encode_texts, raw_splits
+from adapter_tune.own_data import label_name
 from adapter_tune.rowfiles import SEVERAL
 from adapter_tune.tasks import CUSTOM, Task
 
@@ -118,7 +119,8 @@ def _percentile(p: int) -> str:
 def _labels(task: Task, split: str, rows: Any) -> list[Any]:
     """Every row's label, None where it has none; nothing where they are hidden, as in GLUE's test sets."""
     hidden = split in task.test and task.name != CUSTOM
-    return [] if hidden or "label" not in rows.column_names else list(rows["label"])
+    column = label_name(task)
+    return [] if hidden or column not in rows.column_names else list(rows[column])
 
 
 def _shares(task: Task, labels: Sequence[Any]) -> dict[str, float]:

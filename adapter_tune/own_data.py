@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 
 from adapter_tune import atomic
+from adapter_tune.columns import with_columns
 from adapter_tune.config import DataConfig, RunConfig
 from adapter_tune.demo import DEMO
 from adapter_tune.errors import RunError, UsageError, unknown
@@ -23,15 +24,10 @@ from adapter_tune.hub import loading
 from adapter_tune.labels import Placed, check_names, class_of, classes, has_label, kind_of, number_of, several
 from adapter_tune.metrics import check_metric
 from adapter_tune.rowfiles import Row, existing, placed_rows
-from adapter_tune.tasks import CUSTOM
+from adapter_tune.tasks import CUSTOM, Task
 
 log = logging.getLogger("adapter_tune")
 
-TEXT = ("text", "sentence", "sentence1", "premise", "question1", "question", "review", "content", "body", "message",
-        "comment", "title", "utterance", "tweet", "query")  # fmt: skip
-PAIRS = {"sentence1": "sentence2", "premise": "hypothesis", "question1": "question2", "question": "sentence",
-         "text": "text_pair", "text1": "text2", "query": "passage"}  # fmt: skip
-LABEL = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "score", "rating", "y")
 _SPLITS = ("train", "validation", "test")
 _NO_SOURCE = DataConfig.model_fields["source"].default
 _SEED = 0  # of the rows held out; not the run's seed, so that seeds compare training alone
@@ -62,7 +58,7 @@ def _settled(data: DataConfig) -> DataConfig:
     rows = list(_rows(data, "train"))
     if not rows:
         raise RunError(f"{where_from(data, 'train')}: no rows; it needs some to train on")
-    data = _columns(data, list(rows[0][1]))
+    data = with_columns(data, list(rows[0][1]), where_from(data, "train"))
     if data.labels is not None:
         check_names(data.labels)
     kind = data.problem if data.problem != "auto" else kind_of(rows, data, where_from(data, "train"))
@@ -77,7 +73,7 @@ def _settled(data: DataConfig) -> DataConfig:
 
 
 def tables(config: RunConfig) -> dict[str, datasets.Dataset]:
-    """Train, validation and, where there is one, test split of settled data: text columns, and ``label``.
+    """Train, validation and, where there is one, test split of settled data: text columns, and the label.
 
     Without validation rows a share of the training rows is held out, by class.
 
@@ -96,10 +92,15 @@ def tables(config: RunConfig) -> dict[str, datasets.Dataset]:
     return found
 
 
+def label_name(task: Task) -> str:
+    """What the column with the ids or numbers is called: ``label``, unless a text of the user's is called so."""
+    return next(name for name in ("label", "target", "truth") if name not in task.text)
+
+
 def _held_out(rows: datasets.Dataset, config: RunConfig) -> tuple[datasets.Dataset, datasets.Dataset]:
     from sklearn.model_selection import train_test_split
 
-    labels = None if config.record.is_regression or config.record.several else list(rows["label"])
+    labels = None if config.record.is_regression or config.record.several else list(rows[label_name(config.record)])
     smallest = min(Counter(labels).values()) if labels else 2
     least = 2 if config.record.is_regression else config.record.num_labels  # one number has no r2
     wanted = max(round(config.data.holdout * len(rows)), least if smallest > 1 else 1)
@@ -117,20 +118,20 @@ def _table(config: RunConfig, split: str) -> datasets.Dataset:
     """One split, every label turned into its id or number; None where a test row has none."""
     data, task = config.data, config.record
     ids = {name: number for number, name in enumerate(task.labels)}
-    columns: dict[str, list[Any]] = {column: [] for column in (*task.text, "label")}
+    columns: dict[str, list[Any]] = {column: [] for column in (*task.text, label_name(task))}
     for place, row in _rows(data, split, task.text):
         where = f"{where_from(data, split)}, {place}"
         if split == "test" and not has_label(row, data):
             label = None
         else:
             label = _label(row, config, ids, where, needed=split != "test")
-        columns["label"].append(label)
+        columns[label_name(task)].append(label)
         for column in task.text:
             columns[column].append(row[column])
     kind: Any = datasets.Value("float32" if task.is_regression else "int64")
     kind = datasets.List(datasets.Value("float32")) if task.several else kind
-    features = datasets.Features({**{column: datasets.Value("string") for column in task.text}, "label": kind})
-    if not columns["label"]:
+    features = datasets.Features({**{column: datasets.Value("string") for column in task.text}, label_name(task): kind})
+    if not columns[label_name(task)]:
         raise RunError(f"{where_from(data, split)}: no rows; it needs some, or leave it out")
     return datasets.Dataset.from_dict(columns, features)
 
@@ -197,37 +198,6 @@ def _check_sources(data: DataConfig) -> None:
     if data.subset is not None:
         raise UsageError(f"data.subset={data.subset} belongs to a data set that data.source names; leave it out with "
                          f"--train-file {data.train_file}")  # fmt: skip
-
-
-def _columns(data: DataConfig, there: list[str]) -> DataConfig:
-    """The columns, named or guessed; what was guessed is said."""
-    wanted = {"text_column": data.text_column, "text_pair_column": data.text_pair_column,
-              "label_column": data.label_column}  # fmt: skip
-    for option, name in wanted.items():
-        several = option == "label_column" and data.problem == "multi_label"
-        named = [] if name is None else name.split(",") if several else [name]
-        if strange := next((each for each in named if each not in there), None):
-            flag = f"--{option.replace('_', '-')}"
-            raise UsageError(f"{flag}: {where_from(data, 'train')}: {unknown('column', strange, there)}")
-    lower = {name.lower(): name for name in reversed(there)}
-    found = dict(wanted)
-    found["label_column"] = data.label_column or next((lower[n] for n in LABEL if n in lower), None)
-    labels = (found["label_column"] or "").split(",") if data.problem == "multi_label" else [found["label_column"]]
-    free = [name for name in there if name not in labels]
-    guess = next((lower[n] for n in TEXT if lower.get(n) in free), free[0] if len(free) == 1 else None)
-    found["text_column"] = data.text_column or guess
-    pair = PAIRS.get((found["text_column"] or "").lower())
-    if data.text_pair_column is None and data.text_column is None and lower.get(pair or "") in free:
-        found["text_pair_column"] = lower[pair or ""]
-    for option, name in found.items():
-        if name is None and option != "text_pair_column":
-            flag = f"--{option.replace('_', '-')}"
-            raise UsageError(f"{where_from(data, 'train')}: name the column with {flag}; it has {', '.join(there)}")
-    guessed = [f"{option.replace('_', ' ')} '{name}'" for option, name in found.items() if name != wanted[option]]
-    if guessed:
-        log.info("%s: %s (guessed; --text-column, --text-pair-column, --label-column say otherwise)",
-                 where_from(data, "train"), ", ".join(guessed))  # fmt: skip
-    return data.model_copy(update=found)
 
 
 def _digest(data: DataConfig) -> str:

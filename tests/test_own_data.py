@@ -498,3 +498,54 @@ def test_the_same_number_written_twice_has_one_order() -> None:
         for seed in "1234"
     }  # fmt: skip
     assert said == {"['+1', '001', '01', '1', '2']\n"}
+
+
+CLASHES: list[tuple[dict[str, str], str]] = [
+    ({"text_column": "a", "label_column": "a"}, "'a' is taken by --text-column and --label-column both"),
+    ({"text_column": "a", "text_pair_column": "a"}, "'a' is taken by --text-column and --text-pair-column both"),
+    ({"text_pair_column": "label"}, "name the column with --label-column"),
+    ({"text_column": "a", "label_column": "y,z,y", "problem": "multi_label"}, "'y' is taken by --label-column twice"),
+    ({"text_column": "y", "label_column": "y,z", "problem": "multi_label"}, "'y' is taken by --text-column and --lab"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), CLASHES, ids=lambda v: str(v)[:40])
+def test_a_column_is_not_taken_for_two_things(
+    backbone: str, tmp_path: Path, data: dict[str, str], message: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    names = ("a", "b", "y", "z", "label") if "text_column" in data else ("a", "label")
+    write_rows(path, iter([{name: str(i % 2) for name in names} for i in range(20)]))
+    with pytest.raises(UsageError, match=re.escape(message)):
+        settled(configured(backbone, tmp_path, train_file=str(path), **data))
+
+
+@pytest.mark.parametrize("names", [("label", "labels"), ("labels", "label"), ("label", "target"), ("input_ids", "cut")])
+def test_texts_may_be_called_what_is_used_inside(backbone: str, tmp_path: Path, names: tuple[str, str]) -> None:
+    path, (first, second) = tmp_path / "rows.csv", names
+    write_rows(path, iter([{first: f"the dog {i}", second: "a cat", "kind": "xy"[i % 2]} for i in range(20)]))
+    data = {"text_column": first, "text_pair_column": second, "label_column": "kind"}
+    config = settled(configured(backbone, tmp_path / "runs", train_file=str(path), test_file=str(path), **data))
+    rows = load_splits(config, load_tokenizer(config.model)).train
+    assert set(rows.column_names) == {"input_ids", "token_type_ids", "attention_mask", "labels"}
+    assert set(rows["labels"]) == {0, 1}
+    adapter_tune.run(config)
+    main(["predict", str(config.folder), "--split", "test", "--output", str(tmp_path / "said.jsonl")])
+    assert next(iter(read_rows(str(tmp_path / "said.jsonl"), [])))[first] == "the dog 0"
+    flags = [word for option, name in data.items() for word in (f"--{option.replace('_', '-')}", name)]
+    main(["inspect-data", "--train-file", str(path), "--model", backbone, *flags])
+
+
+def test_a_column_without_a_name_is_no_second_text(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    rows = [f"{i},the dog,{'ab'[i % 2]}\n" for i in range(20)]  # as pandas writes them
+    path.write_text(",message,label\n" + "".join(rows))
+    data = settled(configured(backbone, tmp_path, train_file=str(path))).data
+    assert (data.text_column, data.text_pair_column, data.label_column) == ("message", None, "label")
+
+
+def test_a_text_column_that_is_called_label_is_not_guessed_for_the_label(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    write_rows(path, iter([{"label": f"the dog {i}", "class": "xy"[i % 2]} for i in range(20)]))
+    data = settled(configured(backbone, tmp_path, train_file=str(path), text_column="label")).data
+    assert (data.text_column, data.label_column, data.labels) == ("label", "class", ["x", "y"])
