@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from adapter_tune.config import RunConfig
@@ -93,7 +94,8 @@ def _outcome(
     scores = {split: {name: float(values[f"eval_{split}_{name}"]) for name in task.metrics} for split in splits}
     first = next(iter(scores))
     headline = Headline(split=first, metric=task.headline, value=scores[first][task.headline])
-    distinct = {split: values[f"eval_{split}_distinct"] for split in splits}
+    varied = [split for split, rows in splits.items() if len(np.unique(rows["labels"][:], axis=0)) > 1]
+    distinct = {split: values[f"eval_{split}_distinct"] for split in varied}  # of one label, one prediction is right
     return Outcome(scores, headline, speed, history, _collapsed(task, scores, distinct))
 
 
@@ -103,10 +105,11 @@ def _speed(trainer: AdapterTrainer, clock: Clock, rates: list[dict[str, Any]], s
 
 
 def _collapsed(task: Task, scores: Scores, distinct: dict[str, float]) -> list[str]:
-    """A warning for every split on which the model says nothing."""
+    """A warning for every split on which the model says nothing; ``distinct`` are those that it looks at."""
     out = []
-    for split, values in scores.items():
-        if distinct[split] == 1:
+    for split, count in distinct.items():
+        values = scores[split]
+        if count == 1:
             what = "the same value" if task.is_regression else "one class"
             out.append(f"{COLLAPSED}: {what} is predicted for every row of {split}; try another learning rate or seed")
             continue

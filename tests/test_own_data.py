@@ -549,3 +549,13 @@ def test_a_text_column_that_is_called_label_is_not_guessed_for_the_label(backbon
     write_rows(path, iter([{"label": f"the dog {i}", "class": "xy"[i % 2]} for i in range(20)]))
     data = settled(configured(backbone, tmp_path, train_file=str(path), text_column="label")).data
     assert (data.text_column, data.label_column, data.labels) == ("label", "class", ["x", "y"])
+
+
+def test_rows_of_one_class_are_no_sign_of_a_collapse(backbone: str, tmp_path: Path) -> None:
+    train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
+    write_rows(train, iter([{"text": f"the dog {i}", "label": "ab"[i % 10 == 0]} for i in range(40)]))
+    for labels, warned in (("a", False), ("aaaa", False), ("aab", True)):
+        write_rows(dev, iter([{"text": "the cat", "label": label} for label in labels]))
+        config = configured(backbone, tmp_path / "runs", train_file=str(train), validation_file=str(dev),
+                            metric="matthews_correlation")  # fmt: skip
+        assert any("collapsed" in note for note in adapter_tune.run(config).warnings) == warned
