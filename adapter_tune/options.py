@@ -31,7 +31,9 @@ TrainFile = Annotated[str | None, typer.Option("--train-file", help="Your own ro
 ValidationFile = Annotated[str | None, typer.Option("--validation-file", help="Likewise; or some are held out.")]
 TestFile = Annotated[str | None, typer.Option("--test-file", help="Likewise, for predict --split test.")]
 LabelColumn = Annotated[str | None, typer.Option("--label-column", help="The label's column; guessed by default.")]
-Problem = Annotated[str | None, typer.Option("--problem", help="classification or regression; auto by default.")]
+Problem = Annotated[
+    str | None, typer.Option("--problem", help="classification, multi_label or regression; else guessed.")
+]
 Resume = Annotated[bool, typer.Option(help="Go on from the last checkpoint of an unfinished run, or start it anew.")]
 Force = Annotated[bool, typer.Option("--force", help="Run anew what is finished already.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the counts; train nothing.")]

@@ -18,6 +18,7 @@ from adapter_tune.data import collator, encode_texts, raw_split
 from adapter_tune.errors import UsageError
 from adapter_tune.fast import make_ready
 from adapter_tune.model import Built
+from adapter_tune.own_data import label_name
 from adapter_tune.precision import TYPES, pick_device, resolved
 from adapter_tune.progress import counted
 from adapter_tune.rowfiles import Row, read_rows, row_count, write_rows
@@ -125,17 +126,17 @@ def predict_split(predictor: Predictor, split: str) -> Iterator[Row]:
                            predictor.config.data.max_length)  # fmt: skip
     for row, scores in zip(found, predictor.logits(encoded), strict=True):
         if task.name == CUSTOM:
-            row["label"] = _by_name(row["label"], task)
+            row[label_name(task)] = _by_name(row[label_name(task)], task)
         yield {**row, **predictor._named(scores)}
 
 
 def _by_name(label: Any, task: Task) -> Any:
     """A label as a prediction would say it; None where a row has none."""
-    if task.is_regression:
+    if task.is_regression or label is None:
         return label
     if task.several:
         return [name for name, held in zip(task.labels, label, strict=True) if held]
-    return task.labels[label] if label >= 0 else None
+    return task.labels[label]
 
 
 def predict_file(predictor: Predictor, source: str, target: Path, columns: Sequence[str | None] = (None, None)) -> int:

@@ -33,7 +33,8 @@ def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedMod
         model: where the backbone lies now, if not where it lay in training.
 
     Returns:
-        A sequence classifier whose logits equal the trained one's to the bit; label names in ``config.id2label``.
+        A sequence classifier in float32, whose logits equal those of a run in float32 to the bit (a run in bf16 was
+        scored in that; ``evaluate_run`` and ``predict`` do so again); label names in ``config.id2label``.
 
     Raises:
         UsageError: the folder holds no adapter.

@@ -2,8 +2,10 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import pytest
 import typer
@@ -86,6 +88,14 @@ def test_every_command_and_option_is_documented(name: str) -> None:
                 assert parameter.help
 
 
+def test_every_kind_of_problem_is_in_help_and_document() -> None:
+    document = next(line for line in DOCUMENTS.splitlines() if line.startswith("| `--problem` |"))
+    (option,) = (parameter for parameter in commands()["adapter-tune train"].params if parameter.name == "problem")
+    for kind in set(get_args(DataConfig.model_fields["problem"].annotation)) - {"auto"}:
+        assert kind in option.help
+        assert f"`{kind}`" in document
+
+
 @pytest.mark.parametrize(
     "section", [RunConfig, ModelConfig, DataConfig, TrainingConfig, *REGISTRY.values()], ids=lambda s: s.__name__
 )
@@ -109,6 +119,21 @@ def test_every_strategy_says_what_it_is_and_where_it_is_from() -> None:
         assert cls.paper
         assert cls.drawing.strip()
         assert cls.learning_rate > 0
+
+
+def test_a_file_in_the_folder_is_all_that_a_new_strategy_needs(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text().split("```python")[1].split("```")[0]
+    (tmp_path / "mine.py").write_text(text)
+    code = (  # the folder of strategies, with one more file in it
+        "import sys; from importlib import util\n"
+        "spec = util.find_spec('adapter_tune.strategies')\n"
+        f"spec.submodule_search_locations.append({str(tmp_path)!r})\n"
+        "sys.modules[spec.name] = util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(sys.modules[spec.name])\n"
+        "from adapter_tune.cli import main; main(['list', 'strategies', 'embeddings'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "Only the embeddings are trained." in done.stdout
 
 
 def test_a_new_strategy_is_one_class(small_world: list[str], capsys: pytest.CaptureFixture[str]) -> None:

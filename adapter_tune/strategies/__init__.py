@@ -1,5 +1,8 @@
 """Strategies: one frozen class each, registered by name. To add one, see ``docs/architecture.md``."""
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from adapter_tune.strategies.adapters import (
     AttentionOnly,
     FeedForwardOnly,
@@ -32,3 +35,6 @@ __all__ = [
     "parse_strategy",
     "strategy",
 ]
+
+for _module in iter_modules(__path__):  # whatever lies in the folder is registered
+    import_module(f"{__name__}.{_module.name}")
