@@ -152,6 +152,17 @@ def worked_off_here(
     return ledger
 
 
+def test_a_sweep_whose_workers_are_gone_is_no_success(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("adapter_tune.workers.work_off", worked_off_here)
+    monkeypatch.setitem(globals(), "take", lambda ledger, folder: None)
+    (tmp_path / "s.yaml").write_text(to_yaml(sweep_of(small).model_dump()))
+    with pytest.raises(SystemExit, match="1"):
+        main(["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out")])
+    assert "2 runs are left, and no worker" in capsys.readouterr().err
+
+
 def test_what_is_averaged_over_is_given_when_the_best_is_repeated(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(
         "name: x\nparameters: {task: [rte], training.seed: [1]}\nrepeat: {training.epochs: [2]}\n"

@@ -56,6 +56,8 @@ def sweep(
     if progress.failed:
         cell, first = next(iter(ledger.errors().items()), ("", "its worker died"))
         raise RunError(f"{progress.failed} runs failed; the first: {cell}: {first}; the same command takes them again")
+    if left := progress.waiting + progress.running:
+        raise RunError(f"{left} runs are left, and no worker: see {folder}/worker-*.log; the same command goes on")
     if (found := progress.done + progress.pruned) < progress.total:
         log.warning(
             "%d of %d runs: no other values were drawn; give more of them, or fewer trials", found, progress.total
