@@ -8,13 +8,25 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapter_tune import atomic
+from adapter_tune.errors import FieldError
 from adapter_tune.records import read_record
 
 FORMAT = 1
 FILE = "ablation.json"
+_MOST_LAYERS = 1000
+
+
+class Without(BaseModel):
+    """Scores without the adapters of the layers ``first`` to ``last``, counted from 0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: int
+    last: int
+    scores: dict[str, float]
 
 
 class Ablation(BaseModel):
@@ -27,7 +39,7 @@ class Ablation(BaseModel):
     """The run folder."""
     task: str
     split: str
-    layers: int
+    layers: int = Field(ge=1, le=_MOST_LAYERS)
     sub_layer: str | None
     """Only adapters of this kind were taken out; null for both."""
     metric: str
@@ -37,16 +49,28 @@ class Ablation(BaseModel):
     """Scores with every adapter in its place."""
     majority: dict[str, float] | None
     """Scores of the most frequent class of the split; null for a regression."""
-    spans: list[dict[str, Any]]
-    """``first``, ``last`` and the scores of each span."""
+    spans: list[Without]
+    """Each span once."""
     config: dict[str, Any]
     versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Ablation:
+        every = [(first, last) for first in range(self.layers) for last in range(first, self.layers)]
+        if sorted((span.first, span.last) for span in self.spans) != every:
+            raise FieldError(("spans",), f"should hold every span of {self.layers} layers once")
+        held = [("whole", self.whole), *(("spans", span.scores) for span in self.spans)]
+        held += [] if self.majority is None else [("majority", self.majority)]
+        for key, scores in held:
+            if missing := {self.metric, *self.metrics} - scores.keys():
+                raise FieldError((key,), f"has no {min(missing)}")
+        return self
 
     def matrix(self, metric: str | None = None) -> list[list[float | None]]:
         """Scores by first (row) and last layer (column) taken out; None where first > last."""
         out: list[list[float | None]] = [[None] * self.layers for _ in range(self.layers)]
         for span in self.spans:
-            out[span["first"]][span["last"]] = span["scores"][metric or self.metric]
+            out[span.first][span.last] = span.scores[metric or self.metric]
         return out
 
     def to_csv(self) -> str:

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adapter_tune import store
 from adapter_tune.ablate import WHOLE, ablated, majority
-from adapter_tune.ablation import Ablation
+from adapter_tune.ablation import Ablation, Without
 from adapter_tune.backbone import load_config, load_tokenizer
 from adapter_tune.config import ModelConfig, RunConfig, parse_config
 from adapter_tune.data import load_rows
@@ -112,7 +112,7 @@ def ablate_run(
         metrics=metrics,
         whole=found.pop(WHOLE),
         majority=majority(config.record, rows["labels"]),
-        spans=[{"first": first, "last": last, "scores": scores} for (first, last), scores in found.items()],
+        spans=[Without(first=first, last=last, scores=scores) for (first, last), scores in found.items()],
         config=stored.config,
         versions=versions(),
     )

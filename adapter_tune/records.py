@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from adapter_tune.errors import RunError, UsageError
+from adapter_tune.errors import FieldError, RunError, UsageError
 from adapter_tune.explain import first_problem
 
 R = TypeVar("R", bound=BaseModel)
@@ -41,6 +41,8 @@ def read_record(path: Path, schema: type[R], newest: int, fix: str) -> R:
     except ValidationError as error:
         loc, problem = first_problem(error, schema)
         raise RunError(f"{path}: {'.'.join(loc)} {problem}; the file is damaged, {fix}") from None
+    except FieldError as error:
+        raise RunError(f"{path}: {'.'.join(error.loc)} {error.problem}; the file is damaged, {fix}") from None
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: not valid JSON ({error}); the file is damaged, {fix}") from None
 

@@ -15,7 +15,7 @@ import adapter_tune
 from adapter_tune.ablate import WHOLE, majority, spans_logits, spans_of
 from adapter_tune.ablation import Ablation, read_ablation
 from adapter_tune.cli import main
-from adapter_tune.errors import UsageError
+from adapter_tune.errors import RunError, UsageError
 from adapter_tune.fast import quicken
 from adapter_tune.model import prepare
 from adapter_tune.rebuilt import ablate_run, evaluate_run
@@ -101,6 +101,33 @@ def test_the_majority_class_is_scored_like_a_model() -> None:
     scores = majority(get_task("cola"), [1, 1, 0, 1])
     assert scores == {"accuracy": 0.75, "matthews_correlation": 0.0}
     assert majority(get_task("stsb"), [1]) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"layers": 0}, "layers should be greater than or equal to 1"),
+        ({"layers": 2}, "spans should hold every span of 2 layers once"),
+        ({"layers": 10**9}, "layers should be less than or equal to"),
+        ({"spans": [{"first": 0, "last": 3, "scores": {"accuracy": 0.5}}]}, "spans should hold every span of 1 layers"),
+        ({"spans": [{"first": 0, "last": 0, "scores": {}}]}, "spans has no accuracy"),
+        ({"spans": [{"first": 0}]}, "spans.0.last is missing"),
+        ({"whole": {"f1": 0.5}}, "whole has no accuracy"),
+        ({"majority": {}}, "majority has no accuracy"),
+        ({"metric": "f1"}, "whole has no f1"),
+    ],
+)
+def test_a_damaged_ablation_is_one_clear_error(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    good = {
+        "run": "r", "task": "cola", "split": "validation", "layers": 1, "sub_layer": None, "metric": "accuracy",
+        "metrics": ["accuracy"], "whole": {"accuracy": 0.8}, "majority": {"accuracy": 0.6}, "config": {},
+        "spans": [{"first": 0, "last": 0, "scores": {"accuracy": 0.5}}], "versions": {},
+    }  # fmt: skip
+    Ablation(**good).save(tmp_path)
+    assert read_ablation(tmp_path).matrix() == [[0.5]]
+    (tmp_path / "ablation.json").write_text(json.dumps(good | changes))
+    with pytest.raises(RunError, match=f"ablation.json: {said}.*; the file is damaged, run adapter-tune ablate again"):
+        read_ablation(tmp_path)
 
 
 def test_a_run_without_adapters_is_refused(make_config: Any) -> None:

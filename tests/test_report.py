@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import adapter_tune
-from adapter_tune.ablation import Ablation
+from adapter_tune.ablation import Ablation, Without
 from adapter_tune.cli import main
 from adapter_tune.config import parse_config
 from adapter_tune.report.collect import collect
@@ -129,7 +129,7 @@ def test_means_over_other_tasks_say_so(base: Result, study: Path, tmp_path: Path
 
 
 def test_everything_is_written(study: Path, tmp_path: Path) -> None:
-    spans = [{"first": i, "last": j, "scores": {"accuracy": 0.5}} for i in range(2) for j in range(i, 2)]
+    spans = [Without(first=i, last=j, scores={"accuracy": 0.5}) for i in range(2) for j in range(i, 2)]
     ablation = Ablation(
         run="runs/x", task="cola", split="validation", layers=2, sub_layer=None, metric="accuracy",
         metrics=["accuracy"], whole={"accuracy": 0.8}, majority={"accuracy": 0.6}, spans=spans, config={}, versions={},

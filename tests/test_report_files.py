@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapter_tune.ablation import Ablation
+from adapter_tune.ablation import Ablation, Without
 from adapter_tune.cli import main
 from adapter_tune.errors import RunError
 from adapter_tune.report.collect import collect
@@ -220,7 +220,7 @@ def test_own_data_and_two_sources_of_glue(tmp_path: Path) -> None:
 
 
 def ablation(folder: Path, run: str, split: str = "validation", sub_layer: str | None = None) -> None:
-    spans = [{"first": 0, "last": 0, "scores": {"accuracy": 0.5}}]
+    spans = [Without(first=0, last=0, scores={"accuracy": 0.5})]
     Ablation(
         run=run, task="rte", split=split, layers=1, sub_layer=sub_layer, metric="accuracy", metrics=["accuracy"],
         whole={"accuracy": 0.8}, majority=None, spans=spans, config={}, versions={},

@@ -202,7 +202,7 @@ def show_ablation(found: Ablation) -> None:
     """Scores by first and last layer taken out, below what they are held against."""
     header = ["", "layers taken out", *found.metrics]
     rows = [["whole model", "none", *(f"{found.whole[name]:.4f}" for name in found.metrics)]]
-    every = next(span["scores"] for span in found.spans if (span["first"], span["last"]) == (0, found.layers - 1))
+    every = next(span.scores for span in found.spans if (span.first, span.last) == (0, found.layers - 1))
     rows.append(["no adapter", "all", *(f"{every[name]:.4f}" for name in found.metrics)])
     if found.majority is not None:
         rows.append(["majority class", "", *(f"{found.majority[name]:.4f}" for name in found.metrics)])
