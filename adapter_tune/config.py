@@ -77,7 +77,7 @@ class DataConfig(Section):
     metric: str | None = None
     """With task custom: the headline score, any of scikit-learn's on predicted labels; null takes accuracy or r2."""
     digest: str | None = None
-    """Of the files' contents; written down by the run, so that a changed file is another run."""
+    """Of the rows; written down by the run, so that changed data make another run."""
 
 
 class TrainingConfig(Section):

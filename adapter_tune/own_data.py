@@ -7,6 +7,7 @@ configuration, so that a run says what it was trained on; ``tables`` reads the r
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +22,17 @@ from adapter_tune.config import DataConfig, RunConfig
 from adapter_tune.demo import DEMO
 from adapter_tune.errors import RunError, UsageError, unknown
 from adapter_tune.hub import loading
-from adapter_tune.labels import Placed, check_names, class_of, classes, has_label, kind_of, number_of, several
+from adapter_tune.labels import (
+    Placed,
+    check_names,
+    class_of,
+    classes,
+    has_label,
+    kind_of,
+    label_columns,
+    number_of,
+    several,
+)
 from adapter_tune.metrics import check_metric
 from adapter_tune.rowfiles import Row, existing, placed_rows
 from adapter_tune.tasks import CUSTOM, Task
@@ -55,6 +66,7 @@ def settled(config: RunConfig, known: dict[str, Any] | None = None) -> RunConfig
 
 def _settled(data: DataConfig) -> DataConfig:
     _check_sources(data)
+    _check_digest(data)
     rows = list(_rows(data, "train"))
     if not rows:
         raise RunError(f"{where_from(data, 'train')}: no rows; it needs some to train on")
@@ -137,10 +149,15 @@ def _table(config: RunConfig, split: str) -> datasets.Dataset:
 
 
 def _label(row: Row, config: RunConfig, ids: dict[str, int], where: str, *, needed: bool) -> Any:
-    """The id, ids or number of a row's label; None where it is not needed and training had no such class."""
+    """The id, ids or number of a row's label; None where it is not needed and is nothing that training had."""
     data, task = config.data, config.record
     if task.is_regression:
-        return number_of(row, data, where, task.bounds)
+        try:
+            return number_of(row, data, where, task.bounds)
+        except RunError:
+            if needed:
+                raise
+            return None
     names = several(row, data, where) if task.several else [class_of(row, data, where)]
     strange = next((name for name in names if name not in ids), None)
     if strange is not None and needed:
@@ -191,6 +208,9 @@ def _check_sources(data: DataConfig) -> None:
     """Every file that was named is there, and beside one to train on no data set is named."""
     for file in _files(data):
         existing(file)
+    if data.holdout != DataConfig.model_fields["holdout"].default and _has(data, "validation"):
+        raise UsageError(f"data.holdout={data.holdout:g}: nothing is held out where there are validation rows, as in "
+                         f"{where_from(data, 'validation')}; leave one of them out")  # fmt: skip
     if data.train_file is None:
         return
     if data.source not in (_NO_SOURCE, DEMO):
@@ -201,11 +221,16 @@ def _check_sources(data: DataConfig) -> None:
 
 
 def _digest(data: DataConfig) -> str:
-    """SHA-256 over the contents of the files."""
+    """SHA-256 over the contents of the files, and of a data set's texts and labels."""
     digest = hashlib.sha256()
     for split in _SPLITS:
         if (file := getattr(data, f"{split}_file")) is not None:
             digest.update(f"{split} {atomic.sha256(Path(file))}\n".encode())
+        elif _has(data, split):
+            digest.update(f"{split}\n".encode())
+            columns = [data.text_column, data.text_pair_column, *label_columns(data)]
+            for _, row in _rows(data, split):
+                digest.update(f"{json.dumps([row.get(name) for name in columns if name], default=str)}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -215,15 +240,14 @@ def _files(data: DataConfig) -> list[str]:
 
 def _check_digest(data: DataConfig) -> None:
     """Other rows would be held out of a changed file, rows among them that were trained on."""
-    files = _files(data)
-    if not files or data.digest is None:
+    if data.digest is None:
         return
-    for file in files:
+    for file in _files(data):
         existing(file)
     if (found := _digest(data)) != data.digest:
-        digests = f"their digest is {found}, the run's {data.digest}"
-        raise RunError(f"{', '.join(files)}: not the data of the run ({digests}); bring back what it was trained on, "
-                       "or train on these")  # fmt: skip
+        named = ", ".join(_files(data)) or where_from(data, "")
+        raise RunError(f"{named}: not the data of the run (the digest is {found}, the run's {data.digest}); bring back "
+                       "what it was trained on, or train on this")  # fmt: skip
 
 
 def where_from(data: DataConfig, split: str) -> str:

@@ -167,6 +167,23 @@ def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
     config = settled(configured(backbone, tmp_path, source=str(folder)))
     assert config.data.labels == ["no", "yes"]
     assert len(tables(config)["validation"]) == 20
+    assert settled(config) == config
+    splits["validation"] = splits["validation"].select(range(1, 20))
+    other = tmp_path / "other set"
+    splits.save_to_disk(str(other))
+    moved = config.data.model_copy(update={"source": str(other)})
+    with pytest.raises(RunError, match=f"data set {other}: not the data of the run"):
+        tables(config.model_copy(update={"data": moved}))
+
+
+def test_a_share_to_hold_out_beside_validation_rows_is_refused(reviews: Path, backbone: str, tmp_path: Path) -> None:
+    data = {"train_file": str(reviews), "text_column": "body", "label_column": "opinion", "holdout": 0.2}
+    with pytest.raises(UsageError, match=f"data.holdout=0.2: .* as in {reviews}; leave one of them out"):
+        settled(configured(backbone, tmp_path, validation_file=str(reviews), **data))
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["x", "y"]})
+    datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(str(tmp_path / "set"))
+    with pytest.raises(UsageError, match=r"data.holdout=0.2: .* as in data set .*set \(validation\)"):
+        settled(configured(backbone, tmp_path, source=str(tmp_path / "set"), holdout=0.2))
 
 
 GOOD = "text,label\n" + "".join(f"t{i},{'ab'[i % 2]}\n" for i in range(20))
@@ -409,8 +426,10 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
             main(words)
         said = capsys.readouterr().err.strip().splitlines()[-1]
         assert stopped.value.code == 1
-        assert f"{reviews}: not the data of the run (their digest is {settled(config).data.digest}" in said
-        assert f"the run's {before}); bring back what it was trained on, or train on these" in said
+        assert f"{reviews}: not the data of the run (the digest is {settled(config).data.digest}" in said
+        assert f"the run's {before}); bring back what it was trained on, or train on this" in said
+    with pytest.raises(RunError, match="not the data of the run"):  # a run's own configuration, taken again
+        settled(config.model_copy(update={"data": config.data.model_copy(update={"digest": before})}))
     reviews.rename(tmp_path / "other.csv")
     main(["predict", folder, "--input", str(tmp_path / "other.csv"), "--output", str(target)])
     assert len(list(read_rows(str(target), []))) == len(lines[:10:-1])
@@ -454,8 +473,7 @@ def test_test_rows_need_no_label(
     first, second = TRAIN_LABELS[problem]
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     write_rows(train, iter([{"text": f"t {i}", "label": (first, second)[i % 2]} for i in range(20)]))
-    unknown = "" if problem == "regression" else "strange"
-    write_rows(test, iter([{"text": "x", "label": label} for label in ("", second, unknown)]))
+    write_rows(test, iter([{"text": "x", "label": label} for label in ("", second, "strange")]))
     config = settled(configured(backbone, tmp_path, train_file=str(train), test_file=str(test), problem=problem))
     known = {"classification": 1, "regression": -1.0, "multi_label": [1.0, 0.0]}[problem]
     assert list(tables(config)["test"]["label"]) == [None, known, None]

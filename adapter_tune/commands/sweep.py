@@ -66,13 +66,16 @@ def sweep(
 
 def _check(configs: list[Any], known: dict[str, Any]) -> None:
     """Say before anything runs what is wrong with data of the user's own, and what does not fit its backbone."""
-    from adapter_tune.model import check_fit
     from adapter_tune.own_data import settled
+    from adapter_tune.result import FILE
 
     fitting: set[str] = set()
     for config in configs:
-        settled(config, known)
+        if (settled(config, known).folder / FILE).is_file():
+            continue
         if (key := repr((config.model, config.strategy, config.data.max_length))) not in fitting:
+            from adapter_tune.model import check_fit  # and torch, which a finished sweep needs not
+
             check_fit(config)
             fitting.add(key)
 
