@@ -23,9 +23,10 @@ from adapter_tune.backbone import Kept
 from adapter_tune.cli import main
 from adapter_tune.demo import DEMO
 from adapter_tune.errors import RunError, UsageError
-from adapter_tune.ledger import Ledger
+from adapter_tune.ledger import Ledger, Progress
 from adapter_tune.plan import plan
 from adapter_tune.pruning import join
+from adapter_tune.report.live import Live
 from adapter_tune.result import finished_runs, read_result
 from adapter_tune.shipped import shipped_configs
 from adapter_tune.sweep import Sweep, cells, chosen, config_of, read_sweep
@@ -185,6 +186,13 @@ def test_a_finished_run_is_not_run_again_and_a_grid_can_grow(small: dict[str, An
         assert len(done(ledger)) == len(set(done(ledger))) == len(seeds)
     assert ledger.progress().total == ledger.progress().done == 2
     assert len(finished_runs(tmp_path / "runs")) == 2
+
+
+@pytest.mark.parametrize(("ended", "said"), [(2, "2 of 2 done, 0 failed, best 0.5000, 0 s left"), (1, ", ? left")])
+def test_what_is_left_of_a_sweep_that_went_on_before(ended: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with Live("s", workers=1) as live:
+        live.show(Progress(2, 2 - ended, 0, ended, 0, 0, 0.5))
+    assert said in capsys.readouterr().err
 
 
 def test_a_failed_run_is_said_and_taken_again(small: dict[str, Any], tmp_path: Path) -> None:

@@ -57,7 +57,8 @@ class Live:
 
     def _left(self, progress: Progress, since: int) -> str:
         """Time left, by the mean of what ended since the start."""
-        if since <= 0:
+        left = progress.total - progress.done - progress.pruned
+        if left and since <= 0:
             return "?"
-        seconds = (time.monotonic() - self._start) / since * (progress.total - progress.done - progress.pruned)
+        seconds = (time.monotonic() - self._start) / max(since, 1) * left
         return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
