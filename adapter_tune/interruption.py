@@ -48,7 +48,7 @@ class Interruption(TrainerCallback):
             return
         late = time.monotonic() - self._saved > 60 * self.minutes
         self.signal, late = _agreed(args, self.signal, late)
-        if (self.signal or late) and not float(state.epoch or 0).is_integer():
+        if (self.signal or late) and not (control.should_training_stop or float(state.epoch or 0).is_integer()):
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

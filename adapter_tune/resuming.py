@@ -1,4 +1,4 @@
-"""What the Trainer forgets over a resume: where the best checkpoint lies, and how long it has waited."""
+"""What the Trainer forgets over a resume: where the best checkpoint lies, how long it has waited, that it was done."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 from adapter_tune.speed import kept
 
@@ -26,3 +27,11 @@ class Patience(EarlyStoppingCallback):
         """Go on waiting from where the checkpoint stood."""
         super().on_train_begin(args, state, control)
         self.early_stopping_patience_counter = kept(self, state).get("early_stopping_patience_counter", 0)
+
+
+def was_over(checkpoint: Path | None) -> bool:
+    """Whether training had ended at a checkpoint; the Trainer would take one more step within an unfinished epoch."""
+    if checkpoint is None:
+        return False
+    stored = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).stateful_callbacks
+    return bool(stored.get("TrainerControl", {}).get("args", {}).get("should_training_stop"))

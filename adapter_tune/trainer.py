@@ -63,7 +63,7 @@ class AdapterTrainer(Trainer):
 
     def __init__(self, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase, folder: Path,
                  splits: Splits, callbacks: list[TrainerCallback], clock: Clock) -> None:  # fmt: skip
-        self.fresh, self.clock = built.fresh, clock
+        self.fresh, self.clock, self.is_over = built.fresh, clock, False
         self.precision = make_ready(built, config.training)
         forget_peak_memory()
         args = arguments(config, folder)
@@ -92,6 +92,11 @@ class AdapterTrainer(Trainer):
         # The model's forward takes **kwargs but does not divide its loss by them: let the Trainer average it.
         self.model_accepts_loss_kwargs = False
         self.class_weights = _class_weights(config, splits)
+
+    def set_initial_training_values(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """The number of epochs first; none where training was over at the checkpoint that it goes on from."""
+        epochs, *rest = super().set_initial_training_values(*args, **kwargs)
+        return (0 if self.is_over else epochs, *rest)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:
         rows = self.train_dataset if train_dataset is None else train_dataset

@@ -18,7 +18,7 @@ from adapter_tune.interruption import Interruption
 from adapter_tune.model import Built
 from adapter_tune.progress import reporter
 from adapter_tune.result import COLLAPSED, Headline, Scores, Speed
-from adapter_tune.resuming import Patience
+from adapter_tune.resuming import Patience, was_over
 from adapter_tune.speed import Clock, measured
 from adapter_tune.tasks import Task
 from adapter_tune.trainer import AdapterTrainer
@@ -59,6 +59,7 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
     if config.training.early_stopping is not None:
         callbacks.append(Patience(config.training.early_stopping))
     trainer = AdapterTrainer(config, built, tokenizer, folder, splits, callbacks, clock)
+    trainer.is_over = was_over(checkpoint)
     try:
         with interruption:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

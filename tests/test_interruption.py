@@ -79,13 +79,16 @@ def signalled(config: Any, monkeypatch: pytest.MonkeyPatch, number: int, steps: 
         (signal.SIGTERM, 3, {"gradient_accumulation": 2}),
         (signal.SIGTERM, 6, {"early_stopping": 1}),
         (signal.SIGTERM, 6, {"backbone_dropout": "frozen-off"}),
+        (signal.SIGTERM, 6, {"epochs": 1.5}),  # the last of all, within an epoch: evaluated first, too
+        (signal.SIGTERM, 6, {"max_steps": 6}),
+        (signal.SIGTERM, 8, {"early_stopping": 1, "learning_rate": 1e-12}),  # it has waited long enough here
     ],
 )
 def test_a_signal_keeps_all_that_was_done(
     make_config: Any, monkeypatch: pytest.MonkeyPatch, number: int, step: int, changes: dict[str, Any]
 ) -> None:
     strategy = {"name": "houlsby", "m": 4, "layers": "top-1"} if "backbone_dropout" in changes else "houlsby"
-    config = make_config("sst2", strategy=strategy, epochs=3, logging_steps=5, **changes)
+    config = make_config("sst2", strategy=strategy, logging_steps=5, **{"epochs": 3, **changes})
     whole = run(config), weights(config.folder)
     shutil.rmtree(config.folder)
     ended = signalled(config, monkeypatch, number, {step})
