@@ -125,10 +125,10 @@ def planned(config: RunConfig, built: Built, splits: Splits) -> Path | None:
 def _key(config: RunConfig, built: Built, splits: Splits) -> str:
     t = config.training
     decides = {
-        "backbone": built.fingerprint,
+        "backbone": [built.fingerprint, cast(Any, built.model.config).to_json_string()],
         "data": [rows._fingerprint for rows in _parts(splits)],
         "layers": frozen_layers(built.model),
-        "one token": computes_one_token(built.model),
+        "fast": t.fast,
         "padding": config.data.padding,
         "batch": t.eval_batch_size,  # the last bits of a state depend on its batch
         "computed": [resolved(t.precision, pick_device(t.device)), pick_device(t.device), torch.__version__],

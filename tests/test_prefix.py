@@ -1,6 +1,7 @@
 """The kept states of the frozen layers: the same numbers, computed once."""
 
 import resource
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,17 @@ def test_the_least_lately_used_go_first(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
 
 
-def test_states_have_one_place_for_all_that_decides_them_and_no_other(make_config: Any, bare_backbone: str) -> None:
+def distilbert(folder: Path) -> str:
+    """One whose top layer computes every token, fast or not."""
+    config = type(CONFIGS["distilbert"])(**{**CONFIGS["distilbert"].to_dict(), "vocab_size": 4000})
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    save_tokenizer(folder)
+    return str(folder)
+
+
+def test_states_have_one_place_for_all_that_decides_them_and_no_other(
+    make_config: Any, backbone: str, bare_backbone: str, tmp_path: Path
+) -> None:
     def place(strategy: Any = TOP, task: str = "rte", **values: Any) -> Path:
         given = {"backbone_dropout": "off", "precision": "float32", **values}
         config = make_config(task, strategy, model=given.pop("model", None), data=given.pop("data", None), **given)
@@ -255,8 +266,14 @@ def test_states_have_one_place_for_all_that_decides_them_and_no_other(make_confi
 
     same = [place(), place(seed=7), place(learning_rate=1e-5), place({**TOP, "m": 2}), place(batch_size=8)]
     assert len(set(same)) == 1
+    edited = shutil.copytree(backbone, tmp_path / "edited") / "config.json"
+    edited.write_text(edited.read_text().replace('"hidden_act": "gelu"', '"hidden_act": "relu"'))
+    other_family = distilbert(tmp_path / "distilbert")
     others = [
         place("head"),
+        place(model=str(edited.parent)),  # the same tensors
+        place(model=other_family),
+        place(model=other_family, fast=False),
         place(task="mrpc"),
         place(model=bare_backbone),
         place(eval_batch_size=8),
