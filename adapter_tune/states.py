@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class States:
 
 def is_there(folder: Path) -> bool:
     """Whether a whole file of states lies in a folder."""
-    return (folder / _META).is_file()
+    return (folder / _META).is_file() and (folder / _STATES).is_file()
 
 
 def write(folder: Path, layout: Layout, parts: Iterable[tuple[Sequence[int], Tensor]], notes: dict[str, Any]) -> None:
@@ -99,14 +100,17 @@ def write(folder: Path, layout: Layout, parts: Iterable[tuple[Sequence[int], Ten
 
 def make_room(parent: Path, size: int, limit: int) -> None:
     """Remove what was used least lately in a folder of states, until ``size`` bytes more are within the limit."""
-    found = sorted(parent.glob(f"*/{_META}"), key=lambda meta: meta.stat().st_mtime)
-    sizes = {meta: (meta.parent / _STATES).stat().st_size for meta in found}
-    total = sum(sizes.values())
-    for meta in found:
+    found = []
+    for file in parent.glob(f"[!.]*/{_STATES}"):  # without those that are being written
+        meta = file.with_name(_META)
+        with suppress(FileNotFoundError):  # another run makes room, too
+            found.append((meta.stat().st_mtime if meta.exists() else 0.0, file.stat().st_size, file.parent))
+    total = sum(held for _, held, _ in found)
+    for _, held, folder in sorted(found):
         if total + size <= limit:
             return
-        shutil.rmtree(meta.parent, ignore_errors=True)
-        total -= sizes[meta]
+        shutil.rmtree(folder, ignore_errors=True)
+        total -= held
 
 
 def _mapped(path: Path, layout: Layout, *, write: bool) -> Tensor:

@@ -244,6 +244,34 @@ def test_the_least_lately_used_go_first(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
 
 
+@pytest.mark.parametrize("gone", ["states.bin", "meta.json"])
+def test_half_removed_states_are_none(tmp_path: Path, gone: str) -> None:
+    for name in "ab":
+        states.write(tmp_path / name, layout(5), parts(5), {})
+    (tmp_path / "b" / gone).unlink()  # as a process leaves it that dies while it makes room
+    assert not states.is_there(tmp_path / "b")
+    states.make_room(tmp_path, layout(5).size, 2 * layout(5).size)
+    assert states.is_there(tmp_path / "a")
+    assert not (tmp_path / "b" / "states.bin").exists()
+    states.write(tmp_path / "b", layout(5), parts(5), {})
+    assert states.is_there(tmp_path / "b")
+
+
+def test_two_runs_may_make_room_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", ".c.part"):  # the last is what a third run is about to finish
+        states.write(tmp_path / name, layout(5), parts(5), {})
+    glob = Path.glob
+
+    def late(self: Path, pattern: str) -> Any:
+        found = list(glob(self, pattern))
+        shutil.rmtree(tmp_path / "a")  # by the other one
+        return found
+
+    monkeypatch.setattr(Path, "glob", late)
+    states.make_room(tmp_path, layout(5).size, layout(5).size)
+    assert [path.name for path in tmp_path.iterdir()] == [".c.part"]
+
+
 def distilbert(folder: Path) -> str:
     """One whose top layer computes every token, fast or not."""
     config = type(CONFIGS["distilbert"])(**{**CONFIGS["distilbert"].to_dict(), "vocab_size": 4000})
