@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -63,7 +64,8 @@ class _Worker:
             built = _random(config)
             operations = operations_a_token(built.model)
             words = cast(Any, built.model.config).vocab_size
-            train = _rows(config, words, self.lengths, self.count * t.batch_size, seed=1)
+            count = self.count * t.batch_size * t.gradient_accumulation
+            train = _rows(config, words, self.lengths, count, seed=1)
             held = _rows(config, words, self.lengths, _EVALUATED * t.eval_batch_size, seed=2)
             splits = Splits(train, {config.record.validation[0]: held})
             tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))  # pads with id 0, as BERT's own
@@ -71,7 +73,7 @@ class _Worker:
             trainer = _Timed(config, built, tokenizer, Path(folder), splits, [_Turns(self)], clock)
             if trainer.prefix is not None:
                 operations = operations_a_token(built.model, kept=trainer.prefix.depth)
-            self.times = trainer.times
+            self.trainer = trainer
             trainer.train()
             values = trainer.evaluate()  # the second time, when everything is warm
             runtime = next(value for key, value in values.items() if key.endswith("_runtime"))
@@ -92,24 +94,27 @@ class _Timed(AdapterTrainer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.times: dict[str, float] = {}
+        self.times: defaultdict[str, float] = defaultdict(float)
+        """Of a step so far, which may have several batches."""
+        self.done = 0.0
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         """Forward."""
         start = time.perf_counter()
         out = super().compute_loss(*args, **kwargs)
         wait(self.args.device.type)
-        self.times["forward"] = time.perf_counter() - start
+        self.times["forward"] += time.perf_counter() - start
         return out
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward."""
-        self.times["examples"], self.times["tokens"] = len(inputs["labels"]), int(inputs["attention_mask"].sum())
-        start = time.perf_counter()
+        self.times["examples"] += len(inputs["labels"])
+        self.times["tokens"] += int(inputs["attention_mask"].sum())
+        start, before = time.perf_counter(), self.times["forward"]
         out = super().training_step(model, inputs, num_items_in_batch)
         wait(self.args.device.type)
-        self.times["done"] = time.perf_counter()
-        self.times["backward"] = self.times["done"] - start - self.times["forward"]
+        self.done = time.perf_counter()
+        self.times["backward"] += self.done - start - (self.times["forward"] - before)
         return out
 
 
@@ -126,8 +131,10 @@ class _Turns(TrainerCallback):
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """A step is done."""
         wait(self.worker.device)
-        now, times = time.perf_counter(), self.worker.times
-        self.worker.turn({**times, "optimiser": now - times["done"], "step": now - self.worker.start})
+        now, trainer = time.perf_counter(), self.worker.trainer
+        found = {**trainer.times, "optimiser": now - trainer.done, "step": now - self.worker.start}
+        trainer.times.clear()
+        self.worker.turn(found)
 
 
 def has_prefix(config: RunConfig) -> bool:

@@ -24,17 +24,19 @@ from adapter_tune.report.tables import show_bench
 from adapter_tune.strategies import parse_strategy
 
 
-def test_a_whole_run(backbone: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("batches", [1, 3])
+def test_a_whole_run(batches: int, backbone: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--strategy", "full", "--strategy", "houlsby layers=top-1", "--m", "4", "--steps", "2", "--lengths", "8"]
     small = ["--batch-size", "4", "--set", "data.max_length=16", "--set", "training.eval_batch_size=4"]
+    small += ["--set", f"training.gradient_accumulation={batches}"]
     main(["bench", "--model", backbone, *words, *small, "--json"])
     found = json.loads(capsys.readouterr().out)
     rows = found["strategies"]
     assert [row["name"] for row in rows] == ["full", "houlsby layers=top-1"]
     for row in rows:
         assert len(row["steps"]) == 2
-        assert row["examples_per_second"] == pytest.approx(8 / sum(row["steps"]))
-        assert row["tokens_per_second"] == pytest.approx(64 / sum(row["steps"]))
+        assert row["examples_per_second"] == pytest.approx(8 * batches / sum(row["steps"]))
+        assert row["tokens_per_second"] == pytest.approx(64 * batches / sum(row["steps"]))
         assert row["forward_ms"] + row["backward_ms"] + row["optimiser_ms"] <= row["step_ms"] * 1.5
         assert row["eval_examples_per_second"] > 0
     assert rows[0]["step_ratio"] == 1
