@@ -105,6 +105,9 @@ def peak_memory(device: str) -> int | None:
     """Peak in bytes: of the allocator on a GPU, of the whole process elsewhere; None where it is not known."""
     if device == "cuda":
         return int(torch.cuda.max_memory_allocated())
+    with suppress(OSError, StopIteration):  # Linux; getrusage's would be no less than that of the starting process
+        lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
     with suppress(ImportError):  # there is no such module on Windows
         import resource
         import sys

@@ -1,8 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from transformers import TrainerState
 
-from adapter_tune.speed import Clock, measured
+from adapter_tune.speed import Clock, measured, peak_memory
 
 
 @pytest.fixture
@@ -58,3 +61,13 @@ def test_the_count_goes_on_from_a_checkpoint(time: list[float]) -> None:
     fresh = Clock()
     fresh.on_train_begin(None, TrainerState(stateful_callbacks={"Clock": before.state()}), None)
     assert fresh.seconds == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process inherits its starter's peak")
+def test_peak_memory_is_a_processs_own() -> None:
+    held = bytearray(1 << 29)
+    code = "from adapter_tune.speed import peak_memory; print(peak_memory('cpu'))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ours = peak_memory("cpu")
+    assert ours is not None
+    assert 0 < int(found.stdout) < ours - len(held) // 2
