@@ -35,6 +35,8 @@ from adapter_tune.speed import Clock, forget_peak_memory
 from adapter_tune.surgery import added_buffers
 from adapter_tune.tasks import CUSTOM, Task
 
+_OWN = "own"  # of a batch: how many of its rows are this process's own, the rest being filled up
+
 
 class Scorer:
     """Logits to scores, and how many distinct predictions there were (at module level, so that it pickles)."""
@@ -92,6 +94,8 @@ class AdapterTrainer(Trainer):
         # The model's forward takes **kwargs but does not divide its loss by them: let the Trainer average it.
         self.model_accepts_loss_kwargs = False
         self.class_weights = _class_weights(config, splits)
+        self.share: Tensor | float = 1.0
+        """What this process's loss counts in the mean over processes that makes a step's gradient."""
 
     def set_initial_training_values(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The number of epochs first; none where training was over at the checkpoint that it goes on from."""
@@ -124,15 +128,27 @@ class AdapterTrainer(Trainer):
             self.prefix.take(ready)
         return ready
 
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[dict[str, Any]], Any]:
+        """The batches of a step; an epoch's last without the rows that fill up the shares of several processes."""
+        batches, items = super().get_batch_samples(*args, **kwargs)
+        each, many = self.args.train_batch_size, self.args.world_size
+        left = len(self.train_dataset) % (each * many)
+        if many > 1 and left and self.accelerator.gradient_state.end_of_dataloader:
+            own = min(max(left - self.args.process_index * each, 0), each)
+            batches[-1] = {key: value[: max(own, 1)] for key, value in batches[-1].items()}
+            batches[-1][_OWN] = own
+        return batches, items
+
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The model's own loss, or cross-entropy with the classes weighed."""
         if self.class_weights is None:
-            return super().compute_loss(model, inputs, *args, **kwargs)
+            found = super().compute_loss(model, inputs, *args, **kwargs)
+            return found if kwargs.get("return_outputs") else found * self.share
         labels = inputs.pop("labels")
         outputs = model(**inputs)
         logits = outputs.logits.float()
         loss = nn.functional.cross_entropy(logits, labels, weight=self.class_weights.to(logits.device))
-        return (loss, {"loss": loss, **outputs}) if kwargs.get("return_outputs") else loss
+        return (loss, {"loss": loss, **outputs}) if kwargs.get("return_outputs") else loss * self.share
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """None: nobody asks, and the stock count walks through the model at every step."""
@@ -141,11 +157,22 @@ class AdapterTrainer(Trainer):
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Count the batch, then train on it."""
         self.clock.count(inputs["attention_mask"])
+        self.share = self._share(inputs["labels"], inputs.pop(_OWN, None))
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         self.losses.add(loss)
         if loss.device.type == "cpu" and not self.losses.is_finite:
             self._refuse(float(loss))
         return loss
+
+    def _share(self, labels: Tensor, own: int | None) -> Tensor | float:
+        """So that the mean over processes of their means is the mean over the rows of all of them, or weighted so."""
+        if self.args.world_size == 1 or (own is None and self.class_weights is None):
+            return 1.0
+        labels = labels[:own]
+        weights = torch.ones(len(labels)) if self.class_weights is None else self.class_weights[labels.cpu()]
+        here = weights.sum().to(self.args.device)
+        mean: Tensor = self.accelerator.reduce(here, "mean")
+        return here / mean
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Write down a line; its loss is the mean since the last one, before a resume included."""

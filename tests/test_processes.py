@@ -43,9 +43,10 @@ def still(make_config: Any, tmp_path: Path) -> Any:
     BertForPreTraining(config).save_pretrained(folder)
     TOKENIZER.save_pretrained(folder)
 
-    def make(**training: Any) -> Any:
+    def make(rows: int | None = None, **training: Any) -> Any:
         training = {"epochs": 5, "precision": "float32", **training}
-        return make_config("sst2", model=str(folder), data={"max_eval_samples": 23}, **training)
+        data = {"max_eval_samples": 23, "max_train_samples": rows}
+        return make_config("sst2", model=str(folder), data=data, **training)
 
     return make
 
@@ -71,13 +72,24 @@ def learnt(result: Result) -> Any:
     return load_file(Path(result.storage.folder) / "adapter" / "adapter_model.safetensors")
 
 
-@pytest.mark.parametrize(("launcher", "pieces"), [("torchrun", False), ("accelerate", False), ("torchrun", True)])
+@pytest.mark.parametrize(
+    ("launcher", "rows", "changes"),
+    [
+        ("torchrun", None, {}),
+        ("torchrun", 60, {"class_weights": "balanced"}),  # the last batch of an epoch has 12 rows: 8 and 4
+        ("accelerate", 60, {"gradient_accumulation": 2, "epochs": 10}),
+        ("torchrun", 51, {"shard_backbone": True}),  # 3 rows: 3 and none
+    ],
+)
 @pytest.mark.parametrize("many", [2, 4] if LONG else [2])
-def test_they_learn_what_one_learns(still: Any, tmp_path: Path, many: int, launcher: str, pieces: bool) -> None:
-    one = run(still())
+def test_they_learn_what_one_learns(
+    still: Any, tmp_path: Path, many: int, launcher: str, rows: int | None, changes: dict[str, Any]
+) -> None:
+    alone = still(rows, **{name: value for name, value in changes.items() if name != "shard_backbone"})
+    one = run(alone)
     tensors = learnt(one)
-    shutil.rmtree(still().folder)
-    config = still(shard_backbone=pieces)
+    shutil.rmtree(alone.folder)
+    config = still(rows, **changes)
     process = started(config, many, tmp_path, launcher)
     out, err = process.communicate()
     assert process.returncode == 0, err
