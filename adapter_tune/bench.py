@@ -15,9 +15,10 @@ from typing import Any, cast
 
 import torch
 
+from adapter_tune.arguments import check_training
 from adapter_tune.bench_worker import WARM, shape_config, work
 from adapter_tune.config import RunConfig
-from adapter_tune.errors import RunError
+from adapter_tune.errors import RunError, UsageError
 from adapter_tune.families import shape_of
 from adapter_tune.lengths import drawn
 from adapter_tune.precision import TYPES, pick_device, product_rate, resolved
@@ -62,8 +63,10 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
 
     Raises:
         RunError: a case failed.
+        UsageError: what it is configured with does not fit.
     """
     for config in cases.values():  # what does not fit is said before anything is built
+        check_training(config)
         config.strategy.formula(shape_of(shape_config(config)))
         drawn(lengths, 1, config.data.max_length)
     first = next(iter(cases.values()))
@@ -139,5 +142,5 @@ def _answer(name: str, worker: tuple[Any, Connection]) -> dict[str, Any]:
     except EOFError:
         raise RunError(f"{name}: its process ended (out of memory?); lower --batch-size") from None
     if "error" in found:
-        raise RunError(f"{name}: {found['error']}")
+        raise (UsageError if found["is_usage"] else RunError)(f"{name}: {found['error']}")
     return cast("dict[str, Any]", found)

@@ -21,6 +21,7 @@ from adapter_tune.backbone import check_length, head_options, load_config
 from adapter_tune.config import RunConfig, parse_config
 from adapter_tune.data import Splits
 from adapter_tune.demo import DEMO, located_model
+from adapter_tune.errors import UsageError
 from adapter_tune.lengths import drawn
 from adapter_tune.model import Built, prepare
 from adapter_tune.precision import pick_device, wait
@@ -41,7 +42,8 @@ def work(values: dict[str, Any], lengths: str, steps: int, path: list[str], pare
     try:
         parent.send(_Worker(parse_config(values), lengths, steps, parent).run())
     except BaseException as error:
-        parent.send({"error": (str(error) or type(error).__name__).splitlines()[0]})
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        parent.send({"error": first, "is_usage": isinstance(error, UsageError)})
 
 
 class _Worker:

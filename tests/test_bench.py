@@ -153,10 +153,12 @@ def test_other_lengths_are_refused(what: str, message: str) -> None:
     ("words", "message"),
     [
         (["--strategy", "houlsby top-6"], "a name and options"),
+        (["--strategy", ""], "a name and options"),
         (["--strategy", "hulsby"], "did you mean 'houlsby'"),
         (["--strategy", "houlsby rank=3"], "strategy.rank"),
         (["--lengths", "mrcp", "--set", "data.max_length=16"], "did you mean 'mrpc'"),
         (["--strategy", "houlsby layers=top-9", "--set", "data.max_length=16"], "layers"),
+        (["--set", "training.shard_backbone=true", "--set", "data.max_length=16"], "is for several processes"),
     ],
 )
 def test_what_the_user_wrote_wrong_is_exit_code_2(
@@ -170,14 +172,19 @@ def test_what_the_user_wrote_wrong_is_exit_code_2(
 
 def test_a_failing_process_is_one_clear_error() -> None:
     class Broken:
-        def recv(self) -> dict[str, str]:
-            return {"error": "no memory"}
+        is_usage = False
+
+        def recv(self) -> dict[str, Any]:
+            return {"error": "no memory", "is_usage": self.is_usage}
 
     class Gone:
         def recv(self) -> None:
             raise EOFError
 
     with pytest.raises(RunError, match="full: no memory"):
+        bench._answer("full", (None, Broken()))  # type: ignore[arg-type]
+    Broken.is_usage = True
+    with pytest.raises(UsageError, match="full: no memory"):
         bench._answer("full", (None, Broken()))  # type: ignore[arg-type]
     with pytest.raises(RunError, match="its process ended"):
         bench._answer("full", (None, Gone()))  # type: ignore[arg-type]

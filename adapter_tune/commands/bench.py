@@ -37,8 +37,8 @@ def bench(
     sets = set_ or []
     composed = {}
     for text in strategy or ["full", "houlsby"]:
-        name, *words = text.split()
-        if not all("=" in word for word in words):
+        name, *words = text.split() or [""]
+        if not name or not all("=" in word for word in words):
             raise UsageError(f"--strategy: '{text}' should be a name and options, as in 'houlsby layers=top-6'")
         own = [f"strategy.{word}" for word in words]
         size = as_yaml("--m", m) if issubclass(REGISTRY.get(name, object), Injection) else None
