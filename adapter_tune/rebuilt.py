@@ -17,6 +17,7 @@ from adapter_tune.demo import DEMO
 from adapter_tune.errors import FieldError, RunError
 from adapter_tune.families import SubLayer, shape_of
 from adapter_tune.model import Built, build_model
+from adapter_tune.precision import TYPES
 from adapter_tune.predict import Predictor
 from adapter_tune.result import COLLAPSED, FILE, Result, read_result, versions
 from adapter_tune.store import ADAPTER, DATA, check_backbone, load_weights, read_adapter_config
@@ -67,7 +68,7 @@ def evaluate_run(
         The stored result with scores, headline, evaluation speed and warnings measured anew.
     """
     stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
-    config, model = _asked(_again(stored.config, folder / FILE), batch_size, model, demo)
+    config, model = _asked(stored, folder, batch_size, model, demo)
     names = config.record.validation if split is None else (split,)
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
     splits = load_rows(config, tokenizer, names)
@@ -95,7 +96,7 @@ def ablate_run(
         demo: see there.
     """
     stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
-    config, model = _asked(_again(stored.config, folder / FILE), batch_size, model, demo)
+    config, model = _asked(stored, folder, batch_size, model, demo)
     name = split or config.record.validation[0]
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
     rows = load_rows(config, tokenizer, [name])[name]
@@ -123,13 +124,19 @@ def predictor(
 ) -> Predictor:
     """A run rebuilt from disk, ready to predict; arguments as of ``evaluate_run``."""
     stored = read_result(folder)
-    config, model = _asked(_again(stored.config, folder / FILE), batch_size, model, demo)
+    config, model = _asked(stored, folder, batch_size, model, demo)
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
     return Predictor(config, _rebuild(folder / ADAPTER, model), tokenizer)
 
 
-def _asked(config: RunConfig, batch_size: int | None, model: str | None, demo: bool) -> tuple[RunConfig, str | None]:
-    """A stored configuration with what is asked for now, and where the backbone lies."""
+def _asked(
+    stored: Result, folder: Path, batch_size: int | None, model: str | None, demo: bool
+) -> tuple[RunConfig, str | None]:
+    """A run's configuration, in the precision that it had, with what is asked for now, and where the backbone lies."""
+    config = _again(stored.config, folder / FILE)
+    if config.training.precision == "auto" and stored.speed.precision in TYPES:
+        training = config.training.model_copy(update={"precision": stored.speed.precision})
+        config = config.model_copy(update={"training": training})
     if demo:
         model = model or DEMO
         config = config.model_copy(update={"data": config.data.model_copy(update={"source": DEMO})})

@@ -9,7 +9,7 @@ from adapter_tune import precision
 from adapter_tune.errors import UsageError
 from adapter_tune.model import build_model
 from adapter_tune.precision import hold, resolved
-from adapter_tune.rebuilt import evaluate_run
+from adapter_tune.rebuilt import evaluate_run, predictor
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,13 @@ def test_a_bf16_run_is_near_the_float32_one_and_is_scored_again_to_the_bit(make_
     assert losses[0] == pytest.approx(losses[1], rel=0.1)
     folder = make_config("stsb", strategy=strategy, precision="bf16", epochs=1).folder
     assert evaluate_run(folder).scores == narrow.scores
+
+
+def test_a_run_is_scored_again_in_its_own_precision(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_bf16", lambda device: True)
+    config = make_config("stsb", precision="auto", epochs=1)
+    there = adapter_tune.run(config)
+    assert there.speed.precision == "bf16"
+    monkeypatch.setattr(precision, "has_bf16", lambda device: False)  # another machine, or a busy one
+    assert evaluate_run(config.folder).scores == there.scores
+    assert predictor(config.folder).config.training.precision == "bf16"
