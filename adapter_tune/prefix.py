@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -18,7 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
@@ -61,6 +62,7 @@ class Prefix:
         """States of the batch that is in the model (rows, tokens, d)."""
         layout = _layout(config, built, splits)
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_dead(folder.parent)
         with FileLock(f"{folder}.lock"):  # other runs wait for the one that computes them
             if not states.is_there(folder):
                 states.make_room(folder.parent, layout.size, int(config.training.cache_limit * _GIB))
@@ -97,6 +99,13 @@ class Prefix:
 
 class _Stop(Exception):  # noqa: N818  (no error: it ends a forward pass where the rest is not wanted)
     pass
+
+
+def _remove_dead(parent: Path) -> None:
+    """Remove states that nobody is writing any more: a process was killed over them."""
+    for left in parent.glob(".*.part"):
+        with suppress(Timeout), FileLock(parent / f"{left.stem[1:]}.lock", timeout=0):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def planned(config: RunConfig, built: Built, splits: Splits) -> Path | None:

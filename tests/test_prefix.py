@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import save_tokenizer
+from filelock import FileLock
 from test_fast import CONFIGS
 from torch import nn
 from transformers import AutoModelForSequenceClassification, DebertaV2Config
@@ -270,6 +271,17 @@ def test_two_runs_may_make_room_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Path, "glob", late)
     states.make_room(tmp_path, layout(5).size, layout(5).size)
     assert [path.name for path in tmp_path.iterdir()] == [".c.part"]
+
+
+def test_what_a_killed_process_was_writing_goes(make_config: Any) -> None:
+    config = make_config("rte", "head", backbone_dropout="off", epochs=1, cache_frozen_prefix="on")
+    place = Path(config.output) / ".frozen-prefix"
+    for name in ("dead", "live"):
+        (place / f".{name}.part").mkdir(parents=True)
+        (place / f".{name}.part" / "states.bin").write_bytes(b"0" * 100)
+    with FileLock(place / "live.lock"):
+        adapter_tune.run(config)
+    assert [path.name for path in place.glob(".*.part")] == [".live.part"]
 
 
 def distilbert(folder: Path) -> str:
