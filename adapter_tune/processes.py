@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import TypeVar
 
 from adapter_tune.errors import UsageError
+
+T = TypeVar("T")
 
 
 def count() -> int:
@@ -20,6 +23,18 @@ def rank() -> int:
 def is_first() -> bool:
     """True for the one that writes and speaks."""
     return rank() == 0
+
+
+def agreed(answer: T) -> T:
+    """The first process's answer, in all of them; they meet over gloo, as for training on a CPU."""
+    if count() == 1:
+        return answer
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    PartialState(cpu=True, backend="gloo")
+    (found,) = broadcast_object_list([answer])
+    return found  # type: ignore[no-any-return]
 
 
 def refuse_sharding() -> None:

@@ -17,7 +17,7 @@ from adapter_tune.demo import DEMO
 from adapter_tune.errors import FieldError, RunError
 from adapter_tune.families import SubLayer, shape_of
 from adapter_tune.model import Built, build_model
-from adapter_tune.precision import TYPES
+from adapter_tune.precision import TYPES, pick_device
 from adapter_tune.predict import Predictor
 from adapter_tune.result import COLLAPSED, FILE, Result, read_result, versions
 from adapter_tune.store import ADAPTER, DATA, check_backbone, load_weights, read_adapter_config
@@ -132,9 +132,14 @@ def predictor(
 def _asked(
     stored: Result, folder: Path, batch_size: int | None, model: str | None, demo: bool
 ) -> tuple[RunConfig, str | None]:
-    """A run's configuration, in the precision that it had, with what is asked for now, and where the backbone lies."""
+    """A run's configuration with what is asked for now, and where the backbone lies.
+
+    What was chosen for ``training.precision: auto`` stays on the kind of device it was chosen for.
+    """
     config = _again(stored.config, folder / FILE)
-    if config.training.precision == "auto" and stored.speed.precision in TYPES:
+    there = stored.speed.device if stored.speed.device in ("cpu", "mps") else "cuda"
+    is_there = pick_device(config.training.device) == there
+    if config.training.precision == "auto" and is_there and stored.speed.precision in TYPES:
         training = config.training.model_copy(update={"precision": stored.speed.precision})
         config = config.model_copy(update={"training": training})
     if demo:

@@ -1,4 +1,4 @@
-"""What the Trainer forgets over a resume: where the best checkpoint lies, how long it has waited, that it was done."""
+"""What the Trainer forgets over a resume: its best checkpoint, how long it waited, that it was done, its precision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
-from adapter_tune.speed import kept
+from adapter_tune.precision import TYPES, Precision
+from adapter_tune.speed import Clock, kept
 
 
 class BestCheckpoint(TrainerCallback):
@@ -31,7 +32,17 @@ class Patience(EarlyStoppingCallback):
 
 def was_over(checkpoint: Path | None) -> bool:
     """Whether training had ended at a checkpoint; the Trainer would take one more step within an unfinished epoch."""
+    return bool(_stored(checkpoint, "TrainerControl", "args").get("should_training_stop"))
+
+
+def precision_of(checkpoint: Path | None) -> Precision | None:
+    """The precision that a run had up to its checkpoint."""
+    found = _stored(checkpoint, Clock.__name__, "attributes").get("precision")
+    return found if found in TYPES else None
+
+
+def _stored(checkpoint: Path | None, callback: str, section: str) -> dict[str, Any]:
     if checkpoint is None:
-        return False
-    stored = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).stateful_callbacks
-    return bool(stored.get("TrainerControl", {}).get("args", {}).get("should_training_stop"))
+        return {}
+    callbacks = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).stateful_callbacks
+    return dict(callbacks.get(callback, {}).get(section, {}))

@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerState
 from transformers.trainer_callback import ExportableState
 
 from adapter_tune import processes
+from adapter_tune.precision import Precision
 from adapter_tune.result import Speed
 
 
@@ -21,13 +22,14 @@ class Clock(TrainerCallback, ExportableState):
 
     def __init__(self) -> None:
         self.seconds, self.examples, self.real, self.padded = 0.0, 0, 0, 0
+        self.precision: Precision | None = None
         self._since: float | None = None
         self._pending: list[Tensor] = []
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         self.settle()
-        kept = {name: getattr(self, name) for name in ("seconds", "examples", "real", "padded")}
+        kept = {name: getattr(self, name) for name in ("seconds", "examples", "real", "padded", "precision")}
         return {"args": {}, "attributes": kept}
 
     def count(self, mask: Tensor) -> None:

@@ -66,7 +66,7 @@ class AdapterTrainer(Trainer):
     def __init__(self, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase, folder: Path,
                  splits: Splits, callbacks: list[TrainerCallback], clock: Clock) -> None:  # fmt: skip
         self.fresh, self.clock, self.is_over = built.fresh, clock, False
-        self.precision = make_ready(built, config.training)
+        self.precision = clock.precision = make_ready(built, config.training)
         forget_peak_memory()
         args = arguments(config, folder)
         args.ddp_broadcast_buffers = bool(added_buffers(built.model))  # running statistics; all else is constant

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
+from adapter_tune import processes
 from adapter_tune.config import RunConfig
 from adapter_tune.data import Splits
 from adapter_tune.errors import RunError
 from adapter_tune.interruption import Interruption
 from adapter_tune.model import Built
+from adapter_tune.precision import pick_device, resolved
 from adapter_tune.progress import reporter
 from adapter_tune.result import COLLAPSED, Headline, Scores, Speed
-from adapter_tune.resuming import Patience, was_over
+from adapter_tune.resuming import Patience, precision_of, was_over
 from adapter_tune.speed import Clock, measured
 from adapter_tune.tasks import Task
 from adapter_tune.trainer import AdapterTrainer
@@ -53,7 +55,7 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
     Raises:
         RunError: the device is not there, a checkpoint cannot be written, or the best one is gone.
     """
-    task, clock, seen = config.record, Clock(), reporter()
+    config, task, clock, seen = _decided(config, checkpoint), config.record, Clock(), reporter()
     interruption = Interruption(config.training.checkpoint_minutes)
     callbacks: list[TrainerCallback] = [clock, seen, *more, interruption]
     if config.training.early_stopping is not None:
@@ -75,6 +77,15 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
     values = {key: value for entry in best for key, value in entry.items()}
     speed = _speed(trainer, clock, state.log_history, splits.validation)
     return _outcome(task, values, splits.validation, speed, _history(state.log_history))
+
+
+def _decided(config: RunConfig, checkpoint: Path | None) -> RunConfig:
+    """The configuration with its precision chosen: once for a run, whatever the next measurement would say."""
+    device = pick_device(config.training.device)
+    if config.training.precision != "auto" or device == "cuda":
+        return config
+    precision = precision_of(checkpoint) or processes.agreed(resolved("auto", device))
+    return config.model_copy(update={"training": config.training.model_copy(update={"precision": precision})})
 
 
 def evaluate(config: RunConfig, built: Built, splits: dict[str, Any], tokenizer: PreTrainedTokenizerBase,

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from adapter_tune import checkpoints
+from adapter_tune import checkpoints, precision
 from adapter_tune.errors import RunError
 from adapter_tune.holding import held
 from adapter_tune.interruption import Interruption
@@ -97,6 +97,16 @@ def test_a_signal_keeps_all_that_was_done(
     assert kept is not None
     assert kept.name == f"checkpoint-{step}"
     same(whole, (run(config), weights(config.folder)))
+
+
+def test_a_run_goes_on_in_the_precision_it_had(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_config("sst2", precision="auto", epochs=2)
+    monkeypatch.setattr(precision, "has_bf16", lambda device: True)
+    whole = run(config), weights(config.folder)
+    shutil.rmtree(config.folder)
+    signalled(config, monkeypatch, signal.SIGTERM, {3})
+    monkeypatch.setattr(precision, "has_bf16", lambda device: False)  # as it may be measured on a busy machine
+    same((run(config), weights(config.folder)), whole)
 
 
 def test_a_run_may_be_stopped_again_and_again(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:

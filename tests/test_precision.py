@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -74,3 +75,7 @@ def test_a_run_is_scored_again_in_its_own_precision(make_config: Any, monkeypatc
     monkeypatch.setattr(precision, "has_bf16", lambda device: False)  # another machine, or a busy one
     assert evaluate_run(config.folder).scores == there.scores
     assert predictor(config.folder).config.training.precision == "bf16"
+    stored = json.loads((config.folder / "result.json").read_text())
+    stored["speed"]["device"] = "a GPU"
+    (config.folder / "result.json").write_text(json.dumps(stored))
+    assert predictor(config.folder).config.training.precision == "auto"

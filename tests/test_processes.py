@@ -68,6 +68,26 @@ def started(config: Any, many: int, tmp_path: Path, launcher: str = "torchrun") 
     return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=own)
 
 
+MEASURED = """
+import sys
+import adapter_tune
+from adapter_tune import precision, processes
+from adapter_tune.compose import compose
+
+precision.has_bf16 = lambda device: processes.is_first()
+print(adapter_tune.run(compose(sys.argv[1], {})).speed.precision)
+"""
+
+
+def test_a_precision_that_is_measured_is_the_same_in_all(still: Any, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(to_yaml(still(precision="auto", epochs=1).model_dump()))
+    (script := tmp_path / "measured.py").write_text(MEASURED)
+    words = [sys.executable, "-m", *LAUNCHERS["torchrun"], "2", str(script), str(tmp_path / "run.yaml")]
+    own = {**os.environ, "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(words, capture_output=True, text=True, env=own, check=True)
+    assert found.stdout.split() == ["bf16", "bf16"]
+
+
 def learnt(result: Result) -> Any:
     return load_file(Path(result.storage.folder) / "adapter" / "adapter_model.safetensors")
 
