@@ -175,14 +175,21 @@ def _rows(data: DataConfig, split: str, text: tuple[str, ...] = ()) -> Iterator[
         yield from placed_rows(file, text)
         return
     found = _data_set(data)[split]
-    classes = {name: f.names for name, f in found.features.items() if isinstance(f, datasets.ClassLabel)}
-    for number, row in enumerate(found):
-        for name, names in classes.items():
-            row[name] = names[row[name]] if row[name] is not None and row[name] >= 0 else None
+    for number, values in enumerate(found):
+        row = {name: _named(value, found.features[name]) for name, value in values.items()}
         for column in text:
             if not isinstance(row.get(column), str):
                 raise RunError(f"{where_from(data, split)}, row {number}: column '{column}' holds no text")
         yield f"row {number}", row
+
+
+def _named(value: Any, feature: Any) -> Any:
+    """A value of a data set, with the names of classes where their ids stand."""
+    if isinstance(value, list) and isinstance(feature, datasets.List | datasets.LargeList):
+        return [_named(each, feature.feature) for each in value]
+    if not isinstance(feature, datasets.ClassLabel):
+        return value
+    return feature.names[value] if value is not None and value >= 0 else None
 
 
 def _has(data: DataConfig, split: str) -> bool:

@@ -176,6 +176,16 @@ def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
         tables(config.model_copy(update={"data": moved}))
 
 
+def test_lists_of_classes_in_a_data_set_have_their_names(backbone: str, tmp_path: Path) -> None:
+    names = datasets.List(datasets.ClassLabel(names=["joy", "anger", "awe"]))
+    rows = datasets.Dataset.from_dict({"text": [f"t {i}" for i in range(20)], "labels": [[0], [], [2, 0], [1]] * 5})
+    rows.cast_column("labels", names).save_to_disk(str(tmp_path / "set"))
+    config = settled(configured(backbone, tmp_path, source=str(tmp_path / "set")))
+    assert (config.data.problem, config.data.labels) == ("multi_label", ["anger", "awe", "joy"])
+    found = {row["text"]: row["label"] for part in tables(config).values() for row in part}
+    assert [found[f"t {i}"] for i in range(4)] == [[0, 0, 1], [0, 0, 0], [0, 1, 1], [1, 0, 0]]
+
+
 def test_a_share_to_hold_out_beside_validation_rows_is_refused(reviews: Path, backbone: str, tmp_path: Path) -> None:
     data = {"train_file": str(reviews), "text_column": "body", "label_column": "opinion", "holdout": 0.2}
     with pytest.raises(UsageError, match=f"data.holdout=0.2: .* as in {reviews}; leave one of them out"):
