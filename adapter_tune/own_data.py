@@ -200,7 +200,7 @@ def _has(data: DataConfig, split: str) -> bool:
 
 def _data_set(data: DataConfig) -> Any:
     """The data set that ``source`` names: a folder of save_to_disk, or what load_dataset finds."""
-    if data.source == _NO_SOURCE:
+    if data.source in (_NO_SOURCE, DEMO):
         raise UsageError("task custom needs data: --train-file FILE, or --set data.source=ID_OR_FOLDER")
     with loading("data set", data.source, "name files with --train-file"):
         folder = Path(data.source)

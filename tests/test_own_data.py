@@ -331,10 +331,14 @@ def test_two_things_to_train_on_are_refused(
     assert settled(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", source="demo"))
 
 
-def test_without_any_data_it_says_what_to_give(backbone: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["train", "--task", "custom", "--model", backbone])
+@pytest.mark.parametrize("demo", [[], ["--demo"]])
+def test_without_any_data_it_says_what_to_give(
+    demo: list[str], backbone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--task", "custom", "--model", backbone, *demo])
     assert "task custom needs data: --train-file FILE" in capsys.readouterr().err
+    assert stopped.value.code == 2
 
 
 TOPICS = [["animal"], ["place", "animal"], [], ["place"]]
