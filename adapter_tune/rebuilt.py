@@ -62,7 +62,7 @@ def evaluate_run(
         split: one labelled split; None takes the task's validation splits.
         batch_size: rows a forward pass; None takes the run's own, which gives the same scores to the last bit.
         model: where the backbone lies now, if not where it lay in training.
-        demo: take the embedded backbone, unless ``model`` names one, and the embedded data.
+        demo: take the embedded backbone, unless ``model`` names one, and the embedded data, unless the run has its own.
 
     Returns:
         The stored result with scores, headline, evaluation speed and warnings measured anew.
@@ -144,6 +144,7 @@ def _asked(
         config = config.model_copy(update={"training": training})
     if demo:
         model = model or DEMO
+    if demo and config.task != CUSTOM:
         config = config.model_copy(update={"data": config.data.model_copy(update={"source": DEMO})})
     if batch_size is not None:
         training = config.training.model_copy(update={"eval_batch_size": batch_size})

@@ -20,6 +20,7 @@ from adapter_tune.config import parse_config
 from adapter_tune.data import load_splits
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.own_data import settled, tables
+from adapter_tune.rebuilt import _asked
 from adapter_tune.result import read_result
 from adapter_tune.rowfiles import read_rows, write_rows
 from adapter_tune.trainer import _class_weights
@@ -184,6 +185,14 @@ def test_lists_of_classes_in_a_data_set_have_their_names(backbone: str, tmp_path
     assert (config.data.problem, config.data.labels) == ("multi_label", ["anger", "awe", "joy"])
     found = {row["text"]: row["label"] for part in tables(config).values() for row in part}
     assert [found[f"t {i}"] for i in range(4)] == [[0, 0, 1], [0, 0, 0], [0, 1, 1], [1, 0, 0]]
+
+
+def test_the_embedded_world_does_not_replace_data_of_ones_own(backbone: str, tmp_path: Path) -> None:
+    own = configured(backbone, tmp_path, source="a/set", text_column="text", metric="accuracy", labels=["a", "b"])
+    config, model = _asked(own, None, None, demo=True)
+    assert (config.data.source, model) == ("a/set", "demo")
+    config, _ = _asked(parse_config({"task": "rte"}), None, None, demo=True)
+    assert config.data.source == "demo"
 
 
 def test_a_share_to_hold_out_beside_validation_rows_is_refused(reviews: Path, backbone: str, tmp_path: Path) -> None:
