@@ -149,8 +149,10 @@ def check_split(task: Task, split: str) -> None:
     """Refuse a split that cannot be scored.
 
     Raises:
-        UsageError: no such split, or its labels are not public.
+        UsageError: no such split, or one whose labels are not public or not needed.
     """
+    if split in task.test and task.name == CUSTOM:
+        raise UsageError(f"test rows of your own are predicted, not scored; evaluate on {task.validation[0]}")
     if split in task.test:
         raise UsageError(f"the labels of {task.name}'s {split} split are not public; evaluate on {task.validation[0]}")
     if split not in ("train", *task.validation):

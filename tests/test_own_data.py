@@ -17,7 +17,7 @@ import adapter_tune
 from adapter_tune.backbone import load_tokenizer
 from adapter_tune.cli import main
 from adapter_tune.config import parse_config
-from adapter_tune.data import load_splits
+from adapter_tune.data import load_rows, load_splits
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.own_data import settled, tables
 from adapter_tune.rebuilt import _asked
@@ -185,6 +185,13 @@ def test_lists_of_classes_in_a_data_set_have_their_names(backbone: str, tmp_path
     assert (config.data.problem, config.data.labels) == ("multi_label", ["anger", "awe", "joy"])
     found = {row["text"]: row["label"] for part in tables(config).values() for row in part}
     assert [found[f"t {i}"] for i in range(4)] == [[0, 0, 1], [0, 0, 0], [0, 1, 1], [1, 0, 0]]
+
+
+def test_a_test_split_of_ones_own_is_not_said_to_be_secret(reviews: Path, backbone: str, tmp_path: Path) -> None:
+    data = {"train_file": str(reviews), "test_file": str(reviews), "text_column": "body", "label_column": "opinion"}
+    config = settled(configured(backbone, tmp_path, **data))
+    with pytest.raises(UsageError, match=r"^test rows of your own are predicted, not scored; evaluate on validation$"):
+        load_rows(config, load_tokenizer(config.model), ["test"])
 
 
 def test_the_embedded_world_does_not_replace_data_of_ones_own(backbone: str, tmp_path: Path) -> None:
