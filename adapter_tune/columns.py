@@ -33,6 +33,8 @@ def with_columns(data: DataConfig, there: list[str], where: str) -> DataConfig:
     for option, name in wanted.items():
         named = [] if name is None else label_columns(data) if option == "label_column" else [name]
         if strange := next((each for each in named if each not in there), None):
+            if option == "label_column" and set(strange.split(",")) <= set(there):
+                raise UsageError(f"--label-column: '{strange}' is several columns, which go with --problem multi_label")
             raise UsageError(f"{_flag(option)}: {where}: {unknown('column', strange, there)}")
     found = _guessed(data, there)
     for option, name in found.items():

@@ -552,6 +552,8 @@ CLASHES: list[tuple[dict[str, str], str]] = [
     ({"text_column": "a", "label_column": "a"}, "'a' is taken by --text-column and --label-column both"),
     ({"text_column": "a", "text_pair_column": "a"}, "'a' is taken by --text-column and --text-pair-column both"),
     ({"text_pair_column": "label"}, "name the column with --label-column"),
+    ({"text_column": "a", "label_column": "y,z"}, "'y,z' is several columns, which go with --problem multi_label"),
+    ({"text_column": "a", "label_column": "y,nowhere"}, "unknown column 'y,nowhere'"),
     ({"text_column": "a", "label_column": "y,z,y", "problem": "multi_label"}, "'y' is taken by --label-column twice"),
     ({"text_column": "y", "label_column": "y,z", "problem": "multi_label"}, "'y' is taken by --text-column and --lab"),
 ]
