@@ -41,6 +41,7 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     "unknown task 'mnly'; did you mean 'mnli'? Known: cola, mnli"
     """
     names = sorted(known)
-    near = get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'? " if near else ""
+    lower = {each.lower(): each for each in reversed(names)}
+    near = get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
+    hint = f"did you mean '{lower[near[0]]}'? " if near else ""
     return f"unknown {kind} '{name}'; {hint}Known: {', '.join(names) or 'none'}"

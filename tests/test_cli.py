@@ -141,6 +141,7 @@ RESULT: dict[str, Any] = {
 
 WRONG = [
     (["train", "--task", "mnly"], "unknown task 'mnly'; did you mean 'mnli'?"),
+    (["train", "--task", "RTE"], "unknown task 'RTE'; did you mean 'rte'?"),
     (["train"], "task: is missing: give --task"),
     (["train", "--task", "rte", "--strategy", "hulsby"], "did you mean 'houlsby'?"),
     (["train", "--task", "rte", "--set", "training.epoch=3"], "did you mean 'epochs'?"),
