@@ -55,8 +55,11 @@ def check_fit(config: RunConfig) -> None:
 
     Raises:
         RunError: it cannot be found, or its family is not supported.
-        UsageError: layers that are not there, rows longer than its positions, recomputing what it cannot recompute.
+        UsageError: a revision of a folder, layers that are not there, rows longer than its positions,
+            recomputing what it cannot recompute.
     """
+    if config.model.revision is not None and Path(located_model(config.model.id)).is_dir():
+        raise UsageError(f"model.revision: {config.model.id} is a local folder, which has no revisions; leave it out")
     backbone = load_config(config.model, {})
     config.strategy.formula(shape_of(backbone))
     check_length(config.data.max_length, backbone)

@@ -128,3 +128,11 @@ def test_a_tokenizer_without_a_vocabulary_is_refused(backbone: str, tmp_path: Pa
 def test_rows_longer_than_the_positions_are_refused(make_config: Any) -> None:
     with pytest.raises(UsageError, match=r"data.max_length is 65, but the backbone has 64 positions"):
         check_fit(make_config(data={"max_length": 65}))
+
+
+def test_a_revision_of_a_folder_is_refused(make_config: Any, backbone: str) -> None:
+    message = rf"^model\.revision: {backbone} is a local folder, which has no revisions; leave it out$"
+    with pytest.raises(UsageError, match=message):
+        check_fit(make_config(model={"id": backbone, "revision": "main"}))
+    with pytest.raises(UsageError, match=r"^model\.revision: demo is a local folder"):
+        check_fit(make_config(model={"id": "demo", "revision": "main"}))
