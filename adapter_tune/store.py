@@ -129,14 +129,14 @@ def check_size(folder: Path, parameters: int) -> None:
 
     Raises:
         UsageError: there are no weights.
-        RunError: they are damaged, or fewer.
+        RunError: they are damaged, or fewer, as on a larger backbone than the adapter's own.
     """
     with _opened(folder) as file:
         held = sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     if held < parameters:
         raise RunError(
-            f"{folder}: {CONFIG} asks for {parameters:,} trained parameters and {WEIGHTS} holds {held:,}; one of them "
-            "is damaged, copy both again"
+            f"{folder}: {CONFIG} asks for {parameters:,} trained parameters and {WEIGHTS} holds {held:,}; load it "
+            "onto the backbone it was trained on, or, if this is that one, copy both files again: one is damaged"
         )
 
 

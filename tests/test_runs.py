@@ -160,6 +160,13 @@ def test_a_loaded_model_is_ready_and_knows_its_labels(make_config: Any) -> None:
     assert len(adapter_tune.adapters_of(model)) == 4
 
 
+def test_a_larger_backbone_is_not_taken_for_damage(make_config: Any) -> None:
+    config = make_config("rte", epochs=1)
+    run(config)
+    with pytest.raises(RunError, match=r"asks for [\d,]+ trained parameters and .*; load it onto the backbone it"):
+        load(config.folder, model="demo")
+
+
 def test_another_backbone_is_refused(make_config: Any, bare_backbone: str) -> None:
     config = make_config("rte", epochs=1)
     run(config)
