@@ -11,7 +11,7 @@ from adapter_tune import store
 from adapter_tune.ablate import WHOLE, ablated, majority
 from adapter_tune.ablation import Ablation, Without
 from adapter_tune.backbone import load_config, load_tokenizer
-from adapter_tune.config import ModelConfig, RunConfig, parse_config
+from adapter_tune.config import ModelConfig, RunConfig, TrainingConfig, parse_config
 from adapter_tune.data import load_rows
 from adapter_tune.demo import DEMO
 from adapter_tune.errors import FieldError, RunError
@@ -19,7 +19,7 @@ from adapter_tune.families import SubLayer, shape_of
 from adapter_tune.model import Built, build_model
 from adapter_tune.precision import TYPES, pick_device
 from adapter_tune.predict import Predictor
-from adapter_tune.result import COLLAPSED, FILE, Result, read_result, versions
+from adapter_tune.result import COLLAPSED, FILE, Result, Speed, read_result, versions
 from adapter_tune.store import ADAPTER, DATA, check_backbone, load_weights, read_adapter_config
 from adapter_tune.surgery import layers_of
 from adapter_tune.tasks import CUSTOM
@@ -132,16 +132,9 @@ def predictor(
 def _asked(
     stored: Result, folder: Path, batch_size: int | None, model: str | None, demo: bool
 ) -> tuple[RunConfig, str | None]:
-    """A run's configuration with what is asked for now, and where the backbone lies.
-
-    What was chosen for ``training.precision: auto`` stays on the kind of device it was chosen for.
-    """
+    """A run's configuration with what is asked for now, and where the backbone lies."""
     config = _again(stored.config, folder / FILE)
-    there = stored.speed.device if stored.speed.device in ("cpu", "mps") else "cuda"
-    is_there = pick_device(config.training.device) == there
-    if config.training.precision == "auto" and is_there and stored.speed.precision in TYPES:
-        training = config.training.model_copy(update={"precision": stored.speed.precision})
-        config = config.model_copy(update={"training": training})
+    config = config.model_copy(update={"training": _here(config.training, stored.speed)})
     if demo:
         model = model or DEMO
     if demo and config.task != CUSTOM:
@@ -150,6 +143,24 @@ def _asked(
         training = config.training.model_copy(update={"eval_batch_size": batch_size})
         config = config.model_copy(update={"training": training})
     return config, model
+
+
+def _here(training: TrainingConfig, then: Speed) -> TrainingConfig:
+    """What a run was trained on and in, as far as this machine has it.
+
+    What was chosen for ``training.precision: auto`` stays on the kind of device that it was chosen for.
+    """
+    device, precision = training.device, training.precision
+    try:
+        here = pick_device(device)
+    except RunError:
+        device, here = "auto", pick_device("auto")
+    there = then.device if then.device in ("cpu", "mps") else "cuda"
+    if precision == "auto" and here == there and then.precision in TYPES:
+        precision = then.precision
+    if precision == "fp16" and here != "cuda":
+        precision = "auto"
+    return training.model_copy(update={"device": device, "precision": precision})
 
 
 def _rebuild(folder: Path, model: str | None) -> Built:

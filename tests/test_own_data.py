@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -196,9 +197,14 @@ def test_a_test_split_of_ones_own_is_not_said_to_be_secret(reviews: Path, backbo
 
 def test_the_embedded_world_does_not_replace_data_of_ones_own(backbone: str, tmp_path: Path) -> None:
     own = configured(backbone, tmp_path, source="a/set", text_column="text", metric="accuracy", labels=["a", "b"])
-    config, model = _asked(own, None, None, demo=True)
+
+    def asked(config: Any) -> Any:
+        stored = SimpleNamespace(config=config.model_dump(), speed=SimpleNamespace(device="cpu", precision="float32"))
+        return _asked(stored, tmp_path, None, None, demo=True)  # type: ignore[arg-type]
+
+    config, model = asked(own)
     assert (config.data.source, model) == ("a/set", "demo")
-    config, _ = _asked(parse_config({"task": "rte"}), None, None, demo=True)
+    config, _ = asked(parse_config({"task": "rte"}))
     assert config.data.source == "demo"
 
 

@@ -79,3 +79,16 @@ def test_a_run_is_scored_again_in_its_own_precision(make_config: Any, monkeypatc
     stored["speed"]["device"] = "a GPU"
     (config.folder / "result.json").write_text(json.dumps(stored))
     assert predictor(config.folder).config.training.precision == "auto"
+
+
+def test_a_run_of_a_gpu_is_scored_again_without_one(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = make_config("stsb", precision="float32", epochs=1)
+    here = adapter_tune.run(config)
+    stored = json.loads((config.folder / "result.json").read_text())
+    stored["speed"] |= {"device": "a GPU", "precision": "fp16"}
+    stored["config"]["training"] |= {"device": "cuda", "precision": "fp16"}
+    (config.folder / "result.json").write_text(json.dumps(stored))
+    monkeypatch.setattr(precision, "has_bf16", lambda device: False)
+    assert evaluate_run(config.folder).scores == here.scores
+    assert predictor(config.folder).device == "cpu"
