@@ -125,6 +125,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, BrokenPipeError):
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (nobody reads on)
         return "the reader of the output is gone", 1
+    if isinstance(error, NotADirectoryError | FileExistsError | IsADirectoryError):
+        return f"{error.filename}: {error.strerror}; choose another path", 2
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'}: {error.strerror}; free some space or choose another path", 1
     return _explain_other(error), 1

@@ -36,6 +36,10 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
     for name in (["demo"] if demo else []) + ([file] if file is not None else []):
         path = find_config(name)
         found, lines = read_yaml(path)
+        if ("parameters",) in lines:
+            raise UsageError(
+                f"{path} is a sweep and not a configuration; 'adapter-tune sweep {name} --dry-run' checks it"
+            )
         if dotted := next((loc for loc in lines if "." in loc[-1]), None):
             section, _, key = dotted[-1].rpartition(".")
             raise UsageError(f"{path}:{lines[dotted]}: '{dotted[-1]}' should be '{key}' in a section '{section}'")

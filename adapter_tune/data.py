@@ -93,7 +93,7 @@ def raw_split(config: RunConfig, split: str) -> Any:
     part, name = (split, "test") if split in task.diagnostic else (task.name, split)
     found = _found(config, part)
     if name not in found:
-        raise RunError(f"{_where(config, part)}: no split {name}; it has {', '.join(found)}")
+        raise UsageError(f"{_where(config, part)}: no split {name}; choose from {', '.join(found)}")
     _check_texts(found[name], task, _where(config, part, name))
     return found[name]
 

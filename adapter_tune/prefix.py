@@ -125,7 +125,7 @@ def planned(config: RunConfig, built: Built, splits: Splits) -> Path | None:
     elif not frozen_layers(built.model):
         problem = f"strategy {config.strategy.name} trains in the lowest layer or below it"
     elif size > t.cache_limit:
-        problem = f"{size:.1f} GiB are needed and training.cache_limit is {t.cache_limit:g}"
+        problem = f"{size:.3g} GiB are needed and training.cache_limit is {t.cache_limit:g}"
     if problem and t.cache_frozen_prefix == "on":
         raise UsageError(f"training.cache_frozen_prefix is on, but {problem}; set it to auto")
     return None if problem else Path(config.output) / _FOLDER / _key(config, built, splits)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_callback import ExportableState
 
@@ -24,7 +24,7 @@ class Clock(TrainerCallback, ExportableState):
         self.seconds, self.examples, self.real, self.padded = 0.0, 0, 0, 0
         self.precision: Precision | None = None
         self._since: float | None = None
-        self._pending: list[Tensor] = []
+        self._pending: list[Any] = []  # rows, tokens, real tokens of each batch
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -34,10 +34,12 @@ class Clock(TrainerCallback, ExportableState):
 
     def count(self, mask: Tensor) -> None:
         """Count a training batch by its attention mask (rows, tokens), without waiting for the device."""
-        many = processes.count()  # each has an equal share of the batch, and tokens about alike
-        self.examples += len(mask) * many
-        self.padded += mask.numel() * many
-        self._pending.append(mask.sum() * many)
+        if processes.count() > 1:  # each has its own rows, padded to the longest of them
+            sizes = torch.stack([mask.new_tensor(len(mask)), mask.new_tensor(mask.numel()), mask.sum()])
+            distributed.all_reduce(sizes)
+            self._pending.append(sizes)
+        else:
+            self._pending.append((len(mask), mask.numel(), mask.sum()))
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Go on from what the checkpoint kept, if training goes on from one."""
@@ -59,7 +61,10 @@ class Clock(TrainerCallback, ExportableState):
 
     def settle(self) -> None:
         """Add up what was left on the device."""
-        self.real += sum(int(tensor) for tensor in self._pending)
+        for examples, padded, real in self._pending:
+            self.examples += int(examples)
+            self.padded += int(padded)
+            self.real += int(real)
         self._pending.clear()
 
 

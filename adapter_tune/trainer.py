@@ -156,8 +156,9 @@ class AdapterTrainer(Trainer):
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Count the batch, then train on it."""
-        self.clock.count(inputs["attention_mask"])
-        self.share = self._share(inputs["labels"], inputs.pop(_OWN, None))
+        own = inputs.pop(_OWN, None)
+        self.clock.count(inputs["attention_mask"][:own])
+        self.share = self._share(inputs["labels"], own)
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         self.losses.add(loss)
         if loss.device.type == "cpu" and not self.losses.is_finite:

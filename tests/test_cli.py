@@ -179,6 +179,7 @@ WRONG = [
     (["config", "show", "nowhere.yaml"], "No such file"),
     (["config", "show", "latin.yaml"], "not a UTF-8 text file"),
     (["config", "validate", "broken.yaml"], "broken.yaml:2:1"),
+    (["config", "validate", "sweep.yaml"], "sweep.yaml is a sweep and not a configuration"),
     (["count-params", "--m", "8,x"], "got 'x'"),
     (["count-params", "--num-labels", "0"], "--num-labels"),
     (["list", "models"], "models"),
@@ -200,6 +201,7 @@ WRONG = [
 @pytest.mark.parametrize(("words", "part"), WRONG, ids=[" ".join(words) for words, _ in WRONG])
 def test_what_the_user_wrote_wrong_exits_with_2(cli: Any, words: list[str], part: str) -> None:
     Path("broken.yaml").write_text("task: rte\n}\n")
+    Path("sweep.yaml").write_text("name: s\nparameters: {training.seed: [1, 2]}\n")
     Path("unfinished").mkdir()
     Path("unfinished/config.yaml").write_text("task: rte\n")
     Path("latin.yaml").write_bytes(b"task: rt\xe9\n")
@@ -229,7 +231,7 @@ def test_what_fails_on_the_way_exits_with_1(cli: Any, small_world: list[str], ba
 
 def test_an_output_that_is_a_file(cli: Any, small_world: list[str]) -> None:
     Path("file").write_text("")
-    assert_one_line(cli("train", "--task", "rte", *small_world, "--output", "file"), 1, "file", "Not a directory")
+    assert_one_line(cli("train", "--task", "rte", *small_world, "--output", "file"), 2, "file", "Not a directory")
 
 
 def test_a_truncated_adapter_is_refused(cli: Any, small_world: list[str]) -> None:

@@ -18,7 +18,7 @@ import adapter_tune
 from adapter_tune.backbone import load_tokenizer
 from adapter_tune.cli import main
 from adapter_tune.config import parse_config
-from adapter_tune.data import load_rows, load_splits
+from adapter_tune.data import load_rows, load_splits, raw_split
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.own_data import settled, tables
 from adapter_tune.rebuilt import _asked
@@ -193,6 +193,12 @@ def test_a_test_split_of_ones_own_is_not_said_to_be_secret(reviews: Path, backbo
     config = settled(configured(backbone, tmp_path, **data))
     with pytest.raises(UsageError, match=r"^test rows of your own are predicted, not scored; evaluate on validation$"):
         load_rows(config, load_tokenizer(config.model), ["test"])
+
+
+def test_a_split_that_ones_own_data_lack(reviews: Path, backbone: str, tmp_path: Path) -> None:
+    config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion")
+    with pytest.raises(UsageError, match=f"{reviews}: no split test; choose from train, validation"):
+        raw_split(settled(config), "test")
 
 
 def test_the_embedded_world_does_not_replace_data_of_ones_own(backbone: str, tmp_path: Path) -> None:

@@ -92,6 +92,15 @@ def learnt(result: Result) -> Any:
     return load_file(Path(result.storage.folder) / "adapter" / "adapter_model.safetensors")
 
 
+def counted(result: Result) -> tuple[float, float]:
+    """Rows and real tokens of the training."""
+    speed = result.speed
+    assert speed.train_examples_per_second is not None
+    assert speed.train_tokens_per_second is not None
+    assert speed.train_seconds is not None
+    return speed.train_examples_per_second * speed.train_seconds, speed.train_tokens_per_second * speed.train_seconds
+
+
 @pytest.mark.parametrize(
     ("launcher", "rows", "changes"),
     [
@@ -123,6 +132,7 @@ def test_they_learn_what_one_learns(
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     assert several.scores == evaluate_run(config.folder).scores  # 23 rows, each once
     assert several.parameters == one.parameters
+    assert counted(several) == pytest.approx(counted(one))
 
 
 def test_a_batch_is_shared_out_evenly_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:

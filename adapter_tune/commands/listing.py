@@ -12,7 +12,7 @@ def list_(what: o.What = None, name: o.StrategyToShow = None) -> None:
 
     if name is not None:
         if what is not o.Listing.strategies:
-            raise UsageError(f"'{name}': only strategies are shown one by one; write list strategies {name}")
+            raise UsageError(f"'{name}': only strategies are shown one by one, by 'list strategies NAME'; leave it out")
         from adapter_tune.report.catalogue import show_strategy
 
         show_strategy(name)
