@@ -41,7 +41,7 @@ RunFolder = Annotated[Path | None, typer.Argument(help="The run folder; the newe
 Split = Annotated[str | None, typer.Option("--split", help="One labelled split; all validation splits by default.")]
 EvalBatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rows a forward pass.")]
 Moved = Annotated[str | None, typer.Option("--model", help="Where the backbone lies now, if it moved.")]
-Newest = Annotated[Path, typer.Option("--output", help="Where the newest run is looked for.")]
+Newest = Annotated[Path, typer.Option("--output", "--runs", help="Where the newest run is looked for.")]
 NewestIn = Annotated[Path, typer.Option("--runs", help="Where the newest run is looked for.")]
 OutputJson = Annotated[Path | None, typer.Option("--output-json", help="Write the result to this file too.")]
 AnySplit = Annotated[str | None, typer.Option("--split", help="A split of the run's task; ax goes with mnli.")]

@@ -327,7 +327,7 @@ def test_a_damaged_run_does_not_hide_the_others(cli: Any, small_world: list[str]
     damaged.parent.mkdir()
     damaged.write_text('{"format": 1')
     os.utime(damaged, (4e9, 4e9))
-    scored = cli("eval", "--output", "runs")
+    scored = cli("eval", "--runs", "runs")
     assert scored.code == 0, scored.err
     assert "runs/damaged/result.json: not valid JSON" in scored.err
     assert "this run is passed over" in scored.err

@@ -84,7 +84,7 @@ def test_a_precision_that_is_measured_is_the_same_in_all(still: Any, tmp_path: P
     (script := tmp_path / "measured.py").write_text(MEASURED)
     words = [sys.executable, "-m", *LAUNCHERS["torchrun"], "2", str(script), str(tmp_path / "run.yaml")]
     own = {**os.environ, "OMP_NUM_THREADS": "1"}
-    found = subprocess.run(words, capture_output=True, text=True, env=own, check=True)
+    found = subprocess.run(words, capture_output=True, text=True, env=own, check=True, timeout=120)
     assert found.stdout.split() == ["bf16", "bf16"]
 
 
