@@ -47,6 +47,7 @@ def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         dataloader_pin_memory=pick_device(t.device) == "cuda",
+        accelerator_config={"non_blocking": pick_device(t.device) == "cuda"},
         remove_unused_columns=False,
         label_names=["labels"],
         ddp_find_unused_parameters=False,

@@ -136,8 +136,13 @@ def collator(data: DataConfig, tokenizer: PreTrainedTokenizerBase, device: str) 
     """What makes a batch of rows: padding to the longest of them, on a GPU to a multiple of 8 for its tensor cores."""
     if data.padding == "max_length":
         return DataCollatorWithPadding(tokenizer, padding="max_length", max_length=data.max_length)
-    eight = device == "cuda" and data.max_length % 8 == 0
-    return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if eight else None)
+    multiple = multiple_of(data, device)
+    return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=multiple if multiple > 1 else None)
+
+
+def multiple_of(data: DataConfig, device: str) -> int:
+    """The number of tokens of a batch's longest row is rounded up to a multiple of this."""
+    return 8 if device == "cuda" and data.max_length % 8 == 0 else 1
 
 
 def lengths(rows: Any) -> Any:

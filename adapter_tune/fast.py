@@ -136,5 +136,15 @@ def attention(
         return torch.matmul(weights, value).transpose(1, 2).contiguous(), None
 
 
+def attention_mask(*args: Any, device: torch.device | str = "cpu", **kwargs: Any) -> Tensor | None:
+    """The mask of padding, as transformers' ``sdpa``; it is left out of a batch without padding on a CPU alone.
+
+    Elsewhere that question would make the host wait for the device at every step, and no CUDA graph could be recorded.
+    """
+    if torch.device(device).type != "cpu":
+        kwargs["allow_is_bidirectional_skip"] = False
+    return cast("Tensor | None", sdpa_mask(*args, device=device, **kwargs))
+
+
 AttentionInterface.register(_NAME, attention)
-AttentionMaskInterface.register(_NAME, sdpa_mask)
+AttentionMaskInterface.register(_NAME, attention_mask)

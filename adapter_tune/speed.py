@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_callback import ExportableState
 
@@ -32,14 +32,20 @@ class Clock(TrainerCallback, ExportableState):
         kept = {name: getattr(self, name) for name in ("seconds", "examples", "real", "padded", "precision")}
         return {"args": {}, "attributes": kept}
 
-    def count(self, mask: Tensor) -> None:
-        """Count a training batch by its attention mask (rows, tokens), without waiting for the device."""
-        if processes.count() > 1:  # each has its own rows, padded to the longest of them
-            sizes = torch.stack([mask.new_tensor(len(mask)), mask.new_tensor(mask.numel()), mask.sum()])
+    def count(self, rows: int, padded: int, real: Any) -> None:
+        """Count a training batch, without waiting for the device.
+
+        Args:
+            rows: of this process.
+            padded: tokens of these rows, padding included; each process pads to the longest of its own.
+            real: tokens, padding left out: a number, or a scalar tensor.
+        """
+        if processes.count() > 1:
+            sizes = torch.stack([real.new_tensor(rows), real.new_tensor(padded), real])
             distributed.all_reduce(sizes)
             self._pending.append(sizes)
         else:
-            self._pending.append((len(mask), mask.numel(), mask.sum()))
+            self._pending.append((rows, padded, real))
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Go on from what the checkpoint kept, if training goes on from one."""

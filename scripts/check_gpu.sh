@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that only a GPU can show, in at most nine minutes on one GPU with 16 cores and without a network:
 #   scripts/check_gpu.sh [FOLDER]        FOLDER (default $OUT, else ./gpu-check) gets summary.txt and logs.txt
-#   PARTS="env resume loop" scripts/check_gpu.sh      some parts alone: env scores tests resume bench loop compile
-# scores, tests and resume run side by side (they ask what is right); env, bench, loop and compile have the GPU to
+#   PARTS="env resume loop" scripts/check_gpu.sh      some parts alone: env scores tests resume loop families bench
+# scores, tests and resume run side by side (they ask what is right); env, loop, families and bench have the GPU to
 # themselves (they ask how long it takes). PYTHON names the interpreter; LIMIT is the time for all of it in seconds.
 # DEVICE=cpu SMALL=1 tries the script itself on a machine without a GPU.
 set -uo pipefail
@@ -12,7 +12,7 @@ repo=$PWD
 out=${1:-${OUT:-gpu-check}}
 mkdir -p "$out" && out=$(cd "$out" && pwd)
 python=${PYTHON:-python3} device=${DEVICE:-cuda} small=${SMALL:-} limit=${LIMIT:-530}
-parts=${PARTS:-env scores tests resume bench loop compile}
+parts=${PARTS:-env scores tests resume loop families bench}
 work=$(mktemp -d) && logs=$work/logs && mkdir "$logs"
 finish() { (cd "$logs" && for log in *; do echo "######## $log"; cat "$log"; done) > "$out/logs.txt" 2> /dev/null; rm -rf "$work"; }
 trap finish EXIT
@@ -295,114 +295,17 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
     return trainer
 
 
-def kinds():
-    """The trainer as it is, and with one change after another."""
-    import torch
-    import transformers.masking_utils as masks
-    from torch.utils.data import DataLoader
-    from transformers import Trainer
+def watched():
+    """The trainer, with the losses of its steps kept."""
+    from adapter_tune.trainer import AdapterTrainer
 
-    from adapter_tune.trainer import _OWN, AdapterTrainer
-
-    class Now(AdapterTrainer):
+    class Watched(AdapterTrainer):
         def training_step(self, *args, **kwargs):
             loss = super().training_step(*args, **kwargs)
-            self.seen.append(loss)
-            return loss
-
-    class NonBlocking(Now):
-        def create_accelerator_and_postprocess(self):
-            self.args.accelerator_config.non_blocking = True
-            super().create_accelerator_and_postprocess()
-
-    class NoQuestion(NonBlocking):
-        """The mask is made without asking the device whether it is needed."""
-
-        def train(self, *args, **kwargs):
-            before, masks._ignore_bidirectional_mask_sdpa = masks._ignore_bidirectional_mask_sdpa, lambda *_, **__: False
-            try:
-                return super().train(*args, **kwargs)
-            finally:
-                masks._ignore_bidirectional_mask_sdpa = before
-
-    class Resident(NoQuestion):
-        """Rows on the device; a batch is gathered there."""
-
-        def get_train_dataloader(self):
-            import pyarrow.compute as pc
-
-            rows = self.train_dataset
-            column = rows.data.column("input_ids").combine_chunks()
-            flat = torch.from_numpy(column.flatten().to_numpy(zero_copy_only=False).astype("int32"))
-            self.n = torch.from_numpy(pc.list_value_length(column).to_numpy(zero_copy_only=False).astype("int64"))
-            at = self.args.device
-            ends = self.n.cumsum(0)
-            self.on = {"flat": flat.to(at), "n": self.n.to(at), "start": (ends - self.n).to(at),
-                       "labels": torch.tensor(rows["labels"][:]).to(at), "position": torch.arange(512, device=at)}
-            sampler = self._get_train_sampler(rows)
-            loader = DataLoader(range(len(rows)), batch_size=self._train_batch_size, sampler=sampler, collate_fn=self.gathered)
-            return self.accelerator.prepare(loader)
-
-        def gathered(self, rows):
-            chosen, on = torch.tensor(rows), self.on
-            width = -(-int(self.n[chosen].max()) // 8) * 8
-            chosen = chosen.to(self.args.device, non_blocking=True)
-            position = on["position"][:width]
-            real = position < on["n"][chosen][:, None]
-            where = (on["start"][chosen][:, None] + position).clamp_(max=len(on["flat"]) - 1)
-            ids = torch.where(real, on["flat"][where], 0).long()
-            return {"input_ids": ids, "attention_mask": real.long(), "labels": on["labels"][chosen]}
-
-    class Graphed(Resident):
-        """Forward and backward of a shape captured once and replayed; everything else is the Trainer's."""
-
-        graphs, pool = None, None
-
-        def training_step(self, model, inputs, num_items_in_batch=None):
-            inputs.pop(_OWN, None)
-            self.clock.count(inputs["attention_mask"])
-            self.share = 1.0
-            if self.graphs is None:
-                self.graphs, self.pool, self.used = {}, torch.cuda.graph_pool_handle(), [p for p in self.model.parameters() if p.requires_grad]
-                self.captured = 0.0
-            key = tuple(inputs["input_ids"].shape)
-            if key not in self.graphs:
-                sync()
-                start = time.perf_counter()
-                self.graphs[key] = self.capture(model, inputs)
-                sync()
-                self.captured += time.perf_counter() - start
-            graph, given, loss, grads = self.graphs[key]
-            for name, tensor in given.items():
-                tensor.copy_(inputs[name], non_blocking=True)
-            graph.replay()
-            for parameter, grad in zip(self.used, grads):
-                parameter.grad = grad
-            self.losses.add(loss)
             self.seen.append(loss.clone())
             return loss
 
-        def capture(self, model, inputs):
-            given = {name: tensor.clone() for name, tensor in inputs.items()}
-            drawn = torch.cuda.get_rng_state()
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                for _ in range(2):
-                    Trainer.training_step(self, model, dict(given))
-                    model.zero_grad()
-            torch.cuda.current_stream().wait_stream(side)
-            torch.cuda.set_rng_state(drawn)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self.pool):
-                loss = Trainer.training_step(self, model, dict(given))
-            grads = [parameter.grad for parameter in self.used]
-            model.zero_grad()
-            torch.cuda.set_rng_state(drawn)
-            return graph, given, loss, grads
-
-    return {"as it is": Now, "+ copies that do not block": NonBlocking, "+ no question to the mask": NoQuestion,
-            "+ rows on the device": Resident, "+ forward and backward as a CUDA graph": Graphed}
+    return Watched
 
 
 def report(name, trainer):
@@ -410,50 +313,104 @@ def report(name, trainer):
 
     ms = trainer.window.ms
     memory = f", peak {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB" if DEVICE == "cuda" else ""
-    more = f", {len(trainer.graphs)} graphs captured in {trainer.captured:.1f} s" if getattr(trainer, "graphs", None) else ""
+    graphs = trainer.graphs
+    more = "" if graphs is None else f", {len(graphs.graphs)} graphs" if graphs.graphs.is_on else ", graphs given up"
     print(f"{name:42} {ms:7.2f} ms a step, an MNLI epoch {EPOCH * ms / 1e3:6.0f} s{memory}{more}", flush=True)
     return torch.stack([loss.float().cpu() for loss in trainer.seen[:60]])
 
 
-def loop():
-    """Ordinary training: as it is, profiled, and with one change after another."""
-    import torch
+CASES = {
+    "full": {"strategy": "full"},
+    "houlsby": {},
+    "houlsby, no graphs": {"graphs": False},
+    "houlsby, training.fast=false": {"fast": False},
+    "houlsby, float32": {"precision": "float32"},
+    "top_n n=1": {"strategy": "top_n"},
+    "head": {"strategy": "head"},
+}
 
-    steps, seen = (8 if SMALL else 160), {}
-    for strategy in ("full",) if not SMALL else ():
+
+def case(name, steps):
+    more = dict(CASES[name])
+    graphs = more.pop("graphs", True)
+    trainer = trainer_of(watched(), steps, **more)
+    if not graphs and trainer.graphs is not None:
+        trainer.graphs.graphs.is_on = False
+    return trainer
+
+
+def loop():
+    """Ordinary training, and the kernels of a step."""
+    steps, seen = (8 if SMALL else 240), {}
+    for name in CASES:
         try:
-            trainer = trainer_of(kinds()["as it is"], steps, strategy=strategy)
-            train(trainer)
-            report("full fine-tuning, as it is", trainer)
-        except Exception:
-            traceback.print_exc(file=sys.stdout)
-    for name, kind in kinds().items():
-        if DEVICE != "cuda" and "graph" in name:
-            continue
-        try:
-            trainer = trainer_of(kind, steps)
+            trainer = case(name, steps)
             train(trainer)
             seen[name] = report(name, trainer)
             del trainer
         except Exception:
             print(name, "FAILED")
             traceback.print_exc(file=sys.stdout)
-    names = list(seen)
-    for before, after in zip(names, names[1:]):
-        print(f"losses of the first {len(seen[after])} steps, {after!r} against the one before: at most {(seen[after] - seen[before]).abs().max():.3g} apart")
-    for precision in ("float32",) if DEVICE == "cuda" else ():
-        try:
-            trainer = trainer_of(kinds()["as it is"], steps, precision=precision)
-            train(trainer)
-            report(f"as it is, in {precision}", trainer)
-        except Exception:
-            traceback.print_exc(file=sys.stdout)
+    if {"houlsby", "houlsby, no graphs"} <= seen.keys():
+        apart = (seen["houlsby"] - seen["houlsby, no graphs"]).abs().max()
+        print(f"losses of the first {len(seen['houlsby'])} steps, with graphs and without: at most {apart:.3g} apart")
     if DEVICE == "cuda":
-        for name in ("as it is", "+ forward and backward as a CUDA graph"):
+        for name in ("houlsby", "houlsby, no graphs"):
             try:
                 profile(name)
             except Exception:
                 traceback.print_exc(file=sys.stdout)
+
+
+def families():
+    """A tiny model of every family trains; which of them are recorded as graphs."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    from adapter_tune import bench_worker as bench
+    from adapter_tune.config import parse_config
+    from adapter_tune.data import Splits
+    from adapter_tune.demo import DEMO, located_model
+    from adapter_tune.families import FAMILIES
+    from adapter_tune.model import Built, prepare
+    from adapter_tune.progress import library_noise
+    from adapter_tune.speed import Clock
+
+    library_noise(quiet=True)
+    tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))
+    own = {"deberta-v2": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8}, "electra": {"embedding_size": 64},
+           "distilbert": {"dim": 64, "hidden_dim": 128, "n_layers": 2, "n_heads": 2}, "modernbert": {"global_attn_every_n_layers": 2, "local_attention": 8}}
+    for kind in FAMILIES:
+        shape = {"vocab_size": 1000, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
+        given = own.get(kind, {}) if kind == "distilbert" else {**shape, **own.get(kind, {})}
+        losses = {}
+        for on in (True, False):
+            try:
+                config = parse_config({"task": "mnli", "strategy": {"name": "houlsby", "m": 8}, "output": str(WORK / "families"),
+                                       "training": {"max_steps": 12, "device": DEVICE, "logging_steps": 100}})
+                torch.manual_seed(1)
+                model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(
+                    kind, num_labels=3, pad_token_id=0, max_position_embeddings=160, problem_type="single_label_classification", **given))
+                prepare(model, config.strategy, train_pooler=config.strategy.trains_pooler)
+                rows = bench._rows(config, 1000, "24", 12 * 32, seed=1)
+                trainer = watched()(config, Built(model, config.model, "random", frozenset()), tokenizer, WORK / "families",
+                                    Splits(rows, {config.record.validation[0]: rows.select(range(32)).flatten_indices()}), [], Clock())
+                trainer.seen = []
+                if trainer.graphs is not None:
+                    trainer.graphs.graphs.is_on = on
+                trainer.evaluate = lambda *_, **__: {f"eval_{config.record.validation[0]}_accuracy": 0.0}
+                trainer._save_checkpoint = trainer._load_best_model = lambda *_, **__: None
+                trainer.train()
+                losses[on] = torch.stack([loss.float().cpu() for loss in trainer.seen])
+                how = "no graphs" if trainer.graphs is None else f"{len(trainer.graphs.graphs)} graphs" if trainer.graphs.graphs.is_on else "graphs off"
+            except Exception as error:
+                print(f"{kind:12} FAILED: {type(error).__name__}: {str(error).splitlines()[0]}")
+                traceback.print_exc()
+                break
+            if on:
+                first = how
+        else:
+            print(f"{kind:12} {first}, losses with and without at most {(losses[True] - losses[False]).abs().max():.3g} apart", flush=True)
 
 
 def profile(name, steps=50):
@@ -463,17 +420,17 @@ def profile(name, steps=50):
 
     class Profile(TrainerCallback):
         def on_step_begin(self, args, state, control, **_):
-            if state.global_step == 60:
+            if state.global_step == 160:
                 sync()
                 self.prof = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
                 self.prof.__enter__()
 
         def on_step_end(self, args, state, control, **_):
-            if state.global_step == 60 + steps:
+            if state.global_step == 160 + steps:
                 sync()
                 self.prof.__exit__(None, None, None)
 
-    trainer, watch = trainer_of(kinds()[name], 61 + steps), Profile()
+    trainer, watch = case(name, 161 + steps), Profile()
     trainer.add_callback(watch)
     train(trainer)
     trace = WORK / "trace.json"
@@ -499,30 +456,6 @@ def profile(name, steps=50):
         total[e["name"]] = (n + 1, t + e["dur"])
     for kernel, (n, t) in sorted(total.items(), key=lambda i: -i[1][1])[:18]:
         print(f"  {t / steps:8.1f} us  {n / steps:6.1f} times  {kernel[:110]}")
-
-
-def compiled():
-    """torch.compile over all lengths at once, alone and inside the CUDA graph."""
-    import torch
-    import torch._dynamo
-
-    torch._dynamo.config.cache_size_limit = 32
-
-    def tune(built):
-        built.model.forward = torch.compile(built.model.forward, dynamic=True)
-
-    for name in ("+ rows on the device", "+ forward and backward as a CUDA graph"):
-        start = time.perf_counter()
-        try:
-            trainer = trainer_of(kinds()[name], 160, tune=tune, first=110)
-            train(trainer)
-            report(f"compiled, {name}", trainer)
-            print(f"   {time.perf_counter() - start:.0f} s in all, compilation included", flush=True)
-            if "graph" in name:
-                trainer = None
-        except Exception:
-            print("compiled", name, "FAILED")
-            traceback.print_exc(file=sys.stdout)
 
 
 if __name__ == "__main__":
@@ -581,14 +514,14 @@ if wanted loop; then
     run 150 loop "${check[@]}" loop
     say "" && say "== training on random rows of MNLI's lengths, 32 a step, m = 64" && note < "$logs/loop.log"
 fi
+if wanted families; then
+    run 60 families "${check[@]}" families
+    say "" && say "== families" && note < "$logs/families.log"
+fi
 if wanted bench; then
     words=(--model google-bert/bert-base-uncased --lengths mnli --batch-size 32 --m 64 --steps 60 --strategy full --strategy houlsby)
     [ -n "$small" ] && words=(--model google/bert_uncased_L-2_H-128_A-2 --lengths 16 --batch-size 4 --m 8 --steps 3 --strategy full --strategy houlsby)
     run 100 bench "$python" -m adapter_tune bench "${words[@]}" --set "training.device=$device"
     say "" && say "== bench (each phase waited for)" && note < "$logs/bench.log"
-fi
-if wanted compile && [ "$device" = cuda ]; then
-    run 170 compile "${check[@]}" compiled
-    say "" && say "== compiled" && grep -vE "^W[0-9]|Warning" "$logs/compile.log" | tail -30 | note
 fi
 say "" && say "check_gpu: $SECONDS s in all; $summary"

@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+import torch
 from conftest import rows_of
 from sklearn.metrics import f1_score
 from sklearn.utils.class_weight import compute_class_weight
@@ -433,7 +434,7 @@ def test_class_weights_are_scikit_learns(tmp_path: Path, backbone: str) -> None:
     assert losses[0] != losses[1]
     rows = load_splits(settled(config), load_tokenizer(config.model))
     expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=np.array(rows.train["labels"]))
-    found = _class_weights(config.model_copy(update={"data": settled(config).data}), rows)
+    found = _class_weights(config.model_copy(update={"data": settled(config).data}), rows, torch.device("cpu"))
     assert found is not None
     assert found.tolist() == pytest.approx(expected.tolist())
 

@@ -36,7 +36,7 @@ def test_training_time_leaves_out_evaluation_and_saving(time: list[float]) -> No
 def test_rows_and_tokens_a_second(time: list[float]) -> None:
     clock = Clock()
     for _ in range(3):
-        clock.count(torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]))
+        clock.count(2, 8, torch.tensor(6))
     trained(clock, time)
     rates = [{"eval_a_runtime": 2.0}, {"eval_b_runtime": 3.0}, {"loss": 1.0}]
     speed = measured(clock, "cpu", "float32", rates, {"a": 10, "b": 20})
@@ -52,7 +52,7 @@ def test_a_clock_that_never_ran_gives_nulls() -> None:
 
 def test_the_count_goes_on_from_a_checkpoint(time: list[float]) -> None:
     before = Clock()
-    before.count(torch.ones(2, 4))
+    before.count(2, 8, torch.tensor(8))
     trained(before, time)
     state = TrainerState(global_step=3, stateful_callbacks={"Clock": before.state()})
     after = Clock()

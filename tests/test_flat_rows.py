@@ -1,0 +1,100 @@
+"""Batches gathered from flat tensors are the collator's."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from conftest import TOKENIZER
+
+import adapter_tune
+from adapter_tune.config import DataConfig
+from adapter_tune.data import collator
+from adapter_tune.flat_rows import FlatRows, RowNumbers, can_be_flat
+from adapter_tune.trainer import AdapterTrainer
+
+ROWS = 40
+LABELS: dict[str, list[Any]] = {
+    "classes": [row % 3 for row in range(ROWS)],
+    "numbers": [row / 7 for row in range(ROWS)],
+    "several": [[float(row % 2), 1.0] for row in range(ROWS)],
+}
+
+
+def tokenised(labels: list[Any], *, with_types: bool = True) -> Any:
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 30, ROWS)
+    columns = {
+        "input_ids": [rng.integers(1, 90, size).tolist() for size in sizes],
+        "token_type_ids": [[0] * (size // 2) + [1] * (size - size // 2) for size in sizes],
+        "attention_mask": [[1] * size for size in sizes],
+        "labels": labels,
+    }
+    if not with_types:
+        del columns["token_type_ids"]
+    return datasets.concatenate_datasets(  # in several pieces, as a large data set is
+        [datasets.Dataset.from_dict({k: v[a:b] for k, v in columns.items()}) for a, b in ((0, 13), (13, ROWS))]
+    )
+
+
+@pytest.mark.parametrize(("kind", "padding", "device"), [*product(LABELS, ("batch", "max_length"), ("cpu", "cuda"))])
+def test_a_batch_is_the_collators_to_the_bit(kind: str, padding: Any, device: str) -> None:
+    data, rows = DataConfig(padding=padding, max_length=32), tokenised(LABELS[kind], with_types=kind != "numbers")
+    flat = FlatRows(rows, data, TOKENIZER, torch.device("cpu"))
+    flat._multiple = 8 if device == "cuda" else 1
+    collate, rng = collator(data, TOKENIZER, device), np.random.default_rng(1)
+    for size in (1, 5, 16, ROWS):
+        chosen = rng.permutation(ROWS)[:size].tolist()
+        expected, found = dict(collate([rows[row] for row in chosen])), flat.__getitems__(chosen)
+        assert found.keys() == expected.keys()
+        for name, tensor in expected.items():
+            assert found[name].dtype == tensor.dtype, name
+            assert torch.equal(found[name], tensor), name
+
+
+def test_training_reads_flat_rows_and_learns_what_rows_one_by_one_teach(
+    make_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config("rte", epochs=2)
+    made: list[int] = []
+    gather = FlatRows.gather
+    monkeypatch.setattr(
+        FlatRows, "gather", lambda self, rows, width: made.append(len(rows)) or gather(self, rows, width)
+    )
+    result = adapter_tune.run(config)
+    assert sum(made) == 2 * 64 + 2 * 24
+    monkeypatch.setattr("adapter_tune.trainer.can_be_flat", lambda *_: False)
+    assert adapter_tune.run(config, force=True).history == result.history
+
+
+def test_a_split_with_more_in_it_stays_as_it_is() -> None:
+    rows = tokenised(LABELS["classes"])
+    assert can_be_flat(rows, TOKENIZER)
+    assert not can_be_flat(rows.add_column("row", list(range(ROWS))), TOKENIZER)
+    assert not can_be_flat(rows, type("Left", (), {"padding_side": "left"})())
+
+
+def test_row_numbers_are_gathered_later() -> None:
+    flat = FlatRows(tokenised(LABELS["classes"]), DataConfig(max_length=32), TOKENIZER, torch.device("cpu"))
+    numbers = RowNumbers(flat)
+    assert len(numbers) == ROWS
+    assert numbers.__getitems__([3, 1]) == {"rows": [3, 1]}
+    assert numbers.lengths is flat.lengths
+
+
+def test_the_trainer_is_told_of_gradients_it_need_not_walk_for(
+    make_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked: list[int] = []
+    original = torch.nn.Module.zero_grad
+    monkeypatch.setattr(torch.nn.Module, "zero_grad", lambda self, *_: walked.append(1) or original(self))
+    built: list[Any] = []
+    train = AdapterTrainer.train
+    monkeypatch.setattr(AdapterTrainer, "train", lambda self, *a, **k: built.append(self.model) or train(self, *a, **k))
+    adapter_tune.run(make_config("rte", epochs=1))
+    assert not walked
+    assert "zero_grad" not in vars(built[0])  # the model is as it was
