@@ -1,7 +1,8 @@
 """Speed and memory of strategies side by side: real training steps, taken in turns, on random weights and rows.
 
-Every strategy trains in a process of its own, so that its memory is its own; a step of one is followed by a step of
-the next, so that whatever else the machine does falls on all of them alike.
+Every strategy trains in a process of its own, so that its memory is its own. On a CPU a step of one is followed by a
+step of the next, so that whatever else the machine does falls on all of them alike. On a GPU, which works ahead of the
+host and would cool down in between, one strategy takes all of its steps before the next one's process begins.
 """
 
 from __future__ import annotations
@@ -13,15 +14,24 @@ from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from adapter_tune.arguments import check_training
-from adapter_tune.bench_worker import WARM, shape_config, work
+from adapter_tune.bench_worker import shape_config, work
 from adapter_tune.config import RunConfig
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.families import shape_of
 from adapter_tune.lengths import drawn
 from adapter_tune.precision import TYPES, pick_device, product_rate, resolved
+
+WARM = 2
+"""Steps before the measured ones."""
+
+WARM_ON_A_GPU = 60
+"""Likewise: every common shape has come often enough to have a CUDA graph."""
+
+_PARTS = 10
 
 
 @dataclass(frozen=True)
@@ -29,10 +39,10 @@ class Measured:
     """What one strategy costs."""
 
     name: str
-    forward_ms: float
-    """Medians over the steps; a step also fetches its batch."""
-    backward_ms: float
-    optimiser_ms: float
+    forward_ms: float | None
+    """Medians over the steps; a step also fetches its batch. None on a GPU, where phases overlap."""
+    backward_ms: float | None
+    optimiser_ms: float | None
     step_ms: float
     examples_per_second: float
     tokens_per_second: float
@@ -47,7 +57,7 @@ class Measured:
     """Median over the steps of this one's time to that of ``full`` on the same rows."""
     memory_ratio: float | None = None
     steps: list[float] = field(default_factory=list, repr=False)
-    """Seconds of every step."""
+    """Seconds of every step; on a GPU the mean of every tenth of them."""
 
 
 def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[Measured], dict[str, Any]]:
@@ -73,54 +83,106 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
     device = pick_device(first.training.device)
     precision = resolved(first.training.precision, device)
     rate = product_rate(device, TYPES[precision])
-    context = multiprocessing.get_context("spawn")
-    workers: dict[str, tuple[Any, Connection]] = {}
-    try:
-        for name, config in cases.items():
-            here, there = context.Pipe()
-            given = (config.model_dump(), lengths, steps, list(sys.path), there)
-            process = context.Process(target=work, args=given, daemon=True)
-            process.start()
-            workers[name] = (process, here)
-            _answer(name, workers[name])  # one is built after the other
-        taken: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
-        for _ in range(WARM + steps):
-            for name, worker in workers.items():
-                worker[1].send("step")
-                taken[name].append(_answer(name, worker))
-        rows = []
-        for name, worker in workers.items():
-            worker[1].send("finish")
-            rows.append((name, _answer(name, worker)))
-        rate = max(rate, product_rate(device, TYPES[precision]))  # whatever else the machine did at either end
-    finally:
-        for process, _ in workers.values():
-            process.terminate()
+    taken, ends = (_one_after_the_other if device == "cuda" else _in_turns)(cases, lengths, steps)
+    rate = max(rate, product_rate(device, TYPES[precision]))  # whatever else the machine did at either end
     about = {
         "model": first.model.id, "lengths": lengths, "batch_size": first.training.batch_size, "steps": steps,
         "device": torch.cuda.get_device_name() if device == "cuda" else device, "precision": precision,
         "threads": torch.get_num_threads(), "torch": torch.__version__, "products_per_second": rate / 2,
     }  # fmt: skip
-    return _related([_row(name, taken[name][WARM:], rest, rate) for name, rest in rows]), about
+    return _related([_row(name, taken[name], ends[name], rate) for name in cases]), about
+
+
+Taken = dict[str, list[dict[str, float]]]
+"""What every strategy reports of its measured steps, one after the other or several at a time."""
+
+
+def _in_turns(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[Taken, dict[str, Any]]:
+    processes: dict[str, _Process] = {}
+    try:
+        for name, config in cases.items():  # one is built after the other
+            processes[name] = _Process(name, config, lengths, WARM + steps)
+        taken: Taken = {name: [] for name in cases}
+        for turn in range(WARM + steps):
+            for name, process in processes.items():
+                report = process.take(1)
+                if turn >= WARM:
+                    taken[name].append(report)
+        return taken, {name: process.finish() for name, process in processes.items()}
+    finally:
+        for process in processes.values():
+            process.end()
+
+
+def _one_after_the_other(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[Taken, dict[str, Any]]:
+    taken: Taken = {}
+    ends: dict[str, Any] = {}
+    sizes = [len(part) for part in np.array_split(range(steps), min(steps, _PARTS))]
+    for name, config in cases.items():
+        process = _Process(name, config, lengths, WARM_ON_A_GPU + steps)
+        try:
+            process.take(WARM_ON_A_GPU)
+            taken[name] = [process.take(size) for size in sizes]
+            ends[name] = process.finish()
+        finally:
+            process.end()
+    return taken, ends
+
+
+class _Process:
+    """One strategy's worker, built and ready."""
+
+    def __init__(self, name: str, config: RunConfig, lengths: str, count: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.name, (here, there) = name, context.Pipe()
+        self.connection = here
+        self.process = context.Process(
+            target=work, args=(config.model_dump(), lengths, count, list(sys.path), there), daemon=True
+        )
+        self.process.start()
+        there.close()  # else an end of the process would go unnoticed
+        self._answer()
+
+    def take(self, steps: int) -> dict[str, float]:
+        """Let it take steps; what they took."""
+        self.connection.send(steps)
+        return self._answer()
+
+    def finish(self) -> dict[str, Any]:
+        """Let it come to its end; what was measured of the whole."""
+        self.connection.send(0)
+        return self._answer()
+
+    def end(self) -> None:
+        """Whatever it is doing."""
+        self.process.terminate()
+        self.process.join()
+
+    def _answer(self) -> dict[str, Any]:
+        return _checked(self.name, self.connection)
 
 
 def _row(name: str, steps: list[dict[str, float]], rest: dict[str, Any], rate: float) -> Measured:
-    seconds = sum(step["step"] for step in steps)
+    seconds = sum(step["seconds"] for step in steps)
     tokens = sum(step["tokens"] for step in steps)
     return Measured(
         name=name,
-        forward_ms=1e3 * median(step["forward"] for step in steps),
-        backward_ms=1e3 * median(step["backward"] for step in steps),
-        optimiser_ms=1e3 * median(step["optimiser"] for step in steps),
-        step_ms=1e3 * median(step["step"] for step in steps),
+        forward_ms=_phase("forward", steps),
+        backward_ms=_phase("backward", steps),
+        optimiser_ms=_phase("optimiser", steps),
+        step_ms=1e3 * median(step["seconds"] / step["steps"] for step in steps),
         examples_per_second=sum(step["examples"] for step in steps) / seconds,
         tokens_per_second=tokens / seconds,
         eval_examples_per_second=rest["eval"],
         peak_share=rest["operations"] * tokens / seconds / rate,
         peak_memory_bytes=rest["memory"],
         checkpoint_bytes=rest["checkpoint"],
-        steps=[step["step"] for step in steps],
+        steps=[step["seconds"] / step["steps"] for step in steps],
     )
+
+
+def _phase(name: str, steps: list[dict[str, float]]) -> float | None:
+    return 1e3 * median(step[name] for step in steps) if name in steps[0] else None
 
 
 def _related(rows: list[Measured]) -> list[Measured]:
@@ -136,9 +198,10 @@ def _related(rows: list[Measured]) -> list[Measured]:
     return out
 
 
-def _answer(name: str, worker: tuple[Any, Connection]) -> dict[str, Any]:
+def _checked(name: str, connection: Connection) -> dict[str, Any]:
+    """The next answer of a process."""
     try:
-        found = worker[1].recv()
+        found = connection.recv()
     except EOFError:
         raise RunError(f"{name}: its process ended (out of memory?); lower --batch-size") from None
     if "error" in found:

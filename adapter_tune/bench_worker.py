@@ -1,4 +1,4 @@
-"""One strategy on the bench, in a process of its own: it takes a training step whenever it is told to."""
+"""One strategy on the bench, in a process of its own: it takes training steps whenever it is told to."""
 
 from __future__ import annotations
 
@@ -30,17 +30,14 @@ from adapter_tune.speed import Clock, peak_memory
 from adapter_tune.surgery import frozen_layers, layers_of
 from adapter_tune.trainer import AdapterTrainer
 
-WARM = 2
-"""Steps before the measured ones."""
-
 _EVALUATED = 8  # batches
 
 
-def work(values: dict[str, Any], lengths: str, steps: int, path: list[str], parent: Connection) -> None:
-    """A process's whole life: build, then take a step whenever it is told to."""
+def work(values: dict[str, Any], lengths: str, count: int, path: list[str], parent: Connection) -> None:
+    """A process's whole life: build, then take as many steps as it is told to, ``count`` in all."""
     sys.path[:] = path
     try:
-        parent.send(_Worker(parse_config(values), lengths, steps, parent).run())
+        parent.send(_Worker(parse_config(values), lengths, count, parent).run())
     except BaseException as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         parent.send({"error": first, "is_usage": isinstance(error, UsageError)})
@@ -49,11 +46,11 @@ def work(values: dict[str, Any], lengths: str, steps: int, path: list[str], pare
 class _Worker:
     """One strategy in its process."""
 
-    def __init__(self, config: RunConfig, lengths: str, steps: int, parent: Connection) -> None:
+    def __init__(self, config: RunConfig, lengths: str, count: int, parent: Connection) -> None:
         self.config, self.parent = config, parent
         self.device = pick_device(config.training.device)
         self.imported = peak_memory(self.device) or 0
-        self.lengths, self.count = lengths, WARM + steps
+        self.lengths, self.count = lengths, count
 
     def run(self) -> dict[str, Any]:
         """Train under the parent's eyes; what was measured of the whole."""
@@ -83,25 +80,27 @@ class _Worker:
         memory = None if self.memory is None else self.memory - (self.imported if self.device != "cuda" else 0)
         return {"eval": len(held) / runtime, "operations": operations, "memory": memory, "checkpoint": size}
 
-    def turn(self, found: dict[str, float]) -> None:
-        """Say what a step took, and wait for the next."""
+    def turn(self, report: dict[str, float]) -> int:
+        """Say what the last steps took, and wait for the number of the next ones."""
         self.memory = peak_memory(self.device)
-        self.parent.send(found)
-        self.parent.recv()
-        self.start = time.perf_counter()
+        self.parent.send(report)
+        return cast(int, self.parent.recv())
 
 
 class _Timed(AdapterTrainer):
-    """The trainer of every run, with a clock between its phases."""
+    """The trainer of every run; where the device does not work ahead of the host, with a clock between its phases."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.has_phases = self.args.device.type != "cuda"
         self.times: defaultdict[str, float] = defaultdict(float)
         """Of a step so far, which may have several batches."""
         self.done = 0.0
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         """Forward."""
+        if not self.has_phases:
+            return super().compute_loss(*args, **kwargs)
         start = time.perf_counter()
         out = super().compute_loss(*args, **kwargs)
         wait(self.args.device.type)
@@ -110,8 +109,8 @@ class _Timed(AdapterTrainer):
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward."""
-        self.times["examples"] += len(inputs["labels"])
-        self.times["tokens"] += int(inputs["attention_mask"].sum())
+        if not self.has_phases:
+            return super().training_step(model, inputs, num_items_in_batch)
         start, before = time.perf_counter(), self.times["forward"]
         out = super().training_step(model, inputs, num_items_in_batch)
         wait(self.args.device.type)
@@ -121,22 +120,36 @@ class _Timed(AdapterTrainer):
 
 
 class _Turns(TrainerCallback):
-    """Waits for the parent between two steps."""
+    """Takes as many steps as the parent says, reports, and waits for it to say more."""
 
     def __init__(self, worker: _Worker) -> None:
         self.worker = worker
+        self.wanted = self.taken = 0
+        self.start, self.before = 0.0, (0, 0)
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Ready."""
-        self.worker.turn({})
+        self._turn({})
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """A step is done."""
+        self.taken += 1
+        if self.taken < self.wanted:
+            return
         wait(self.worker.device)
-        now, trainer = time.perf_counter(), self.worker.trainer
-        found = {**trainer.times, "optimiser": now - trainer.done, "step": now - self.worker.start}
-        trainer.times.clear()
-        self.worker.turn(found)
+        now, trainer, (examples, tokens) = time.perf_counter(), self.worker.trainer, self.before
+        trainer.clock.settle()
+        report = {"steps": self.taken, "seconds": now - self.start, "examples": trainer.clock.examples - examples,
+                  "tokens": trainer.clock.real - tokens}  # fmt: skip
+        if trainer.has_phases:
+            report |= {**trainer.times, "optimiser": now - trainer.done}
+            trainer.times.clear()
+        self._turn(report)
+
+    def _turn(self, report: dict[str, float]) -> None:
+        clock = self.worker.trainer.clock
+        self.wanted, self.taken = self.worker.turn(report), 0
+        self.start, self.before = time.perf_counter(), (clock.examples, clock.real)
 
 
 def has_prefix(config: RunConfig) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from adapter_tune import atomic
+from adapter_tune import __version__, atomic
 from adapter_tune.counts import ParameterCount
 from adapter_tune.demo import DEMO
 from adapter_tune.records import read_record
@@ -125,8 +125,8 @@ def is_demo(folder: Path) -> bool:
 @cache
 def versions() -> dict[str, str]:
     """Versions of everything that a number may depend on."""
-    names = ("adapter-tune", "torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "scikit-learn")
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    names = ("torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "scikit-learn")
+    found = {"adapter-tune": __version__, "python": platform.python_version(), "platform": platform.platform()}
     for name in names:
         try:
             found[name] = metadata.version(name)

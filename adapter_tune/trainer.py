@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,6 +71,8 @@ class AdapterTrainer(Trainer):
     def __init__(self, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase, folder: Path,
                  splits: Splits, callbacks: list[TrainerCallback], clock: Clock) -> None:  # fmt: skip
         self.fresh, self.clock, self.is_over = built.fresh, clock, False
+        if config.training.deterministic:  # before the first product on a GPU, which may be one of the frozen layers'
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.precision = clock.precision = make_ready(built, config.training)
         forget_peak_memory()
         args = arguments(config, folder)
@@ -123,7 +126,7 @@ class AdapterTrainer(Trainer):
             self.graphs = StepGraphs(rows, step, self.trained, self.args.max_grad_norm)
 
     def _is_on_one_gpu(self) -> bool:
-        return self.args.world_size == 1 and self.args.device.type == "cuda"
+        return bool(self.args.world_size == 1 and self.args.device.type == "cuda")
 
     def set_initial_training_values(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The number of epochs first; none where training was over at the checkpoint that it goes on from."""
@@ -205,7 +208,7 @@ class AdapterTrainer(Trainer):
             self.share = self._share(inputs["labels"], own)
             loss = super().training_step(model, inputs, num_items_in_batch)
         self.losses.add(loss)
-        if loss.device.type == "cpu":
+        if self._sees_every_loss():
             self._check_losses(self.state.global_step + 1)
         return loss
 
@@ -267,13 +270,17 @@ class AdapterTrainer(Trainer):
         scores: dict[str, float] = super().evaluate(*args, **kwargs)
         return scores
 
+    def _sees_every_loss(self) -> bool:
+        """Whether each step's loss is looked at: elsewhere that would make the host wait for the device."""
+        return bool(self.args.device.type == "cpu")
+
     def _check_losses(self, step: int) -> None:
         if not self.losses.is_finite:
             self._refuse(float(self.losses.total), step)
 
     def _refuse(self, loss: float, step: int) -> NoReturn:
         last = checkpoints.newest(Path(self.args.output_dir))
-        at = "at" if self.args.device.type == "cpu" else "at or before"  # elsewhere nobody waits for every step
+        at = "at" if self._sees_every_loss() else "at or before"
         raise RunError(
             f"the loss is {loss} {at} step {step}, with learning rate {self._get_learning_rate():.3g} (the last good "
             f"checkpoint: {last.name if last else 'none'}, in {self.args.output_dir}); lower --lr, or set "

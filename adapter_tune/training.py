@@ -82,9 +82,11 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
 def _decided(config: RunConfig, checkpoint: Path | None) -> RunConfig:
     """The configuration with its precision chosen: once for a run, whatever the next measurement would say."""
     device = pick_device(config.training.device)
-    if config.training.precision != "auto" or device == "cuda":
+    if config.training.precision != "auto":
         return config
-    precision = precision_of(checkpoint) or processes.agreed(resolved("auto", device))
+    precision = precision_of(checkpoint) or resolved("auto", device)
+    if device == "cpu":  # where it is measured, and processes may measure differently
+        precision = processes.agreed(precision)
     return config.model_copy(update={"training": config.training.model_copy(update={"precision": precision})})
 
 

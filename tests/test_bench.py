@@ -44,6 +44,23 @@ def test_a_whole_run(batches: int, backbone: str, capsys: pytest.CaptureFixture[
     assert found["products_per_second"] > 0
 
 
+def test_one_strategy_after_the_other_as_on_a_gpu(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "WARM_ON_A_GPU", 3)
+    monkeypatch.setattr(bench, "_PARTS", 2)
+    flags = {"--task task": "mnli", "--model model.id": backbone}
+    sets = ["data.max_length=16", "training.batch_size=4", "training.eval_batch_size=4", "training.device=cpu"]
+    cases = {name: compose(None, {**flags, "--strategy strategy.name": name}, sets) for name in ("full", "head")}
+    taken, ends = bench._one_after_the_other(cases, "8", 5)
+    assert [[report["steps"] for report in reports] for reports in taken.values()] == [[3, 2]] * 2
+    assert [[report["examples"] for report in reports] for reports in taken.values()] == [[12, 8]] * 2
+    assert all(end["eval"] > 0 for end in ends.values())
+    reports = [{key: value for key, value in report.items() if key != "forward"} for report in taken["head"]]
+    row = bench._row("head", reports, ends["head"], 1e12)  # a GPU says nothing of phases
+    assert row.forward_ms is None
+    assert row.step_ms == pytest.approx(1e3 * np.median([report["seconds"] / report["steps"] for report in reports]))
+    assert row.examples_per_second == pytest.approx(20 / sum(report["seconds"] for report in reports))
+
+
 def test_kept_states_are_measured_beside_their_twin(
     backbone: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,12 +199,12 @@ def test_a_failing_process_is_one_clear_error() -> None:
             raise EOFError
 
     with pytest.raises(RunError, match="full: no memory"):
-        bench._answer("full", (None, Broken()))  # type: ignore[arg-type]
+        bench._checked("full", Broken())  # type: ignore[arg-type]
     Broken.is_usage = True
     with pytest.raises(UsageError, match="full: no memory"):
-        bench._answer("full", (None, Broken()))  # type: ignore[arg-type]
+        bench._checked("full", Broken())  # type: ignore[arg-type]
     with pytest.raises(RunError, match="its process ended"):
-        bench._answer("full", (None, Gone()))  # type: ignore[arg-type]
+        bench._checked("full", Gone())  # type: ignore[arg-type]
 
 
 def test_the_table_has_bars(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,17 +24,15 @@ class Mock:
     """A graph that computes anew what was recorded, into the same tensors."""
 
     def __init__(self, graphs: CudaGraphs, inputs: dict[str, Tensor], sizes: tuple[int, ...]) -> None:
-        self.again = lambda: graphs.compute(inputs, *sizes)
-        self.outputs = self.again()
+        self.graphs, self.inputs, self.sizes = graphs, inputs, sizes
+        self.outputs = self.computed()
+
+    def computed(self) -> tuple[Tensor, ...]:
+        return self.graphs.compute(self.inputs, *self.sizes)
 
     def replay(self) -> None:
-        with torch.no_grad():
-            for output, new in zip(self.outputs, self.rerun(), strict=True):
-                output.copy_(new)
-
-    def rerun(self) -> tuple[Tensor, ...]:
-        with torch.enable_grad():
-            return self.again()
+        for output, new in zip(self.outputs, self.computed(), strict=True):
+            output.data.copy_(new.data)
 
 
 @pytest.fixture
@@ -94,9 +92,9 @@ def test_a_step_leaves_the_gradients_clipped(mocked: Any, max_norm: float) -> No
     rows = FlatRows(tokenised(LABELS["classes"]), DataConfig(max_length=32), TOKENIZER, torch.device("cpu"))
 
     def step(batch: dict[str, Tensor]) -> Tensor:
-        out = (model(batch["input_ids"]).squeeze(-1) * batch["attention_mask"]).square().mean()
-        out.backward()  # type: ignore[no-untyped-call]
-        return out
+        loss = step_loss(model, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
 
     graphs = StepGraphs(rows, step, [*model.parameters(), unused], max_norm)
     for start in range(EAGER + 3):
@@ -114,13 +112,13 @@ def test_a_step_leaves_the_gradients_clipped(mocked: Any, max_norm: float) -> No
         assert norm == pytest.approx(float(expected.norm()))
         scale = min(1.0, max_norm / (norm + 1e-6)) if max_norm else 1.0
         assert torch.allclose(found, expected * scale)
-        assert value == pytest.approx(float(step_loss(model, rows.gather(chosen, 32))))
+        assert value == pytest.approx(step_loss(model, rows.gather(chosen, 32)).item())
         found.mul_(0.5)  # as an optimiser might; the next replay writes it anew
 
 
 def step_loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    out: Tensor = (model(batch["input_ids"]).squeeze(-1) * batch["attention_mask"]).square().mean()
-    return out
+    weights: Tensor = model(batch["input_ids"]).squeeze(-1)
+    return (weights * batch["attention_mask"]).square().mean()
 
 
 @pytest.mark.parametrize(
@@ -173,9 +171,12 @@ def test_batch_norm_has_no_graph(mocked: Any, make_config: Any, monkeypatch: pyt
     monkeypatch.setattr(AdapterTrainer, "_is_on_one_gpu", lambda self: True)
     with_graphs: list[bool] = []
     train = AdapterTrainer.train
-    monkeypatch.setattr(
-        AdapterTrainer, "train", lambda s, *a, **k: with_graphs.append(s.graphs is not None) or train(s, *a, **k)
-    )
+
+    def watched(self: AdapterTrainer, *args: Any, **kwargs: Any) -> Any:
+        with_graphs.append(self.graphs is not None)
+        return train(self, *args, **kwargs)
+
+    monkeypatch.setattr(AdapterTrainer, "train", watched)
     adapter_tune.run(make_config("rte", strategy={"name": "houlsby", "m": 4, "norm": "batch"}, epochs=1))
     assert with_graphs == [False]
 

@@ -62,9 +62,12 @@ def test_training_reads_flat_rows_and_learns_what_rows_one_by_one_teach(
     config = make_config("rte", epochs=2)
     made: list[int] = []
     gather = FlatRows.gather
-    monkeypatch.setattr(
-        FlatRows, "gather", lambda self, rows, width: made.append(len(rows)) or gather(self, rows, width)
-    )
+
+    def count(self: FlatRows, rows: torch.Tensor, width: int) -> Any:
+        made.append(len(rows))
+        return gather(self, rows, width)
+
+    monkeypatch.setattr(FlatRows, "gather", count)
     result = adapter_tune.run(config)
     assert sum(made) == 2 * 64 + 2 * 24
     monkeypatch.setattr("adapter_tune.trainer.can_be_flat", lambda *_: False)
@@ -89,12 +92,17 @@ def test_row_numbers_are_gathered_later() -> None:
 def test_the_trainer_is_told_of_gradients_it_need_not_walk_for(
     make_config: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walked: list[int] = []
-    original = torch.nn.Module.zero_grad
-    monkeypatch.setattr(torch.nn.Module, "zero_grad", lambda self, *_: walked.append(1) or original(self))
-    built: list[Any] = []
+    def walk(self: Any, set_to_none: bool = True) -> None:
+        raise AssertionError("the whole model was walked through")
+
+    models: list[Any] = []
     train = AdapterTrainer.train
-    monkeypatch.setattr(AdapterTrainer, "train", lambda self, *a, **k: built.append(self.model) or train(self, *a, **k))
+
+    def watched(self: AdapterTrainer, *args: Any, **kwargs: Any) -> Any:
+        models.append(self.model)
+        return train(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.Module, "zero_grad", walk)
+    monkeypatch.setattr(AdapterTrainer, "train", watched)
     adapter_tune.run(make_config("rte", epochs=1))
-    assert not walked
-    assert "zero_grad" not in vars(built[0])  # the model is as it was
+    assert "zero_grad" not in vars(models[0])  # the model is as it was

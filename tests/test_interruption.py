@@ -217,12 +217,33 @@ def test_a_loss_that_goes_wrong_ends_the_run(make_config: Any, monkeypatch: pyte
 
     monkeypatch.setattr(AdapterTrainer, "compute_loss", compute_loss)
     config = make_config("sst2", epochs=3)
+    at = "at or before" if torch.cuda.is_available() else "at"
     said = (
-        rf"the loss is {wrong} at step 6, with learning rate 0.00\d+ \(the last good checkpoint: checkpoint-4, .*--lr"
+        rf"the loss is {wrong} {at} step 6, with learning rate 0.00\d+ \(the last good checkpoint: checkpoint-4, .*--lr"
     )
     with pytest.raises(RunError, match=said):
         run(config)
     assert not (config.folder / FILE).exists()
+
+
+def test_on_a_gpu_a_wrong_loss_is_seen_before_anything_is_kept(
+    make_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = AdapterTrainer.compute_loss
+
+    def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = compute(self, model, inputs, *args, **kwargs)
+        return loss * float("nan") if model.training and self.state.global_step == 5 else loss
+
+    monkeypatch.setattr(AdapterTrainer, "compute_loss", compute_loss)
+    monkeypatch.setattr(AdapterTrainer, "_sees_every_loss", lambda self: False)
+    config = make_config("sst2", epochs=3, logging_steps=1000)
+    with pytest.raises(RunError, match=r"the loss is nan at or before step 8, .* checkpoint: checkpoint-4, "):
+        run(config)
+    assert [path.name for path in config.folder.glob("checkpoint-*")] == ["checkpoint-4"]
+    config = make_config("sst2", epochs=3, logging_steps=1000, checkpoint_minutes=1e-9)  # one after every step
+    with pytest.raises(RunError, match=r"the loss is nan at or before step 6, .* checkpoint: checkpoint-5, "):
+        run(config)
 
 
 def test_the_norm_of_the_gradient_is_written_down(make_config: Any) -> None:

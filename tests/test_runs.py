@@ -69,7 +69,9 @@ def test_every_strategy_learns_and_moves_nothing_it_did_not_declare(
     for name, tensor in trained.items():
         if name not in declared:
             before = loaded[name.replace(".base_layer.", ".")]  # peft's name for what it wraps
-            assert torch.equal(tensor, before.to(tensor.dtype)), name  # held in bf16 where the machine is quick at it
+            assert torch.equal(tensor.cpu(), before.to(tensor.dtype)), (
+                name
+            )  # held in bf16 where the machine is quick at it
     moved = load_file(config.folder / "adapter" / "adapter_model.safetensors")
     assert moved.keys() == declared
     assert not [name for name in declared & loaded.keys() if torch.equal(moved[name], loaded[name])]
@@ -279,7 +281,7 @@ def test_batches_are_of_like_length_and_other_ones_in_every_epoch(
     evaluated = torch.cat(seen["prediction_step"][:3]).tolist()
     assert evaluated == sorted(evaluated, reverse=True)
     assert result.speed.real_token_share is not None
-    assert result.speed.real_token_share > 0.9
+    assert result.speed.real_token_share > (0.9 if result.speed.device == "cpu" else 0.8)  # a GPU's are multiples of 8
 
 
 def test_no_resume_starts_anew(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,7 +404,7 @@ def test_the_best_checkpoint_comes_back_head_and_layer_norms_too(
     save = AdapterTrainer._save_checkpoint
 
     def save_checkpoint(self: Any, model: Any, trial: Any) -> None:
-        kept[-1].update({n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad})
+        kept[-1].update({n: p.detach().cpu().clone() for n, p in model.named_parameters() if p.requires_grad})
         save(self, model, trial)
 
     monkeypatch.setattr(AdapterTrainer, "_save_checkpoint", save_checkpoint)

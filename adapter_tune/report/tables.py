@@ -173,12 +173,13 @@ def show_bench(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
         f"{about['model']}, {about['lengths']} tokens, batch {about['batch_size']}, {about['precision']} on "
         f"{about['device']} ({about['threads']} threads); matrix products {rate:,.0f} GFLOP/s"
     )
+    phases = ("forward_ms", "backward_ms", "optimiser_ms", "step_ms")
     header = ["strategy", "forward ms", "backward ms", "optimiser ms", "step ms", "to full", "examples/s", "tokens/s",
               "of peak", "memory", "to full", "checkpoint", "evaluating, examples/s"]  # fmt: skip
     cells = [
         [
             row["name"],
-            *(f"{row[name]:,.1f}" for name in ("forward_ms", "backward_ms", "optimiser_ms", "step_ms")),
+            *("-" if row[name] is None else f"{row[name]:,.1f}" for name in phases),
             "" if row["step_ratio"] is None else f"{row['step_ratio']:.3f}",
             f"{row['examples_per_second']:,.1f}",
             f"{row['tokens_per_second']:,.0f}",
