@@ -29,7 +29,7 @@ from adapter_tune.commands import (
     sweep,
     train,
 )
-from adapter_tune.errors import INTERRUPTED, TERMINATED, AdapterTuneError
+from adapter_tune.errors import INTERRUPTED, TERMINATED, AdapterTuneError, is_out_of_memory
 
 app = typer.Typer(
     name="adapter-tune",
@@ -136,8 +136,11 @@ def _explain_other(error: Exception) -> str:
     first = (str(error).strip() or "no message").splitlines()[0]
     if processes.count() > 1 and any(word in str(error) for word in ("peer", "gloo", "NCCL", "ProcessGroup")):
         return "another process of this run is gone; the same command goes on from the last checkpoint"
-    if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or "can't allocate memory" in str(error):
-        return f"out of memory ({first}); lower --batch-size, or --set training.gradient_checkpointing=true"
+    if is_out_of_memory(error):
+        return (
+            f"out of memory ({first}); halve --batch-size and --set training.gradient_accumulation=2, or --set "
+            "training.gradient_checkpointing=true, or training.precision=bf16 where it is float32"
+        )
     return f"{type(error).__name__}: {first} (unexpected; --debug shows where)"
 
 

@@ -34,6 +34,15 @@ class FieldError(UsageError):
         super().__init__(f"{'.'.join(loc)}: {problem}" if loc else problem)
 
 
+_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED", "backend out of memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of a device; libraries raise it under many names."""
+    named = type(error).__name__ in ("OutOfMemoryError", "MemoryError")
+    return named or any(words in str(error) for words in _NO_MEMORY)
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """The message for an unknown ``name``: the nearest known one first, then all of them.
 

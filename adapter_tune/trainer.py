@@ -27,7 +27,7 @@ from adapter_tune.arguments import arguments
 from adapter_tune.config import RunConfig, TrainingConfig
 from adapter_tune.cuda_graphs import CudaGraphs, StepGraphs
 from adapter_tune.data import Splits, collator, lengths
-from adapter_tune.errors import RunError
+from adapter_tune.errors import RunError, is_out_of_memory
 from adapter_tune.fast import make_ready
 from adapter_tune.flat_rows import FlatRows, RowNumbers, can_be_flat, unwrapped
 from adapter_tune.losses import Losses
@@ -302,6 +302,8 @@ class AdapterTrainer(Trainer):
                 checkpoints.keep_only(run, {step, self.state.best_global_step or step})
         except (OSError, RuntimeError, RunError) as error:  # torch.save reports a full disk as a RuntimeError
             shutil.rmtree(run / f"checkpoint-{step}", ignore_errors=True)
+            if is_out_of_memory(error) or "CUDA error" in str(error):  # whatever is wrong, it is not the disk
+                raise
             first = str(error).splitlines()[0]
             raise RunError(
                 f"cannot write a checkpoint to {self.args.output_dir}: {first}; free some space and run the same again"

@@ -2,8 +2,8 @@
 # Everything that only a GPU can show, in at most nine minutes on one GPU with 16 cores and without a network:
 #   scripts/check_gpu.sh [FOLDER]        FOLDER (default $OUT, else ./gpu-check) gets summary.txt and logs.txt
 #   PARTS="env resume loop" scripts/check_gpu.sh      some parts alone: env scores tests resume loop families bench
-# scores, tests and resume run side by side (they ask what is right); env, loop, families and bench have the GPU to
-# themselves (they ask how long it takes). PYTHON names the interpreter; LIMIT is the time for all of it in seconds.
+# scores, tests, resume and families run side by side (they ask what is right); env, loop and bench have the GPU to
+# themselves (they ask how long it takes). CASES, TESTS and SCORES choose among cases, files and precisions. PYTHON names the interpreter; LIMIT is the time for all of it in seconds.
 # DEVICE=cpu SMALL=1 tries the script itself on a machine without a GPU.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -280,6 +280,7 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
 
         def on_step_end(self, args, state, control, **_):
             if state.global_step == steps:
+                self.host = 1e3 * (time.perf_counter() - self.start) / (steps - self.at)
                 sync()
                 self.ms = 1e3 * (time.perf_counter() - self.start) / (steps - self.at)
                 raise Done  # no evaluation, no checkpoint
@@ -311,11 +312,11 @@ def watched():
 def report(name, trainer):
     import torch
 
-    ms = trainer.window.ms
+    ms, host = trainer.window.ms, trainer.window.host
     memory = f", peak {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB" if DEVICE == "cuda" else ""
     graphs = trainer.graphs
     more = "" if graphs is None else f", {len(graphs.graphs)} graphs" if graphs.graphs.is_on else ", graphs given up"
-    print(f"{name:42} {ms:7.2f} ms a step, an MNLI epoch {EPOCH * ms / 1e3:6.0f} s{memory}{more}", flush=True)
+    print(f"{name:42} {ms:7.2f} ms a step (the host is busy for {host:.2f}), an MNLI epoch {EPOCH * ms / 1e3:6.0f} s{memory}{more}", flush=True)
     return torch.stack([loss.float().cpu() for loss in trainer.seen[:60]])
 
 
@@ -342,7 +343,7 @@ def case(name, steps):
 def loop():
     """Ordinary training, and the kernels of a step."""
     steps, seen = (8 if SMALL else 240), {}
-    for name in CASES:
+    for name in os.environ["CASES"].split(",") if os.environ.get("CASES") else CASES:
         try:
             trainer = case(name, steps)
             train(trainer)
@@ -355,11 +356,37 @@ def loop():
         apart = (seen["houlsby"] - seen["houlsby, no graphs"]).abs().max()
         print(f"losses of the first {len(seen['houlsby'])} steps, with graphs and without: at most {apart:.3g} apart")
     if DEVICE == "cuda":
-        for name in ("houlsby", "houlsby, no graphs"):
+        for what in (profile, host):
             try:
-                profile(name)
+                what("houlsby")
             except Exception:
                 traceback.print_exc(file=sys.stdout)
+
+
+def host(name, steps=100):
+    """What the host does in so many steps, when nothing waits for the device."""
+    import cProfile
+    import pstats
+
+    from transformers import TrainerCallback
+
+    class Profile(TrainerCallback):
+        def on_step_begin(self, args, state, control, **_):
+            if state.global_step == 160:
+                sync()
+                self.prof = cProfile.Profile()
+                self.prof.enable()
+
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step == 160 + steps:
+                self.prof.disable()
+
+    trainer, watch = case(name, 161 + steps), Profile()
+    trainer.add_callback(watch)
+    train(trainer)
+    print(f"\nthe host in {steps} steps, seconds:")
+    stats = pstats.Stats(watch.prof, stream=sys.stdout)
+    stats.strip_dirs().sort_stats("cumtime").print_stats(45)
 
 
 def families():
@@ -469,23 +496,28 @@ if wanted env; then
     note < "$logs/env.log"
 fi
 
+# ---- how long a step takes: alone on the device
+if wanted loop; then
+    run 150 loop "${check[@]}" loop
+    say "" && say "== training on random rows of MNLI's lengths, 32 a step, m = 64" && note < "$logs/loop.log"
+fi
+
 # ---- what is right: side by side, once the embedded data lie in the cache (several first runs at once fall over each other)
 { wanted scores || wanted resume; } && "${check[@]}" prepare
 jobs=()
 background() { run "$@" & jobs+=($!); }
 CPU=(env CUDA_VISIBLE_DEVICES= DEVICE=cpu)
 if wanted scores; then
-    background 170 scores-cpu "${CPU[@]}" "${check[@]}" scores float32
-    [ "$device" = cuda ] && for p in float32 bf16 fp16; do background 170 "scores-$p" "${check[@]}" scores "$p"; done
+    [ -n "${SCORES:-}" ] || background 170 scores-cpu "${CPU[@]}" "${check[@]}" scores float32
+    [ "$device" = cuda ] && for p in ${SCORES:-float32 bf16 fp16}; do background 170 "scores-$p" "${check[@]}" scores "$p"; done
 fi
 if wanted tests; then
-    files=(tests/test_fast.py tests/test_precision.py tests/test_prefix.py tests/test_runs.py tests/test_store.py
-        tests/test_predict.py tests/test_ablate.py tests/test_strategies.py tests/test_interruption.py)
+    files=(${TESTS:-tests/test_cuda_graphs.py tests/test_flat_rows.py tests/test_fast.py tests/test_precision.py tests/test_prefix.py
+        tests/test_runs.py tests/test_store.py tests/test_predict.py tests/test_ablate.py tests/test_interruption.py})
     [ -n "$small" ] && files=(tests/test_precision.py)
     words=(-m pytest -p no:cacheprovider --tb=short -rfE)
     "$python" -c 'import xdist' 2> /dev/null && many=1 || many=
     background 170 tests "$python" "${words[@]}" ${many:+-n 6} "${files[@]}"
-    [ "$device" = cuda ] && background 170 tests-cpu env CUDA_VISIBLE_DEVICES= "$python" "${words[@]}" ${many:+-n 4} "${files[@]}"
 fi
 if wanted resume; then
     one() { timeout -k 5 150 "${check[@]}" one_run "$@"; }
@@ -495,6 +527,7 @@ if wanted resume; then
     resume() { both det 1 0 "$at" & both det-kept 1 1 "$at" & both free 0 0 "$at" & wait; }
     (resume > "$logs/resume.log" 2>&1) & jobs+=($!)
 fi
+wanted families && background 100 families "${check[@]}" families
 [ ${#jobs[@]} -gt 0 ] && wait "${jobs[@]}"  # each has its own limit
 if wanted scores; then
     say "" && say "== scores of the embedded tasks (houlsby), by device and precision" && "${check[@]}" compare | note
@@ -502,26 +535,20 @@ if wanted scores; then
 fi
 if wanted tests; then
     say "" && say "== tests with $device as the device that auto takes" && grep -E "^(FAILED|ERROR)|passed|failed" "$logs/tests.log" | tail -40 | note
-    [ -f "$logs/tests-cpu.log" ] && say "   and with no GPU to be seen:" && grep -E "^(FAILED|ERROR)|passed|failed" "$logs/tests-cpu.log" | tail -15 | note
 fi
 if wanted resume; then
     say "" && say "== a run stopped by SIGTERM and resumed, against one undisturbed" && "${check[@]}" resumed | note
     grep -E "Error" "$logs/resume.log" | sort | uniq -c | head -5 | note
 fi
-
-# ---- how long it takes: one after the other
-if wanted loop; then
-    run 150 loop "${check[@]}" loop
-    say "" && say "== training on random rows of MNLI's lengths, 32 a step, m = 64" && note < "$logs/loop.log"
-fi
 if wanted families; then
-    run 60 families "${check[@]}" families
     say "" && say "== families" && note < "$logs/families.log"
 fi
+
+# ---- the table: alone again
 if wanted bench; then
     words=(--model google-bert/bert-base-uncased --lengths mnli --batch-size 32 --m 64 --steps 60 --strategy full --strategy houlsby)
     [ -n "$small" ] && words=(--model google/bert_uncased_L-2_H-128_A-2 --lengths 16 --batch-size 4 --m 8 --steps 3 --strategy full --strategy houlsby)
     run 100 bench "$python" -m adapter_tune bench "${words[@]}" --set "training.device=$device"
-    say "" && say "== bench (each phase waited for)" && note < "$logs/bench.log"
+    say "" && say "== bench" && note < "$logs/bench.log"
 fi
 say "" && say "check_gpu: $SECONDS s in all; $summary"

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from adapter_tune import checkpoints, precision
+from adapter_tune.cli import _explain
 from adapter_tune.errors import RunError
 from adapter_tune.holding import held
 from adapter_tune.interruption import Interruption
@@ -244,6 +245,28 @@ def test_on_a_gpu_a_wrong_loss_is_seen_before_anything_is_kept(
     config = make_config("sst2", epochs=3, logging_steps=1000, checkpoint_minutes=1e-9)  # one after every step
     with pytest.raises(RunError, match=r"the loss is nan at or before step 6, .* checkpoint: checkpoint-5, "):
         run(config)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("CUDA error: out of memory\nmore", "CUDA error: out of memory"),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", "CUBLAS_STATUS_ALLOC_FAILED"),
+        ("PytorchStreamWriter failed writing file", "free some space and run the same again"),
+    ],
+)
+def test_a_checkpoint_that_fails_says_why(
+    make_config: Any, monkeypatch: pytest.MonkeyPatch, message: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises((RuntimeError, RunError), match=said) as caught:
+        run(make_config("sst2", epochs=1))
+    line, code = _explain(caught.value)
+    assert code == 1
+    assert ("gradient_checkpointing" in line) == ("CUDA" in message)
 
 
 def test_the_norm_of_the_gradient_is_written_down(make_config: Any) -> None:
