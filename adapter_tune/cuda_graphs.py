@@ -8,6 +8,7 @@ See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class CudaGraphs:
         self.is_on = True
         self._graphs: dict[Any, _Recorded] = {}
         self._seen: dict[Any, int] = {}
+        self._stream: Any = None  # one stream and one pool, or no recording could use the memory of the one before
         self._pool: Any = None
 
     def __len__(self) -> int:
@@ -83,7 +85,7 @@ class CudaGraphs:
         """Record the graph of a shape; where that fails, say so once and go on without graphs."""
         if len(self._graphs) >= _MOST:
             return False
-        with _generator_as_it_was():
+        with _generator_as_it_was(self.device), _quiet():
             try:
                 inputs = {name: tensor.to(self.device, copy=True) for name, tensor in batch.items()}
                 self._graphs[key] = self._recorded(inputs, sizes)
@@ -92,19 +94,21 @@ class CudaGraphs:
                 log.info("%s cannot be recorded as CUDA graphs (%s) and go on without, more slowly", self.what, first)
                 self.is_on = False
                 self._graphs.clear()
-                self._pool = None
+                self._stream = self._pool = None
+        if not self.is_on:
+            torch.cuda.empty_cache()  # what recordings held is not kept from the steps that go on without them
         return self.is_on
 
     def _recorded(self, inputs: Batch, sizes: tuple[int, ...]) -> _Recorded:
-        aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside), _no_questions():  # what a library sets up at its first call is not recorded
-            self.compute(inputs, *sizes)
-        torch.cuda.current_stream().wait_stream(aside)
-        if self._pool is None:
+        if self._stream is None:
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._pool = torch.cuda.graph_pool_handle()
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream), _no_questions():  # what a library sets up at first is not recorded
+            self.compute(inputs, *sizes)
+        torch.cuda.current_stream().wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=aside, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             outputs = self.compute(inputs, *sizes)
         return _Recorded(graph, inputs, outputs)
 
@@ -172,9 +176,19 @@ def _no_questions() -> Iterator[None]:
 
 
 @contextmanager
-def _generator_as_it_was() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
+    """Without the warnings that a check of synchronisations, and a backward pass on another stream, give once."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+        warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream does not match")
+        yield
+
+
+@contextmanager
+def _generator_as_it_was(device: torch.device) -> Iterator[None]:
     """Bring the GPU's generator back to the state that it had."""
-    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    torch.cuda.init()
+    generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
     state = generator.get_state()
     try:
         yield

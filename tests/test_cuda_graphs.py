@@ -47,6 +47,7 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
     monkeypatch.setattr(CudaGraphs, "_recorded", record)
     monkeypatch.setattr(cuda_graphs, "_generator_as_it_was", nullcontext)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     return recorded
 
 
@@ -137,7 +138,9 @@ def test_which_runs_have_graphs(
 ) -> None:
     """The losses and scores are those without."""
     precision = training.pop("precision", "float32")
-    config = make_config("rte", epochs=3, batch_size=8, eval_batch_size=4, precision="float32", **training)
+    config = make_config(
+        "rte", epochs=3, batch_size=8, eval_batch_size=4, precision="float32", device="cpu", **training
+    )
     monkeypatch.setattr(fast, "dropout", lambda x, p: x)  # a step that is recorded is computed once more
     monkeypatch.setattr(fast, "keep", lambda like, p: torch.ones_like(like))
     monkeypatch.setattr(nn.Dropout, "forward", lambda self, x: x)

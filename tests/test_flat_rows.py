@@ -59,7 +59,7 @@ def test_a_batch_is_the_collators_to_the_bit(kind: str, padding: Any, device: st
 def test_training_reads_flat_rows_and_learns_what_rows_one_by_one_teach(
     make_config: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = make_config("rte", epochs=2)
+    config = make_config("rte", epochs=2, device="cpu")
     made: list[int] = []
     gather = FlatRows.gather
 
