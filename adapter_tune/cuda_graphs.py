@@ -187,7 +187,7 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _generator_as_it_was(device: torch.device) -> Iterator[None]:
     """Bring the GPU's generator back to the state that it had."""
-    torch.cuda.init()
+    torch.cuda.init()  # type: ignore[no-untyped-call]
     generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
     state = generator.get_state()
     try:

@@ -138,9 +138,8 @@ def test_which_runs_have_graphs(
 ) -> None:
     """The losses and scores are those without."""
     precision = training.pop("precision", "float32")
-    config = make_config(
-        "rte", epochs=3, batch_size=8, eval_batch_size=4, precision="float32", device="cpu", **training
-    )
+    small = {"epochs": 3, "batch_size": 8, "eval_batch_size": 4, "precision": "float32", "device": "cpu"}
+    config = make_config("rte", **small, **training)
     monkeypatch.setattr(fast, "dropout", lambda x, p: x)  # a step that is recorded is computed once more
     monkeypatch.setattr(fast, "keep", lambda like, p: torch.ones_like(like))
     monkeypatch.setattr(nn.Dropout, "forward", lambda self, x: x)
