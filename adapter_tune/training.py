@@ -18,7 +18,7 @@ from adapter_tune.errors import RunError
 from adapter_tune.interruption import Interruption
 from adapter_tune.model import Built
 from adapter_tune.precision import pick_device, resolved
-from adapter_tune.progress import reporter
+from adapter_tune.reporter import reporter
 from adapter_tune.result import COLLAPSED, Headline, Scores, Speed
 from adapter_tune.resuming import Patience, precision_of, was_over
 from adapter_tune.speed import Clock, measured

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from adapter_tune import progress
+from adapter_tune import progress, reporter
 from adapter_tune.rebuilt import evaluate_run
 from adapter_tune.report.tables import show
 from adapter_tune.runs import run
@@ -13,7 +13,8 @@ from adapter_tune.runs import run
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     screen = io.StringIO()
-    monkeypatch.setattr(progress, "console", Console(file=screen, force_terminal=True, width=100, highlight=False))
+    for module in (progress, reporter):
+        monkeypatch.setattr(module, "console", Console(file=screen, force_terminal=True, width=100, highlight=False))
     return screen
 
 
@@ -33,7 +34,7 @@ def test_the_bar_goes_when_training_fails(
     make_config: Any, terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = []
-    monkeypatch.setattr(progress.Bar, "close", lambda self: closed.append(self._bar.stop()))
+    monkeypatch.setattr(reporter.Bar, "close", lambda self: closed.append(self._bar.stop()))
     monkeypatch.setattr("adapter_tune.trainer.AdapterTrainer.training_step", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(make_config("rte"))
