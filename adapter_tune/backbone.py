@@ -24,7 +24,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 from transformers.utils import logging as transformers_logging
 
 from adapter_tune.config import ModelConfig, RunConfig
-from adapter_tune.demo import located_model
+from adapter_tune.demo.location import located_model
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.families import family_of
 from adapter_tune.hub import loading

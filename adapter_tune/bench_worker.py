@@ -20,7 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 from adapter_tune.backbone import check_length, head_options, load_config
 from adapter_tune.config import RunConfig, parse_config
 from adapter_tune.data import Splits
-from adapter_tune.demo import DEMO, located_model
+from adapter_tune.demo.location import DEMO, located_model
 from adapter_tune.errors import UsageError
 from adapter_tune.lengths import drawn
 from adapter_tune.model import Built, prepare

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from adapter_tune.config import RunConfig, parse_config
-from adapter_tune.demo import DEMO
+from adapter_tune.demo.location import DEMO
 from adapter_tune.errors import FieldError, UsageError
 from adapter_tune.shipped import find_config
 from adapter_tune.yaml_io import parse_value, read_yaml

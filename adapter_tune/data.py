@@ -19,7 +19,7 @@ from datasets.fingerprint import Hasher
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from adapter_tune.config import DataConfig, RunConfig
-from adapter_tune.demo import located_data
+from adapter_tune.demo.dataset import located_data
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.hub import loading
 from adapter_tune.metrics import refused

@@ -19,7 +19,7 @@ from adapter_tune.adapter import cut_normal_
 from adapter_tune.backbone import Kept, check_length, load, load_config
 from adapter_tune.config import ModelConfig, RunConfig
 from adapter_tune.counts import ParameterCount, Shape
-from adapter_tune.demo import DEMO, located_model
+from adapter_tune.demo.location import DEMO, located_model
 from adapter_tune.errors import UsageError
 from adapter_tune.families import family_of, shape_of
 from adapter_tune.hub import resolved_revision

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from adapter_tune.demo import DEMO
+from adapter_tune.demo.location import DEMO
 from adapter_tune.result import Result
 from adapter_tune.tasks import CUSTOM
 

@@ -19,7 +19,7 @@ import datasets
 from adapter_tune import atomic
 from adapter_tune.columns import with_columns
 from adapter_tune.config import DataConfig, RunConfig
-from adapter_tune.demo import DEMO
+from adapter_tune.demo.location import DEMO
 from adapter_tune.errors import RunError, UsageError, unknown
 from adapter_tune.hub import loading
 from adapter_tune.labels import (

@@ -13,7 +13,7 @@ from adapter_tune.ablation import Ablation, Without
 from adapter_tune.backbone import load_config, load_tokenizer
 from adapter_tune.config import ModelConfig, RunConfig, TrainingConfig, parse_config
 from adapter_tune.data import load_rows
-from adapter_tune.demo import DEMO
+from adapter_tune.demo.location import DEMO
 from adapter_tune.errors import FieldError, RunError
 from adapter_tune.families import SubLayer, shape_of
 from adapter_tune.model import Built, build_model

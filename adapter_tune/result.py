@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adapter_tune import __version__, atomic
 from adapter_tune.counts import ParameterCount
-from adapter_tune.demo import DEMO
+from adapter_tune.demo.location import DEMO
 from adapter_tune.records import read_record
 
 FORMAT = 1

@@ -154,7 +154,8 @@ def demo_config(task, precision, output, **training):
 
 def prepare():
     """The embedded data into the cache."""
-    from adapter_tune.demo import DEMO, located_data
+    from adapter_tune.demo.location import DEMO
+    from adapter_tune.demo.dataset import located_data
 
     located_data(DEMO)
 
@@ -248,7 +249,7 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
     from adapter_tune import bench_worker as bench
     from adapter_tune.config import parse_config
     from adapter_tune.data import Splits
-    from adapter_tune.demo import DEMO, located_model
+    from adapter_tune.demo.location import DEMO, located_model
     from adapter_tune.progress import library_noise
     from adapter_tune.speed import Clock
 
@@ -397,7 +398,7 @@ def families():
     from adapter_tune import bench_worker as bench
     from adapter_tune.config import parse_config
     from adapter_tune.data import Splits
-    from adapter_tune.demo import DEMO, located_model
+    from adapter_tune.demo.location import DEMO, located_model
     from adapter_tune.families import FAMILIES
     from adapter_tune.model import Built, prepare
     from adapter_tune.progress import library_noise

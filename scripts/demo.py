@@ -67,7 +67,7 @@ def random_backbone(output: Path) -> Path:
         import torch
         from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
-        from adapter_tune.demo import BACKBONE
+        from adapter_tune.demo.location import BACKBONE
 
         torch.manual_seed(0)
         AutoTokenizer.from_pretrained(BACKBONE).save_pretrained(folder)
@@ -83,7 +83,8 @@ def bag_of_words(task: Task) -> float:
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    from adapter_tune.demo import DEMO, located_data
+    from adapter_tune.demo.dataset import located_data
+    from adapter_tune.demo.location import DEMO
     from adapter_tune.metrics import glue_scores
 
     rows = load_dataset(located_data(DEMO), task.name)

@@ -19,8 +19,9 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForPreTraining, BertModel, PreTrainedModel
 
 from adapter_tune.config import RunConfig, parse_config
-from adapter_tune.demo import BACKBONE, write_data
+from adapter_tune.demo.dataset import write_data
 from adapter_tune.demo.glue import rows
+from adapter_tune.demo.location import BACKBONE
 from adapter_tune.progress import library_noise
 
 library_noise(quiet=True)

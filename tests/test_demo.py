@@ -17,11 +17,13 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from adapter_tune.cli import main
 from adapter_tune.compose import compose
-from adapter_tune.demo import BACKBONE, DEMO, located_data, scenes, write_data
+from adapter_tune.demo import scenes
 from adapter_tune.demo.corpus import documents
+from adapter_tune.demo.dataset import located_data, write_data
 from adapter_tune.demo.glue import DIAGNOSTIC, columns, rows, splits
 from adapter_tune.demo.grammar import Style, question, sentence, written
 from adapter_tune.demo.lexicon import LEXICON, POOLS, participle, past, plural, senses, third
+from adapter_tune.demo.location import BACKBONE, DEMO
 from adapter_tune.demo.meaning import Clause, Thing, likeness, relation
 from adapter_tune.demo.world import World
 from adapter_tune.errors import UsageError
@@ -284,6 +286,6 @@ def test_eval_demo_passes_over_runs_on_other_data(tmp_path: Path, small_world: l
 def test_the_embedded_data_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(located_data(DEMO))
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == sorted(ALL)
-    monkeypatch.setattr("adapter_tune.demo.write_data", lambda *_: pytest.fail("written again"))
+    monkeypatch.setattr("adapter_tune.demo.dataset.write_data", lambda *_: pytest.fail("written again"))
     assert located_data(DEMO) == str(folder)
     assert located_data("elsewhere") == "elsewhere"

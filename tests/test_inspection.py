@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from adapter_tune.cli import main
-from adapter_tune.demo import DEMO
+from adapter_tune.demo.location import DEMO
 from adapter_tune.tasks import TASKS
 
 TRAIN = "text,label\n" + "".join(f"the dog {i},{'ab'[i % 2]}\n" for i in range(8)) + "the dog 0,a\nthe dog 1,a\n,b\n"

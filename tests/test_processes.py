@@ -22,7 +22,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import BertForPreTraining
 
 from adapter_tune import checkpoints, processes
-from adapter_tune.demo import DEMO
+from adapter_tune.demo.location import DEMO
 from adapter_tune.errors import UsageError
 from adapter_tune.model import build_model
 from adapter_tune.rebuilt import evaluate_run

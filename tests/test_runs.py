@@ -14,7 +14,7 @@ import adapter_tune
 from adapter_tune import checkpoints, runs
 from adapter_tune.arguments import arguments
 from adapter_tune.config import parse_config
-from adapter_tune.demo import BACKBONE, DEMO
+from adapter_tune.demo.location import BACKBONE, DEMO
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.model import build_model
 from adapter_tune.rebuilt import evaluate_run, load

@@ -21,7 +21,7 @@ import adapter_tune
 from adapter_tune import workers
 from adapter_tune.backbone import Kept
 from adapter_tune.cli import main
-from adapter_tune.demo import DEMO
+from adapter_tune.demo.location import DEMO
 from adapter_tune.errors import RunError, UsageError
 from adapter_tune.ledger import Ledger, Progress
 from adapter_tune.plan import plan

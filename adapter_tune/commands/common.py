@@ -70,7 +70,7 @@ def print_counts(configs: list[Any], num_labels: int, *, max_length: int | None 
     """Print the counts of several configurations."""
     import json
 
-    from adapter_tune.demo import DEMO
+    from adapter_tune.demo.location import DEMO
     from adapter_tune.published import published
 
     if not all(published(config.model.id) for config in configs):
