@@ -16,33 +16,15 @@ for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_METRICS_CACHE", "HUGGINGFA
 
 import pytest
 import torch
-from transformers import AutoTokenizer, BertConfig, BertForPreTraining, BertModel, PreTrainedModel
+from helpers import save_backbone
+from transformers import BertForPreTraining, BertModel
 
 from adapter_tune.config import RunConfig, parse_config
 from adapter_tune.demo.dataset import write_data
-from adapter_tune.demo.glue import rows
-from adapter_tune.demo.location import BACKBONE
 from adapter_tune.progress import library_noise
 
 library_noise(quiet=True)
 torch.set_num_threads(1)  # tiny matrices: threads only wait for each other
-
-TOKENIZER = AutoTokenizer.from_pretrained(BACKBONE)
-SHAPE: dict[str, Any] = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 48,
-    "max_position_embeddings": 64,
-}
-
-
-def bert_config(**changes: Any) -> BertConfig:
-    return BertConfig(**{"vocab_size": len(TOKENIZER), **SHAPE, **changes})
-
-
-def save_tokenizer(folder: Path) -> None:
-    TOKENIZER.save_pretrained(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -52,14 +34,6 @@ def plain_logging() -> Iterator[None]:
     logger = logging.getLogger("adapter_tune")
     logger.handlers.clear()
     logger.propagate = True
-
-
-def save_backbone(folder: Path, kind: type[PreTrainedModel], seed: int, **options: Any) -> str:
-    """A random BERT of the tests' shape with its tokenizer, saved as one finds them."""
-    torch.manual_seed(seed)
-    kind(bert_config(), **options).save_pretrained(folder)
-    save_tokenizer(folder)
-    return str(folder)
 
 
 @pytest.fixture(scope="session")
@@ -72,12 +46,6 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
 def bare_backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
     """As sentence-transformers publishes them: a pooler, and no objective behind it."""
     return save_backbone(tmp_path_factory.mktemp("bare"), BertModel, seed=1)
-
-
-def rows_of(task: str, count: int, split: str = "train") -> dict[str, list[Any]]:
-    """Rows of the demo world, column by column."""
-    found = list(rows(task, split, count))
-    return {column: [row[column] for row in found] for column in found[0]}
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import bert_config
-from test_fast import CONFIGS, batch
+from helpers import CONFIGS, batch, bert_config
 from transformers import AutoModelForSequenceClassification, DebertaV2Config
 
 import adapter_tune

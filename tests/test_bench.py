@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import bert_config
+from helpers import bert_config
 from transformers import AutoModelForSequenceClassification
 
 from adapter_tune import bench

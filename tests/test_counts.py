@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import bert_config
+from helpers import bert_config
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
 import adapter_tune

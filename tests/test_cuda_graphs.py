@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TOKENIZER
-from test_flat_rows import LABELS, tokenised
+from helpers import LABELS, TOKENIZER, tokenised
 from torch import Tensor, nn
 
 import adapter_tune

@@ -3,7 +3,7 @@ from typing import Any
 
 import datasets
 import pytest
-from conftest import rows_of
+from helpers import rows_of
 from transformers import AutoTokenizer
 
 from adapter_tune.backbone import load_tokenizer

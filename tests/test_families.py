@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TOKENIZER
-from test_strategies import BACKBONES, config_of
+from helpers import BACKBONES, TOKENIZER, config_of
 from transformers import AutoModelForMaskedLM, AutoModelForPreTraining, AutoModelForSequenceClassification, BertModel
 
 import adapter_tune

@@ -5,15 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHAPE, bert_config
+from helpers import CONFIGS, batch
 from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
-    DistilBertConfig,
-    ElectraConfig,
-    ModernBertConfig,
-    MPNetConfig,
-    RobertaConfig,
 )
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -24,14 +19,6 @@ from adapter_tune.rebuilt import evaluate_run
 from adapter_tune.strategies import parse_strategy
 from adapter_tune.surgery import layers_of
 
-CONFIGS: dict[str, Any] = {
-    "bert": bert_config(),
-    "roberta": RobertaConfig(vocab_size=60, **SHAPE, pad_token_id=1),
-    "electra": ElectraConfig(vocab_size=60, **SHAPE, embedding_size=16),
-    "distilbert": DistilBertConfig(vocab_size=60, dim=32, n_layers=2, n_heads=2, hidden_dim=48),
-    "mpnet": MPNetConfig(vocab_size=60, **SHAPE),
-    "modernbert": ModernBertConfig(vocab_size=60, **SHAPE, pad_token_id=0, cls_token_id=1, sep_token_id=2),
-}
 STRATEGIES = ["houlsby", "parallel", "multiplicative", "full", "lora", {"name": "houlsby", "norm": "batch"}]
 TAKEN = ("bert", "roberta", "electra")  # those whose top layer computes one token
 
@@ -51,16 +38,6 @@ def pair(family: str, strategy: Any = "houlsby") -> tuple[Any, Any]:
     twin = copy.deepcopy(model)
     fast.quicken(twin)
     return model, twin
-
-
-def batch(rows: int = 4, tokens: int = 9) -> dict[str, torch.Tensor]:
-    torch.manual_seed(1)
-    mask = (torch.arange(tokens) < torch.tensor([[tokens], [3], [5], [2]])[:rows]).long()
-    return {
-        "input_ids": torch.randint(3, 60, (rows, tokens)),
-        "attention_mask": mask,
-        "labels": torch.tensor([0, 1, 1, 0])[:rows],
-    }
 
 
 @pytest.mark.parametrize("family", CONFIGS)

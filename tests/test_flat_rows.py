@@ -5,40 +5,16 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import TOKENIZER
+from helpers import LABELS, ROWS, TOKENIZER, tokenised
 
 import adapter_tune
 from adapter_tune.config import DataConfig
 from adapter_tune.data import collator
 from adapter_tune.flat_rows import FlatRows, RowNumbers, can_be_flat
 from adapter_tune.trainer import AdapterTrainer
-
-ROWS = 40
-LABELS: dict[str, list[Any]] = {
-    "classes": [row % 3 for row in range(ROWS)],
-    "numbers": [row / 7 for row in range(ROWS)],
-    "several": [[float(row % 2), 1.0] for row in range(ROWS)],
-}
-
-
-def tokenised(labels: list[Any], *, with_types: bool = True) -> Any:
-    rng = np.random.default_rng(0)
-    sizes = rng.integers(1, 30, ROWS)
-    columns = {
-        "input_ids": [rng.integers(1, 90, size).tolist() for size in sizes],
-        "token_type_ids": [[0] * (size // 2) + [1] * (size - size // 2) for size in sizes],
-        "attention_mask": [[1] * size for size in sizes],
-        "labels": labels,
-    }
-    if not with_types:
-        del columns["token_type_ids"]
-    return datasets.concatenate_datasets(  # in several pieces, as a large data set is
-        [datasets.Dataset.from_dict({k: v[a:b] for k, v in columns.items()}) for a, b in ((0, 13), (13, ROWS))]
-    )
 
 
 @pytest.mark.parametrize(("kind", "padding", "device"), [*product(LABELS, ("batch", "max_length"), ("cpu", "cuda"))])

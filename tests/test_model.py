@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import bert_config, save_backbone, save_tokenizer
+from helpers import bert_config, save_backbone, save_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, BertForSequenceClassification, BertModel
 from transformers.utils import logging as transformers_logging

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import rows_of
+from helpers import rows_of
 from huggingface_hub import ModelCard
 
 from adapter_tune import run

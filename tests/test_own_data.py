@@ -11,7 +11,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import rows_of
+from helpers import rows_of
 from sklearn.metrics import f1_score
 from sklearn.utils.class_weight import compute_class_weight
 

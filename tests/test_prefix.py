@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import save_tokenizer
 from filelock import FileLock
-from test_fast import CONFIGS
+from helpers import CONFIGS, save_tokenizer
 from torch import nn
 from transformers import AutoModelForSequenceClassification, DebertaV2Config
 

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import TOKENIZER, bert_config
+from helpers import BACKBONES, TOKENIZER, applied, bert_config, model_of
 from safetensors.torch import load_file
-from test_strategies import BACKBONES, applied, model_of
 from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import BertForPreTraining

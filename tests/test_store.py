@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import save_backbone
+from helpers import save_backbone
 from safetensors.torch import load_file, save_file
 from transformers import BertModel
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import BACKBONES, LAYERS, OWN, SIZES, D, applied, config_of, model_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -20,43 +21,7 @@ from adapter_tune.parameters import count_parameters
 from adapter_tune.strategies import REGISTRY, Injection, parse_strategy
 from adapter_tune.surgery import added_parameters, base_of, bypass, detach, layers_of, sites
 
-LAYERS, D = 3, 16
-SIZES: dict[str, Any] = {
-    "hidden_size": D,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "vocab_size": 40,
-    "max_position_embeddings": 24,
-}
-OWN: dict[str, list[dict[str, Any]]] = {
-    "electra": [{"embedding_size": 8}, {"embedding_size": D}],
-    "distilbert": [{"dim": D, "n_layers": LAYERS, "n_heads": 2, "hidden_dim": 24}],
-    "deberta-v2": [
-        {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 4,
-         "norm_rel_ebd": "layer_norm",
-         "share_att_key": True, "position_biased_input": False, "type_vocab_size": 0},
-        {"relative_attention": True, "pos_att_type": ["p2c"], "type_vocab_size": 2, "embedding_size": 8},
-        {"conv_kernel_size": 3, "conv_groups": 2},
-    ],
-    "modernbert": [
-        {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2},
-        {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2,
-         "norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True},
-    ],
-}  # fmt: skip
-BACKBONES = [(family, own) for family in FAMILIES for own in OWN.get(family, [{}])]
 INJECTIONS = [name for name, cls in REGISTRY.items() if issubclass(cls, Injection)]
-
-
-def config_of(family: str, own: dict[str, Any]) -> Any:
-    sizes = {k: v for k, v in SIZES.items() if family != "distilbert" or k in ("vocab_size", "max_position_embeddings")}
-    return AutoConfig.for_model(family, **{**sizes, **own}, num_labels=3)
-
-
-def model_of(family: str, own: dict[str, Any]) -> Any:
-    torch.manual_seed(0)
-    return AutoModelForSequenceClassification.from_config(config_of(family, own)).eval()
 
 
 @pytest.fixture(params=BACKBONES, ids=lambda b: f"{b[0]}-{len(b[1])}")
@@ -82,16 +47,6 @@ def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     with torch.no_grad():
         out: torch.Tensor = model(**batch).logits
     return out
-
-
-def applied(model: Any, options: Any) -> Any:
-    """A copy with the strategy applied, always with the same weights, and its head as it was."""
-    torch.manual_seed(5)
-    strategy, copied = parse_strategy(options), copy.deepcopy(model)
-    prepare(copied, strategy, train_pooler=strategy.trains_pooler)
-    kept = {k: v for k, v in model.state_dict().items() if k in copied.state_dict()}
-    copied.load_state_dict(kept, strict=False)
-    return copied
 
 
 def shake(model: Any) -> None:

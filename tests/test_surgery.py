@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import bert_config
+from helpers import bert_config
 from transformers import BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 
 from adapter_tune.adapter import Adapted, Bottleneck, cut_normal_

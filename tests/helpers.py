@@ -1,0 +1,161 @@
+"""What test modules share: tiny models of every family, and rows of the demo's tasks.
+
+``conftest.py`` sets the environment and has the fixtures; it is loaded first.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    ModernBertConfig,
+    MPNetConfig,
+    PreTrainedModel,
+    RobertaConfig,
+)
+
+from adapter_tune.demo.glue import rows
+from adapter_tune.demo.location import BACKBONE
+from adapter_tune.families import FAMILIES
+from adapter_tune.model import prepare
+from adapter_tune.strategies import parse_strategy
+
+TOKENIZER = AutoTokenizer.from_pretrained(BACKBONE)
+SHAPE: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+}
+
+
+def bert_config(**changes: Any) -> BertConfig:
+    return BertConfig(**{"vocab_size": len(TOKENIZER), **SHAPE, **changes})
+
+
+def save_tokenizer(folder: Path) -> None:
+    TOKENIZER.save_pretrained(folder)
+
+
+def save_backbone(folder: Path, kind: type[PreTrainedModel], seed: int, **options: Any) -> str:
+    """A random BERT of the tests' shape with its tokenizer, saved as one finds them."""
+    torch.manual_seed(seed)
+    kind(bert_config(), **options).save_pretrained(folder)
+    save_tokenizer(folder)
+    return str(folder)
+
+
+def rows_of(task: str, count: int, split: str = "train") -> dict[str, list[Any]]:
+    """Rows of the demo world, column by column."""
+    found = list(rows(task, split, count))
+    return {column: [row[column] for row in found] for column in found[0]}
+
+
+# The families that have fast paths ---------------------------------------------------------------------------------
+
+CONFIGS: dict[str, Any] = {
+    "bert": bert_config(),
+    "roberta": RobertaConfig(vocab_size=60, **SHAPE, pad_token_id=1),
+    "electra": ElectraConfig(vocab_size=60, **SHAPE, embedding_size=16),
+    "distilbert": DistilBertConfig(vocab_size=60, dim=32, n_layers=2, n_heads=2, hidden_dim=48),
+    "mpnet": MPNetConfig(vocab_size=60, **SHAPE),
+    "modernbert": ModernBertConfig(vocab_size=60, **SHAPE, pad_token_id=0, cls_token_id=1, sep_token_id=2),
+}
+
+
+def batch(rows: int = 4, tokens: int = 9) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    mask = (torch.arange(tokens) < torch.tensor([[tokens], [3], [5], [2]])[:rows]).long()
+    return {
+        "input_ids": torch.randint(3, 60, (rows, tokens)),
+        "attention_mask": mask,
+        "labels": torch.tensor([0, 1, 1, 0])[:rows],
+    }
+
+
+# Every family with every shape of its own ---------------------------------------------------------------------------
+
+LAYERS, D = 3, 16
+SIZES: dict[str, Any] = {
+    "hidden_size": D,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "vocab_size": 40,
+    "max_position_embeddings": 24,
+}
+OWN: dict[str, list[dict[str, Any]]] = {
+    "electra": [{"embedding_size": 8}, {"embedding_size": D}],
+    "distilbert": [{"dim": D, "n_layers": LAYERS, "n_heads": 2, "hidden_dim": 24}],
+    "deberta-v2": [
+        {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 4,
+         "norm_rel_ebd": "layer_norm",
+         "share_att_key": True, "position_biased_input": False, "type_vocab_size": 0},
+        {"relative_attention": True, "pos_att_type": ["p2c"], "type_vocab_size": 2, "embedding_size": 8},
+        {"conv_kernel_size": 3, "conv_groups": 2},
+    ],
+    "modernbert": [
+        {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2},
+        {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2,
+         "norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True},
+    ],
+}  # fmt: skip
+BACKBONES = [(family, own) for family in FAMILIES for own in OWN.get(family, [{}])]
+
+
+def config_of(family: str, own: dict[str, Any]) -> Any:
+    sizes = {k: v for k, v in SIZES.items() if family != "distilbert" or k in ("vocab_size", "max_position_embeddings")}
+    return AutoConfig.for_model(family, **{**sizes, **own}, num_labels=3)
+
+
+def model_of(family: str, own: dict[str, Any]) -> Any:
+    torch.manual_seed(0)
+    return AutoModelForSequenceClassification.from_config(config_of(family, own)).eval()
+
+
+def applied(model: Any, options: Any) -> Any:
+    """A copy with the strategy applied, always with the same weights, and its head as it was."""
+    torch.manual_seed(5)
+    strategy, copied = parse_strategy(options), copy.deepcopy(model)
+    prepare(copied, strategy, train_pooler=strategy.trains_pooler)
+    kept = {k: v for k, v in model.state_dict().items() if k in copied.state_dict()}
+    copied.load_state_dict(kept, strict=False)
+    return copied
+
+
+# A tokenised split of random rows ------------------------------------------------------------------------------------
+
+ROWS = 40
+LABELS: dict[str, list[Any]] = {
+    "classes": [row % 3 for row in range(ROWS)],
+    "numbers": [row / 7 for row in range(ROWS)],
+    "several": [[float(row % 2), 1.0] for row in range(ROWS)],
+}
+
+
+def tokenised(labels: list[Any], *, with_types: bool = True) -> Any:
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 30, ROWS)
+    columns = {
+        "input_ids": [rng.integers(1, 90, size).tolist() for size in sizes],
+        "token_type_ids": [[0] * (size // 2) + [1] * (size - size // 2) for size in sizes],
+        "attention_mask": [[1] * size for size in sizes],
+        "labels": labels,
+    }
+    if not with_types:
+        del columns["token_type_ids"]
+    return datasets.concatenate_datasets(  # in several pieces, as a large data set is
+        [datasets.Dataset.from_dict({k: v[a:b] for k, v in columns.items()}) for a, b in ((0, 13), (13, ROWS))]
+    )
