@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import torch
-from torch import distributed
+import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from adapter_tune.errors import TERMINATED
@@ -75,5 +75,5 @@ def _agreed(args: TrainingArguments, number: int, late: bool) -> tuple[int, bool
     if args.world_size == 1:
         return number, late
     asked = torch.tensor([number, int(late)], device=args.device)
-    distributed.all_reduce(asked, distributed.ReduceOp.MAX)
+    dist.all_reduce(asked, dist.ReduceOp.MAX)
     return int(asked[0]), bool(asked[1])

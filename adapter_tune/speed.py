@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed
+import torch.distributed as dist
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_callback import ExportableState
 
@@ -42,7 +42,7 @@ class Clock(TrainerCallback, ExportableState):
         """
         if processes.count() > 1:
             sizes = torch.stack([real.new_tensor(rows), real.new_tensor(padded), real])
-            distributed.all_reduce(sizes)
+            dist.all_reduce(sizes)
             self._pending.append(sizes)
         else:
             self._pending.append((rows, padded, real))
