@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -289,3 +291,20 @@ def test_the_embedded_data_is_written_once(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("adapter_tune.demo.dataset.write_data", lambda *_: pytest.fail("written again"))
     assert located_data(DEMO) == str(folder)
     assert located_data("elsewhere") == "elsewhere"
+
+
+def test_several_first_uses_at_once_write_the_data_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+
+    def write(folder: Path) -> None:
+        written.append(folder)
+        time.sleep(0.05)
+        write_data(folder, train=2, validation=1)
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("adapter_tune.demo.dataset.write_data", write)
+    with ThreadPoolExecutor(4) as pool:
+        folders = set(pool.map(lambda _: located_data(DEMO), range(4)))
+    assert len(written) == 1
+    assert folders == {str(written[0])}
+    assert (written[0] / "README.md").is_file()

@@ -20,12 +20,16 @@ def located_data(source: str) -> str:
     """
     if source != DEMO:
         return source
+    from filelock import FileLock
     from huggingface_hub.constants import HF_HOME
 
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_HERE.glob("*.py"))))
     folder = Path(HF_HOME) / "adapter-tune" / f"demo-{digest.hexdigest()[:12]}"
     if not folder.is_dir():
-        write_data(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):  # several processes may use it for the first time at once
+            if not folder.is_dir():
+                write_data(folder)
     return str(folder)
 
 
