@@ -24,7 +24,7 @@ test: lint type ## lint, types, and the tests with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 test-long: setup ## the checks that take their time: 30 kills, 2,000 evaluations, 10,000 trials, 4 processes
-	ADAPTER_TUNE_LONG=1 $(BIN)/python -m pytest tests/test_interruption.py tests/test_endurance.py tests/test_processes.py \
+	ADAPTER_TUNE_LONG=1 $(BIN)/python -m pytest tests/training/test_signals.py tests/test_endurance.py tests/training/test_distributed.py \
 		tests/test_same_bits.py
 
 fuzz: setup ## 100,000 inputs of every kind that come from elsewhere: a valid one, or one clear error

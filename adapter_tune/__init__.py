@@ -13,31 +13,31 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from adapter_tune.config import RunConfig as RunConfig
-    from adapter_tune.counts import ParameterCount as ParameterCount
-    from adapter_tune.errors import AdapterTuneError as AdapterTuneError
-    from adapter_tune.parameters import count_parameters as count_parameters
-    from adapter_tune.rebuilt import load as load
-    from adapter_tune.result import Result as Result
-    from adapter_tune.runs import run as run
+    from adapter_tune.adapters.formula import ParameterCount as ParameterCount
+    from adapter_tune.adapters.parameter_count import count_parameters as count_parameters
+    from adapter_tune.adapters.surgery import adapters_of as adapters_of
+    from adapter_tune.adapters.surgery import bypass as bypass
+    from adapter_tune.adapters.surgery import detach as detach
+    from adapter_tune.config.schema import RunConfig as RunConfig
+    from adapter_tune.foundation.errors import AdapterTuneError as AdapterTuneError
+    from adapter_tune.run_files.result import Result as Result
+    from adapter_tune.runs.reload import load as load
+    from adapter_tune.runs.run import run as run
     from adapter_tune.strategies import Strategy as Strategy
     from adapter_tune.strategies import strategy as strategy
-    from adapter_tune.surgery import adapters_of as adapters_of
-    from adapter_tune.surgery import bypass as bypass
-    from adapter_tune.surgery import detach as detach
 
 _HOME = {
-    "AdapterTuneError": "errors",
-    "ParameterCount": "counts",
-    "Result": "result",
-    "RunConfig": "config",
+    "AdapterTuneError": "foundation.errors",
+    "ParameterCount": "adapters.formula",
+    "Result": "run_files.result",
+    "RunConfig": "config.schema",
     "Strategy": "strategies",
-    "adapters_of": "surgery",
-    "bypass": "surgery",
-    "detach": "surgery",
-    "count_parameters": "parameters",
-    "load": "rebuilt",
-    "run": "runs",
+    "adapters_of": "adapters.surgery",
+    "bypass": "adapters.surgery",
+    "detach": "adapters.surgery",
+    "count_parameters": "adapters.parameter_count",
+    "load": "runs.reload",
+    "run": "runs.run",
     "strategy": "strategies",
 }
 

@@ -108,7 +108,7 @@ def env():
         print("attention backends in their order", torch._C._get_sdp_priority_order())
     except Exception as error:
         print("attention order unknown:", error)
-    from adapter_tune.precision import product_rate
+    from adapter_tune.modeling.precision import product_rate
 
     print(f"product_rate as bench uses it (size 1024): {product_rate('cuda', torch.bfloat16) / 1e12:.0f} TFLOP/s")
     n = 8192
@@ -144,7 +144,7 @@ def env():
 
 
 def demo_config(task, precision, output, **training):
-    from adapter_tune.compose import compose
+    from adapter_tune.config.compose import compose
 
     sets = [f"training.{key}={value}" for key, value in {"precision": precision, "device": DEVICE, **training}.items()]
     flags = {"--task task": task, "--strategy strategy.name": "houlsby", "--output output": str(output)}
@@ -165,7 +165,7 @@ def scores(precision):
     import torch
 
     from adapter_tune import run
-    from adapter_tune.progress import library_noise
+    from adapter_tune.foundation.console import library_noise
 
     library_noise(quiet=True)
     torch.set_num_threads(2)
@@ -197,7 +197,7 @@ def one_run(name, deterministic, stop, kept):
     from transformers import TrainerCallback
 
     from adapter_tune import run
-    from adapter_tune.progress import library_noise
+    from adapter_tune.foundation.console import library_noise
 
     library_noise(quiet=True)
     torch.set_num_threads(2)
@@ -246,12 +246,12 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
     import torch
     from transformers import AutoTokenizer, TrainerCallback
 
-    from adapter_tune import bench_worker as bench
-    from adapter_tune.config import parse_config
-    from adapter_tune.data import Splits
+    from adapter_tune.bench import worker as bench
+    from adapter_tune.config.schema import parse_config
+    from adapter_tune.data.splits import Splits
     from adapter_tune.demo.location import DEMO, located_model
-    from adapter_tune.progress import library_noise
-    from adapter_tune.speed import Clock
+    from adapter_tune.foundation.console import library_noise
+    from adapter_tune.training.speed_monitor import Clock
 
     library_noise(quiet=True)
     own = {"name": strategy, "m": 64} if strategy == "houlsby" else {"name": strategy}
@@ -299,7 +299,7 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
 
 def watched():
     """The trainer, with the losses of its steps kept."""
-    from adapter_tune.trainer import AdapterTrainer
+    from adapter_tune.training.trainer import AdapterTrainer
 
     class Watched(AdapterTrainer):
         def training_step(self, *args, **kwargs):
@@ -395,14 +395,14 @@ def families():
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-    from adapter_tune import bench_worker as bench
-    from adapter_tune.config import parse_config
-    from adapter_tune.data import Splits
+    from adapter_tune.bench import worker as bench
+    from adapter_tune.config.schema import parse_config
+    from adapter_tune.data.splits import Splits
     from adapter_tune.demo.location import DEMO, located_model
-    from adapter_tune.families import FAMILIES
-    from adapter_tune.model import Built, prepare
-    from adapter_tune.progress import library_noise
-    from adapter_tune.speed import Clock
+    from adapter_tune.adapters.families import FAMILIES
+    from adapter_tune.modeling.build import Built, prepare
+    from adapter_tune.foundation.console import library_noise
+    from adapter_tune.training.speed_monitor import Clock
 
     library_noise(quiet=True)
     tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))
@@ -513,9 +513,9 @@ if wanted scores; then
     [ "$device" = cuda ] && for p in ${SCORES:-float32 bf16 fp16}; do background 170 "scores-$p" "${check[@]}" scores "$p"; done
 fi
 if wanted tests; then
-    files=(${TESTS:-tests/test_cuda_graphs.py tests/test_flat_rows.py tests/test_fast.py tests/test_precision.py tests/test_prefix.py
-        tests/test_runs.py tests/test_store.py tests/test_predict.py tests/test_ablate.py tests/test_interruption.py})
-    [ -n "$small" ] && files=(tests/test_precision.py)
+    files=(${TESTS:-tests/training/test_cuda_graphs.py tests/data/test_flat_rows.py tests/modeling/test_fast_paths.py tests/modeling/test_precision.py tests/modeling/test_frozen_layer_cache.py
+        tests/runs/test_run.py tests/run_files/test_adapter_files.py tests/runs/test_predict.py tests/runs/test_ablate.py tests/training/test_signals.py})
+    [ -n "$small" ] && files=(tests/modeling/test_precision.py)
     words=(-m pytest -p no:cacheprovider --tb=short -rfE)
     "$python" -c 'import xdist' 2> /dev/null && many=1 || many=
     background 170 tests "$python" "${words[@]}" ${many:+-n 6} "${files[@]}"

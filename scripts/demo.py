@@ -22,12 +22,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is asked of the Hub
 import typer
 from rich.progress import track
 
-from adapter_tune.compose import compose
-from adapter_tune.progress import library_noise
-from adapter_tune.report.tables import show
-from adapter_tune.result import Result
-from adapter_tune.shipped import shipped_configs
-from adapter_tune.tasks import TASKS, Task
+from adapter_tune.config.compose import compose
+from adapter_tune.config.shipped import shipped_configs
+from adapter_tune.foundation.console import library_noise
+from adapter_tune.report.terminal import show
+from adapter_tune.run_files.result import Result
+from adapter_tune.tasks.glue import TASKS, Task
 
 STRATEGIES = "houlsby,full,top_n"  # top_n: the top layer alone, by default
 RANDOM, WORDS = "houlsby, random backbone", "bag of words"
@@ -45,7 +45,7 @@ def train(cell: tuple[str, str, int], output: Path, sets: list[str]) -> Result:
     """One run; a finished one is read from its folder."""
     import torch
 
-    from adapter_tune.runs import run
+    from adapter_tune.runs.run import run
 
     task, name, seed = cell
     if multiprocessing.parent_process() is not None:
@@ -85,7 +85,7 @@ def bag_of_words(task: Task) -> float:
 
     from adapter_tune.demo.dataset import located_data
     from adapter_tune.demo.location import DEMO
-    from adapter_tune.metrics import glue_scores
+    from adapter_tune.tasks.metrics import glue_scores
 
     rows = load_dataset(located_data(DEMO), task.name)
     bags = {column: CountVectorizer(token_pattern=r"\w+").fit(rows["train"][column]) for column in task.text}

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from adapter_tune.result import Result, read_result
+from adapter_tune.run_files.result import Result, read_result
 from adapter_tune.strategies import REGISTRY, parse_strategy
-from adapter_tune.tasks import TASKS
+from adapter_tune.tasks.glue import TASKS
 
 
 def method(result: Result) -> str:

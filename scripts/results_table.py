@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from adapter_tune.result import Result, read_result
-from adapter_tune.tasks import TASKS
+from adapter_tune.run_files.result import Result, read_result
+from adapter_tune.tasks.glue import TASKS
 
 SHORT = {"matthews_correlation": "Matthews", "pearson": "Pearson", "spearmanr": "Spearman", "f1": "F1"}
 

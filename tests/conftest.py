@@ -16,12 +16,12 @@ for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_METRICS_CACHE", "HUGGINGFA
 
 import pytest
 import torch
-from helpers import save_backbone
 from transformers import BertForPreTraining, BertModel
 
-from adapter_tune.config import RunConfig, parse_config
+from adapter_tune.config.schema import RunConfig, parse_config
 from adapter_tune.demo.dataset import write_data
-from adapter_tune.progress import library_noise
+from adapter_tune.foundation.console import library_noise
+from tests.helpers import save_backbone
 
 library_noise(quiet=True)
 torch.set_num_threads(1)  # tiny matrices: threads only wait for each other

@@ -25,10 +25,10 @@ from transformers import (
     RobertaConfig,
 )
 
+from adapter_tune.adapters.families import FAMILIES
 from adapter_tune.demo.glue import rows
 from adapter_tune.demo.location import BACKBONE
-from adapter_tune.families import FAMILIES
-from adapter_tune.model import prepare
+from adapter_tune.modeling.build import prepare
 from adapter_tune.strategies import parse_strategy
 
 TOKENIZER = AutoTokenizer.from_pretrained(BACKBONE)

@@ -1,4 +1,4 @@
-"""The shape of the project: arrows one way, every command and option in the documents."""
+"""The shape of the project: rooms and files that import only from below, every command and option documented."""
 
 import ast
 import re
@@ -11,10 +11,10 @@ import pytest
 import typer
 
 import adapter_tune
+from adapter_tune.adapters.formula import Formula, Shape
 from adapter_tune.cli import app, main
-from adapter_tune.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
-from adapter_tune.counts import Formula, Shape
-from adapter_tune.explain import meanings
+from adapter_tune.config.schema import DataConfig, ModelConfig, RunConfig, TrainingConfig
+from adapter_tune.foundation.validation_messages import meanings
 from adapter_tune.strategies import REGISTRY, Strategy, strategy
 
 ROOT = Path(__file__).parent.parent
@@ -22,43 +22,92 @@ PACKAGE = ROOT / "adapter_tune"
 DOCUMENTS = "\n".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
 
 
-def layers() -> list[str]:
-    """Modules and packages from the top down, as the document lists them."""
+def listed() -> list[str]:
+    """Rooms and files from the top down, as the document lists them; a room comes before its own files."""
     block = (ROOT / "docs" / "architecture.md").read_text().split("```")[1]
-    return [line.split()[0].removesuffix(".py").rstrip("/") for line in block.strip().splitlines()]
+    names, room = [], ""
+    for line in filter(str.strip, block.splitlines()):
+        name = line.split()[0].removesuffix(".py")
+        if line.startswith(" "):
+            names.append(f"{room}.{name}")
+        else:
+            room = name.rstrip("/")
+            names.append(room)
+    return names
 
 
-def imports(path: Path) -> set[str]:
-    """The package's own modules that a file imports anywhere, type checking aside, by their top name."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "adapter_tune":
-            deep = node.module.split(".")[1:2]
-            names.update(deep or [alias.name for alias in node.names])
-        if isinstance(node, ast.Import):
-            names.update(a.name.split(".")[1] for a in node.names if a.name.startswith("adapter_tune."))
-    return {name for name in names if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir()}
+def name_of(path: Path) -> str:
+    """A file's dotted name in the package; ``__init__.py`` has its room's name, the package's own has none."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
 
 
 def files() -> dict[Path, str]:
-    found = {path: path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
-    return {path: top for path, top in found.items() if top not in ("__init__", "__main__")}
+    """Every file of the package and its name."""
+    return {path: name_of(path) for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__main__.py"}
 
 
-def test_every_file_has_its_layer() -> None:
-    assert sorted(set(files().values())) == sorted(layers())
+def imports(path: Path) -> set[str]:
+    """The package's own files that a file imports anywhere, for type checking, too; "" is the public interface."""
+    known = set(files().values())
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names if alias.name.split(".")[0] == "adapter_tune")
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            module = node.module or ""
+            if module.split(".")[0] == "adapter_tune":
+                names.update(f"{module}.{alias.name}" for alias in node.names)
+    inner = {name.partition(".")[2] for name in names} - {"__version__"}
+    return {name if name in known else name.rpartition(".")[0] for name in inner}
+
+
+def test_every_room_and_file_is_listed_once() -> None:
+    assert sorted(listed()) == sorted(set(files().values()) - {""})
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_a_file_imports_only_from_below(path: Path) -> None:
-    order, top = layers(), files()[path]
-    above = {name for name in imports(path) if name != top and order.index(name) < order.index(top)}
+    order = ["", *listed()]
+    own = files()[path]
+    above = {name for name in imports(path) if name != own and order.index(name) < order.index(own)}
     assert not above
 
 
+def test_a_room_imports_only_rooms_below() -> None:
+    rooms = list(dict.fromkeys(name.split(".")[0] for name in listed()))
+    for path, own in files().items():
+        room = own.split(".")[0]
+        if room:
+            others = {name.split(".")[0] for name in imports(path)} - {room}
+            assert others <= set(rooms[rooms.index(room) + 1 :]), path
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/__init__.py")), ids=lambda p: p.parent.name)
+def test_a_room_says_what_it_is_and_nothing_else(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    assert path.parent.name == "strategies" or len(tree.body) == 1
+
+
+def test_the_tests_have_the_same_rooms() -> None:
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")} <= rooms
+
+
+def test_no_test_module_imports_another() -> None:
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tests":
+                assert node.module == "tests.helpers", path
+
+
 def test_the_walk_sees_imports_inside_functions() -> None:
-    assert {"compose", "runs", "report", "options"} <= imports(PACKAGE / "commands" / "train.py")
-    assert "surgery" in imports(PACKAGE / "strategies" / "adapters.py")
+    assert {"config.compose", "runs.run", "report.terminal", "commands.options"} <= imports(
+        PACKAGE / "commands" / "train.py"
+    )
+    assert "adapters.surgery" in imports(PACKAGE / "strategies" / "adapters.py")
 
 
 def commands() -> dict[str, Any]:

@@ -13,13 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from adapter_tune import __version__, hub, runs
+from adapter_tune import __version__
 from adapter_tune.cli import main
-from adapter_tune.explain import meanings
-from adapter_tune.result import read_result
-from adapter_tune.shipped import shipped_configs
+from adapter_tune.config.shipped import shipped_configs
+from adapter_tune.foundation import hub_errors
+from adapter_tune.foundation.validation_messages import meanings
+from adapter_tune.run_files.result import read_result
+from adapter_tune.runs import run
 from adapter_tune.strategies import REGISTRY
-from adapter_tune.tasks import TASKS
+from adapter_tune.tasks.glue import TASKS
 
 
 class Output:
@@ -266,7 +268,7 @@ def test_a_failed_rerun_keeps_the_result_that_was_there(
     folder = next(Path("runs").iterdir())
     stored = read_result(folder)
     before = load_file(folder / "adapter" / "adapter_model.safetensors")
-    monkeypatch.setattr(runs, "save_adapter", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(run, "save_adapter", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     assert_one_line(cli(*words, "--force"), 1, "cannot write to", "No space left")
     assert read_result(folder) == stored
     after = load_file(folder / "adapter" / "adapter_model.safetensors")
@@ -278,7 +280,7 @@ def test_a_bug_is_one_line_too_and_debug_shows_where(cli: Any, monkeypatch: pyte
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr("adapter_tune.compose.compose", broken)
+    monkeypatch.setattr("adapter_tune.config.compose.compose", broken)
     assert_one_line(cli("train", "--task", "rte"), 1, "RuntimeError: first line (unexpected; --debug shows where)")
     with pytest.raises(RuntimeError, match="second line"):
         main(["train", "--task", "rte", "--debug"])
@@ -288,7 +290,7 @@ def test_an_interruption_says_how_to_go_on(cli: Any, monkeypatch: pytest.MonkeyP
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("adapter_tune.compose.compose", interrupted)
+    monkeypatch.setattr("adapter_tune.config.compose.compose", interrupted)
     output = cli("train", "--task", "rte")
     assert (output.code, output.err) == (130, "interrupted; the same command goes on from the last checkpoint\n")
     output = cli("train", "--task", "rte", "--force")
@@ -302,7 +304,7 @@ def test_only_what_has_a_checkpoint_goes_on(cli: Any, monkeypatch: pytest.Monkey
     monkeypatch.setattr("adapter_tune.commands.predict.newest_run", interrupted)
     output = cli("predict", "run", "--split", "train", "--output", "out.csv")
     assert (output.code, output.err) == (130, "interrupted\n")
-    monkeypatch.setattr("adapter_tune.compose.compose", interrupted)
+    monkeypatch.setattr("adapter_tune.config.compose.compose", interrupted)
     assert cli("train", "--task", "rte", "--dry-run").err == "interrupted\n"
     assert "the same command goes on" in cli("--debug", "train", "--task", "rte").err
 
@@ -373,10 +375,10 @@ def test_the_module_is_the_command() -> None:
 def test_an_unreachable_hub_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     for name in ("HF_HUB_OFFLINE", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setattr(hub_errors, "getproxies", dict)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with caplog.at_level("INFO", logger="adapter_tune"):
-        hub.offline_if_unreachable()
+        hub_errors.offline_if_unreachable()
     assert os.environ["HF_HUB_OFFLINE"] == "1"
     assert "cannot be reached" in caplog.text
 

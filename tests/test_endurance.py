@@ -11,11 +11,11 @@ import pytest
 import torch
 from optuna.trial import TrialState, create_trial
 
-from adapter_tune.ledger import Ledger
-from adapter_tune.result import FILE
-from adapter_tune.runs import run
-from adapter_tune.sweep import Sweep
-from adapter_tune.trainer import AdapterTrainer
+from adapter_tune.run_files.result import FILE
+from adapter_tune.runs.run import run
+from adapter_tune.sweeps.spec import Sweep
+from adapter_tune.sweeps.study import Ledger
+from adapter_tune.training.trainer import AdapterTrainer
 
 LONG = bool(os.environ.get("ADAPTER_TUNE_LONG"))
 MIB = 2**20

@@ -20,16 +20,16 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 from torch import nn
 
-from adapter_tune import checkpoints, store
-from adapter_tune.ablation import read_ablation
-from adapter_tune.compose import compose
-from adapter_tune.config import DataConfig, ModelConfig, RunConfig, TrainingConfig, parse_config
-from adapter_tune.errors import AdapterTuneError, FieldError
-from adapter_tune.own_data import settled, tables
-from adapter_tune.rebuilt import _again
-from adapter_tune.result import read_result
+from adapter_tune.config.compose import compose
+from adapter_tune.config.schema import DataConfig, ModelConfig, RunConfig, TrainingConfig, parse_config
+from adapter_tune.data.custom import settled, tables
+from adapter_tune.foundation.errors import AdapterTuneError, FieldError
+from adapter_tune.run_files import adapter_files, checkpoints
+from adapter_tune.run_files.ablation_result import read_ablation
+from adapter_tune.run_files.result import read_result
+from adapter_tune.runs.reload import _again
 from adapter_tune.strategies import REGISTRY
-from adapter_tune.sweep import Range, Sweep, cells, config_of, read_sweep
+from adapter_tune.sweeps.spec import Range, Sweep, cells, config_of, read_sweep
 
 KINDS = 9  # tests below, which share the inputs of 'make fuzz'
 EACH = int(os.environ.get("ADAPTER_TUNE_FUZZ", "900")) // KINDS
@@ -55,7 +55,7 @@ scalars = st.one_of(
 )  # fmt: skip
 fields = sorted({
     *RunConfig.model_fields, *ModelConfig.model_fields, *DataConfig.model_fields, *TrainingConfig.model_fields,
-    *Sweep.model_fields, *Range.model_fields, *store.AdapterConfig.model_fields, "name",
+    *Sweep.model_fields, *Range.model_fields, *adapter_files.AdapterConfig.model_fields, "name",
     *(name for one in REGISTRY.values() for name in one.model_fields),
 })  # fmt: skip
 keys = st.one_of(st.sampled_from(fields), st.sampled_from(["strategy.m", "training.seed", "a.b.c", ".", "model."]),
@@ -186,11 +186,11 @@ WHOLE: dict[str, Any] = {
 @given(changes=st.dictionaries(st.one_of(st.sampled_from(sorted(WHOLE)), keys), anything, max_size=3))
 def test_adapter_configurations(tmp_path_factory: pytest.TempPathFactory, changes: dict[str, Any]) -> None:
     folder = tmp_path_factory.getbasetemp()
-    (folder / store.CONFIG).write_text(json.dumps({**WHOLE, **changes}), encoding="utf-8", errors="replace")
-    found = clear(lambda: store.read_adapter_config(folder))
+    (folder / adapter_files.CONFIG).write_text(json.dumps({**WHOLE, **changes}), encoding="utf-8", errors="replace")
+    found = clear(lambda: adapter_files.read_adapter_config(folder))
     if found is not None:
         values = {"task": found.task, "model": found.model, "strategy": found.strategy, "data": found.data}
-        clear(lambda: _again(values, folder / store.CONFIG))
+        clear(lambda: _again(values, folder / adapter_files.CONFIG))
 
 
 @fuzz
@@ -199,9 +199,9 @@ def test_adapter_configurations(tmp_path_factory: pytest.TempPathFactory, change
 def test_records(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     folder = tmp_path_factory.getbasetemp() / "checkpoint-3"
     folder.mkdir(exist_ok=True)
-    for name in ("result.json", "ablation.json", store.CONFIG, checkpoints.FILE):
+    for name in ("result.json", "ablation.json", adapter_files.CONFIG, checkpoints.FILE):
         (folder / name).write_bytes(content)
-    for read in (read_result, read_ablation, store.read_adapter_config):
+    for read in (read_result, read_ablation, adapter_files.read_adapter_config):
         clear(partial(read, folder))
     checkpoints.newest(folder.parent)
 
@@ -227,6 +227,8 @@ def test_headers_of_weights(
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
     text = json.dumps(header).encode("utf-8", "replace")
-    (folder / store.WEIGHTS).write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
-    clear(lambda: store.check_size(folder, 10))
-    clear(lambda: store.load_weights(nn.Linear(3, 2), frozenset(), folder))
+    (folder / adapter_files.WEIGHTS).write_bytes(
+        struct.pack("<Q", len(text) if length is None else length) + text + data
+    )
+    clear(lambda: adapter_files.check_size(folder, 10))
+    clear(lambda: adapter_files.load_weights(nn.Linear(3, 2), frozenset(), folder))

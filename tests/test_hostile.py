@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from adapter_tune import checkpoints, rebuilt
-from adapter_tune.errors import AdapterTuneError, RunError
-from adapter_tune.model import build_model
-from adapter_tune.rebuilt import load
-from adapter_tune.runs import run
-from adapter_tune.store import CONFIG, FORMAT, WEIGHTS
-from adapter_tune.trainer import AdapterTrainer
+from adapter_tune.foundation.errors import AdapterTuneError, RunError
+from adapter_tune.modeling.build import build_model
+from adapter_tune.run_files import checkpoints
+from adapter_tune.run_files.adapter_files import CONFIG, FORMAT, WEIGHTS
+from adapter_tune.runs import reload
+from adapter_tune.runs.reload import load
+from adapter_tune.runs.run import run
+from adapter_tune.training.trainer import AdapterTrainer
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, backbone: str, glue: str) -> Path:
-    from adapter_tune.config import parse_config
+    from adapter_tune.config.schema import parse_config
 
     out = tmp_path_factory.mktemp("trained")
     data, training = {"source": glue, "max_length": 32}, {"epochs": 1, "max_steps": 1}
@@ -88,7 +89,7 @@ def test_a_changed_adapter_is_refused(
     folder = shutil.copytree(trained, tmp_path / "adapter")
     load(folder)
     if "trained parameters and" in message:
-        monkeypatch.setattr(rebuilt, "build_model", lambda *_: pytest.fail("it was built before it was checked"))
+        monkeypatch.setattr(reload, "build_model", lambda *_: pytest.fail("it was built before it was checked"))
     damage(folder)
     with pytest.raises(AdapterTuneError, match=message) as caught:
         load(folder)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from adapter_tune import options as o
+from adapter_tune.commands import options as o
 from adapter_tune.commands.common import newest_run
-from adapter_tune.errors import UsageError
-from adapter_tune.libraries import ready_libraries
+from adapter_tune.foundation.errors import UsageError
+from adapter_tune.foundation.startup import ready_libraries
 
 
 def ablate(
@@ -28,9 +28,9 @@ def ablate(
         raise UsageError("--attention-only and --feed-forward-only: give one of them, or neither for both kinds")
     folder = newest_run(run, runs, demo)
     ready_libraries(demo)
-    from adapter_tune.rebuilt import ablate_run
     from adapter_tune.report.figures import heatmap, save
-    from adapter_tune.report.tables import show_ablation
+    from adapter_tune.report.terminal import show_ablation
+    from adapter_tune.runs.reload import ablate_run
 
     kind: Literal["attention", "feed_forward"] | None
     kind = "attention" if attention_only else "feed_forward" if feed_forward_only else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from adapter_tune import options as o
+from adapter_tune.commands import options as o
 from adapter_tune.commands.common import as_yaml
-from adapter_tune.errors import UsageError
-from adapter_tune.libraries import ready_libraries
+from adapter_tune.foundation.errors import UsageError
+from adapter_tune.foundation.startup import ready_libraries
 
 _HELD = [["training.backbone_dropout=off", f"training.cache_frozen_prefix={value}"] for value in ("off", "on")]
 
@@ -25,8 +25,8 @@ def bench(
     import json
     from dataclasses import asdict
 
-    from adapter_tune.compose import compose
-    from adapter_tune.published import published
+    from adapter_tune.adapters.published_sizes import published
+    from adapter_tune.config.compose import compose
     from adapter_tune.strategies import REGISTRY, Injection
 
     flags = {
@@ -47,9 +47,9 @@ def bench(
     first = next(iter(composed.values()))[0]
     if published(first.model.id) is None:
         ready_libraries()
-    from adapter_tune.bench import bench as measure
-    from adapter_tune.bench_worker import has_prefix
-    from adapter_tune.report.tables import show_bench
+    from adapter_tune.bench.bench import bench as measure
+    from adapter_tune.bench.worker import has_prefix
+    from adapter_tune.report.terminal import show_bench
 
     cases = {}
     for text, (plain, *held) in composed.items():

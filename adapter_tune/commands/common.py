@@ -6,13 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from adapter_tune.errors import RunError, UsageError
-from adapter_tune.libraries import ready_libraries
+from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.foundation.startup import ready_libraries
 
 
 def as_yaml(flag: str, text: str | None) -> Any:
     """A flag's text read as YAML; None where the flag was not given."""
-    from adapter_tune.yaml_io import parse_value
+    from adapter_tune.config.yaml_files import parse_value
 
     value = None if text is None else parse_value(text, flag)
     if text is not None and value is None:
@@ -48,7 +48,7 @@ def newest_run(run: Path | None, output: Path, demo: bool) -> Path:
         UsageError: there is none.
         RunError: all that there are cannot be read.
     """
-    from adapter_tune.result import finished_runs, is_demo
+    from adapter_tune.run_files.result import finished_runs, is_demo
 
     if run is not None:
         return run
@@ -70,13 +70,13 @@ def print_counts(configs: list[Any], num_labels: int, *, max_length: int | None 
     """Print the counts of several configurations."""
     import json
 
+    from adapter_tune.adapters.published_sizes import published
     from adapter_tune.demo.location import DEMO
-    from adapter_tune.published import published
 
     if not all(published(config.model.id) for config in configs):
         ready_libraries(all(config.model.id == DEMO for config in configs))
-    from adapter_tune.model import count_on_meta
-    from adapter_tune.report.tables import show_count
+    from adapter_tune.modeling.build import count_on_meta
+    from adapter_tune.report.terminal import show_count
 
     objects = []
     for config in configs:

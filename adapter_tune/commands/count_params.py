@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapter_tune import options as o
+from adapter_tune.commands import options as o
 from adapter_tune.commands.common import model_flags, print_counts
 
 
@@ -17,7 +17,7 @@ def count_params(
     as_json: o.Json = False,
 ) -> None:
     """Count parameters by the closed formula and from the model, without weights."""
-    from adapter_tune.compose import compose
+    from adapter_tune.config.compose import compose
 
     sizes = [None] if m is None else [m] if "[" in m else m.split(",")
     flags = [{"--task task": "mnli", **model_flags(model, strategy, size, train_pooler)} for size in sizes]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from adapter_tune import options as o
+from adapter_tune.commands import options as o
 from adapter_tune.commands.common import own_flags, task_of
-from adapter_tune.libraries import ready_libraries
+from adapter_tune.foundation.startup import ready_libraries
 
 
 def inspect_data(
@@ -23,16 +23,16 @@ def inspect_data(
     as_json: o.Json = False,
 ) -> None:
     """Look at the data: labels, lengths in tokens, repeated rows, leaks, rows as the model sees them."""
-    from adapter_tune.compose import compose
+    from adapter_tune.config.compose import compose
 
     own = own_flags(train_file, validation_file, test_file, text_column, text_pair_column, label_column, problem)
     flags = {"--task task": task_of(task, train_file), "--model model.id": model, **own}
     composed = compose(config, flags, set_ or [], demo=demo)
     ready_libraries(demo)
-    from adapter_tune.backbone import load_tokenizer
-    from adapter_tune.inspection import inspect
-    from adapter_tune.own_data import settled
-    from adapter_tune.report.tables import show_inspection
+    from adapter_tune.data.custom import settled
+    from adapter_tune.data.inspection import inspect
+    from adapter_tune.modeling.backbone import load_tokenizer
+    from adapter_tune.report.terminal import show_inspection
 
     composed = settled(composed)
     found = inspect(composed, load_tokenizer(composed.model))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from adapter_tune import options as o
+from adapter_tune.commands import options as o
 from adapter_tune.commands.common import newest_run
-from adapter_tune.errors import UsageError
-from adapter_tune.libraries import ready_libraries
+from adapter_tune.foundation.errors import UsageError
+from adapter_tune.foundation.startup import ready_libraries
 
 
 def predict(
@@ -36,15 +36,15 @@ def predict(
     for flag, column in (("--text-column", text_column), ("--text-pair-column", text_pair_column)):
         if column is not None and input_ in (None, "-"):
             raise UsageError(f"{flag} goes with --input FILE; leave it out")
-    from adapter_tune.rowfiles import check_target, write_rows
+    from adapter_tune.data.row_files import check_target, write_rows
 
     if output is not None:
         check_target(output)
     folder = newest_run(run, runs, demo)
     ready_libraries(demo)
-    from adapter_tune.predict import predict_file, predict_split, predict_text
-    from adapter_tune.rebuilt import predictor
-    from adapter_tune.report.tables import show
+    from adapter_tune.report.terminal import show
+    from adapter_tune.runs.predict import predict_file, predict_split, predict_text
+    from adapter_tune.runs.reload import predictor
 
     ready = predictor(folder, batch_size=batch_size, model=model, demo=demo)
     if text is not None:

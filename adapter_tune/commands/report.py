@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter_tune import options as o
+from adapter_tune.commands import options as o
 
 
 def report(folders: o.ReportFolders, output: o.ReportFolder = Path("report")) -> None:

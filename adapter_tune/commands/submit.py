@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter_tune import options as o
-from adapter_tune.libraries import ready_libraries
+from adapter_tune.commands import options as o
+from adapter_tune.foundation.startup import ready_libraries
 
 
 def submit(
@@ -17,8 +17,8 @@ def submit(
 ) -> None:
     """Write the zip for GLUE's leaderboard from one finished run a task."""
     ready_libraries(demo)
-    from adapter_tune.report.tables import show
-    from adapter_tune.submit import submit as write
+    from adapter_tune.report.terminal import show
+    from adapter_tune.runs.submit import submit as write
 
     table = write(runs, output, allow_partial=allow_partial, model=model, demo=demo)
     show(f"{output}", ["file", "task", "rows", "from"], table)

@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from adapter_tune import options as o
-from adapter_tune.libraries import ready_libraries
+from adapter_tune.commands import options as o
+from adapter_tune.foundation.startup import ready_libraries
 
 log = logging.getLogger("adapter_tune")
 
@@ -22,7 +22,7 @@ def sweep(
     as_json: o.Json = False,
 ) -> None:
     """Run a grid or a search over configurations, resumable, on any number of processes and machines."""
-    from adapter_tune.sweep import read_sweep
+    from adapter_tune.sweeps.spec import read_sweep
 
     wanted = read_sweep(file)
     folder = output / wanted.name
@@ -30,23 +30,23 @@ def sweep(
     if dry_run:
         _plan(wanted, folder, workers)
         return
-    from adapter_tune import atomic
-    from adapter_tune.errors import RunError
-    from adapter_tune.report.live import Live
-    from adapter_tune.report.tables import show_chosen
-    from adapter_tune.sweep import cells as all_cells
-    from adapter_tune.sweep import config_of, samples
-    from adapter_tune.workers import settle
-    from adapter_tune.yaml_io import to_yaml
+    from adapter_tune.config.yaml_files import to_yaml
+    from adapter_tune.foundation import atomic_files
+    from adapter_tune.foundation.errors import RunError
+    from adapter_tune.report.terminal import show_chosen
+    from adapter_tune.sweeps.live import Live
+    from adapter_tune.sweeps.spec import cells as all_cells
+    from adapter_tune.sweeps.spec import config_of, samples
+    from adapter_tune.sweeps.workers import settle
 
     tried = all_cells(wanted) if wanted.method == "grid" else samples(wanted)
     known: dict[str, Any] = {}
     _check([config_of(wanted, values, folder) for values in tried], known)
     folder.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(folder / "sweep.yaml", to_yaml(wanted.model_dump()))
+    atomic_files.write_text(folder / "sweep.yaml", to_yaml(wanted.model_dump()))
     with Live(wanted.name, workers) as live:
         ledger, best = settle(wanted, folder, storage, workers, live.show, known)
-    atomic.write_text(folder / "selection.json", json.dumps(best, indent=2) + "\n")
+    atomic_files.write_text(folder / "selection.json", json.dumps(best, indent=2) + "\n")
     if as_json:
         print(json.dumps(best, indent=2))
     else:
@@ -66,15 +66,15 @@ def sweep(
 
 def _check(configs: list[Any], known: dict[str, Any]) -> None:
     """Say before anything runs what is wrong with data of the user's own, and what does not fit its backbone."""
-    from adapter_tune.own_data import settled
-    from adapter_tune.result import FILE
+    from adapter_tune.data.custom import settled
+    from adapter_tune.run_files.result import FILE
 
     fitting: set[str] = set()
     for config in configs:
         if (settled(config, known).folder / FILE).is_file():
             continue
         if (key := repr((config.model, config.strategy, config.data.max_length))) not in fitting:
-            from adapter_tune.model import check_fit  # and torch, which a finished sweep needs not
+            from adapter_tune.modeling.build import check_fit  # and torch, which a finished sweep needs not
 
             check_fit(config)
             fitting.add(key)
@@ -82,8 +82,8 @@ def _check(configs: list[Any], known: dict[str, Any]) -> None:
 
 def _plan(wanted: Any, folder: Path, workers: int) -> None:
     """What a sweep would do: every cell checked, parameters counted, time estimated from a short probe."""
-    from adapter_tune.plan import plan
-    from adapter_tune.report.tables import show
+    from adapter_tune.report.terminal import show
+    from adapter_tune.sweeps.cost import plan
 
     found = plan(wanted, folder)
     rows = [[r.strategy, f"{r.runs:,}", f"{r.trained:,}", f"{r.seconds / 60:,.1f}"] for r in found.rows]

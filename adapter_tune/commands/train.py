@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from adapter_tune import options as o
+from adapter_tune.commands import options as o
 from adapter_tune.commands.common import as_yaml, model_flags, own_flags, print_counts, task_of
-from adapter_tune.libraries import ready_libraries
+from adapter_tune.foundation.startup import ready_libraries
 
 
 def train(
@@ -33,8 +33,8 @@ def train(
     dry_run: o.DryRun = False,
 ) -> None:
     """Train on a task, the backbone frozen, and print scores beside what was trained."""
-    from adapter_tune.compose import compose
-    from adapter_tune.yaml_io import to_yaml
+    from adapter_tune.config.compose import compose
+    from adapter_tune.config.yaml_files import to_yaml
 
     flags = {
         "--task task": task_of(task, train_file),
@@ -48,17 +48,17 @@ def train(
     }
     composed = compose(config, flags, set_ or [], demo=demo)
     if dry_run:
-        from adapter_tune.arguments import check_training
-        from adapter_tune.own_data import settled
+        from adapter_tune.data.custom import settled
+        from adapter_tune.training.arguments import check_training
 
         composed = settled(composed)
         check_training(composed)
         print(to_yaml(composed.model_dump()))
         print_counts([composed], composed.record.num_labels, max_length=composed.data.max_length)
         return
-    from adapter_tune.report.tables import show_result
+    from adapter_tune.report.terminal import show_result
 
     ready_libraries(demo)
-    from adapter_tune.runs import run
+    from adapter_tune.runs.run import run
 
     show_result(run(composed, force=force, resume=resume))

@@ -1,1 +1,1 @@
-"""The embedded default: a small pretrained BERT, and GLUE in miniature in the language that it was pretrained on."""
+"""The embedded default: a small pretrained BERT, and GLUE in miniature in its language."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from adapter_tune import atomic
 from adapter_tune.demo.location import DEMO
-from adapter_tune.tasks import TASKS
+from adapter_tune.foundation import atomic_files
+from adapter_tune.tasks.glue import TASKS
 
 _HERE = Path(__file__).parent
 
@@ -52,7 +52,7 @@ def write_data(folder: Path, train: int | None = None, validation: int | None = 
     from adapter_tune.demo.glue import DIAGNOSTIC, columns, rows, splits
 
     card = ["---", "configs:"]
-    with atomic.new_folder(folder) as aside:
+    with atomic_files.new_folder(folder) as aside:
         for task in (*TASKS, DIAGNOSTIC):
             names = TASKS["mnli" if task == DIAGNOSTIC else task].labels
             features = Features({
@@ -67,4 +67,4 @@ def write_data(folder: Path, train: int | None = None, validation: int | None = 
                 table = pa.Table.from_pylist(list(rows(task, split, wanted, seed)), features.arrow_schema)
                 pq.write_table(table, aside / task / f"{split}.parquet")
                 card += [f"  - split: {split}", f"    path: {task}/{split}.parquet"]
-        atomic.write_text(aside / "README.md", "\n".join([*card, "---", ""]))
+        atomic_files.write_text(aside / "README.md", "\n".join([*card, "---", ""]))

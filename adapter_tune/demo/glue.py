@@ -11,7 +11,7 @@ from adapter_tune.demo.grammar import draw_style, question, sentence, written
 from adapter_tune.demo.lexicon import POOLS
 from adapter_tune.demo.meaning import Clause, likeness
 from adapter_tune.demo.world import World
-from adapter_tune.tasks import TASKS
+from adapter_tune.tasks.glue import TASKS
 
 Row = dict[str, Any]
 

@@ -1,1 +1,1 @@
-"""Results for people to look at. Nothing here imports torch."""
+"""Results as tables, figures and pages; imports no torch."""

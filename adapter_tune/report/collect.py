@@ -9,15 +9,15 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from adapter_tune.ablation import FILE as ABLATION
-from adapter_tune.ablation import Ablation, read_ablation
-from adapter_tune.config import parse_config
-from adapter_tune.errors import FieldError, RunError, UsageError
+from adapter_tune.config.schema import parse_config
+from adapter_tune.foundation.errors import FieldError, RunError, UsageError
 from adapter_tune.report.comparable import places
-from adapter_tune.report.stored import Stored, stored
-from adapter_tune.result import FILE, Result, read_result
+from adapter_tune.report.stored_config import Stored, stored
+from adapter_tune.run_files.ablation_result import FILE as ABLATION
+from adapter_tune.run_files.ablation_result import Ablation, read_ablation
+from adapter_tune.run_files.result import FILE, Result, read_result
 from adapter_tune.strategies import SIZES, described
-from adapter_tune.tasks import TASKS
+from adapter_tune.tasks.glue import TASKS
 
 
 @dataclass(frozen=True)

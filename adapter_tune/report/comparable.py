@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from adapter_tune.report.names import Thing, told_apart
-from adapter_tune.report.stored import Stored, StoredData
-from adapter_tune.result import Result
-from adapter_tune.tasks import CUSTOM
+from adapter_tune.report.stored_config import Stored, StoredData
+from adapter_tune.report.unique_names import Thing, told_apart
+from adapter_tune.run_files.result import Result
+from adapter_tune.tasks.glue import CUSTOM
 
 
 def places(runs: Iterable[tuple[Result, Stored]]) -> list[tuple[str, str]]:

@@ -7,8 +7,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from adapter_tune.ablation import Ablation
 from adapter_tune.report.collect import Collected, Group
+from adapter_tune.run_files.ablation_result import Ablation
 
 
 def save(figure: Any, stem: Path) -> list[Path]:

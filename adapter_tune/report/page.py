@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapter_tune import atomic
-from adapter_tune.ablation import Ablation
+from adapter_tune.foundation import atomic_files
 from adapter_tune.report import figures
 from adapter_tune.report.collect import Collected
-from adapter_tune.report.grid import Grid
-from adapter_tune.report.grids import best_sizes, costs, every_run, table_1
-from adapter_tune.report.names import Thing, file_names, told_apart
+from adapter_tune.report.report_tables import best_sizes, costs, every_run, table_1
+from adapter_tune.report.table import Grid
+from adapter_tune.report.unique_names import Thing, file_names, told_apart
+from adapter_tune.run_files.ablation_result import Ablation
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --line: #d0d0d0; --link: #0055aa }
@@ -81,7 +81,7 @@ def write_report(found: Collected, folder: Path) -> list[Path]:
     page = folder / "report.html"
     runs = every_run(found, folder)
     files += runs.save(folder)
-    atomic.write_text(page, _page(found, sections, runs))
+    atomic_files.write_text(page, _page(found, sections, runs))
     return [page, *files]
 
 

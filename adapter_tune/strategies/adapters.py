@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, Field
 
-from adapter_tune.counts import Formula, Shape
-from adapter_tune.errors import UsageError
-from adapter_tune.families import SubLayer
-from adapter_tune.spans import SpanOption, layers_in
+from adapter_tune.adapters.families import SubLayer
+from adapter_tune.adapters.formula import Formula, Shape
+from adapter_tune.adapters.layer_ranges import SpanOption, layers_in
+from adapter_tune.foundation.errors import UsageError
 from adapter_tune.strategies.base import Strategy, strategy
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from adapter_tune.adapter import Join
+    from adapter_tune.adapters.bottleneck import Join
 
 _WIDEST = 65_536
 
@@ -80,8 +80,8 @@ class Injection(Strategy):
 
     def apply(self, model: nn.Module) -> None:
         """Attach an adapter at every chosen site and unfreeze the LayerNorms that ``layer_norm`` names."""
-        from adapter_tune.adapter import Bottleneck, Recipe
-        from adapter_tune.surgery import attach, base_of, layer_norms, layers_of, sites, unfreeze, watch_tokens
+        from adapter_tune.adapters.bottleneck import Bottleneck, Recipe
+        from adapter_tune.adapters.surgery import attach, base_of, layer_norms, layers_of, sites, unfreeze, watch_tokens
 
         sizes = self.sizes(len(layers_of(model)))
         d = cast("Any", model.config).hidden_size

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from adapter_tune.counts import Formula, Shape
-from adapter_tune.errors import FieldError, unknown
-from adapter_tune.explain import first_problem
+from adapter_tune.adapters.formula import Formula, Shape
+from adapter_tune.foundation.errors import FieldError, unknown
+from adapter_tune.foundation.validation_messages import first_problem
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from adapter_tune.counts import Formula, Shape
-from adapter_tune.errors import UsageError
-from adapter_tune.families import family_of
+from adapter_tune.adapters.families import family_of
+from adapter_tune.adapters.formula import Formula, Shape
+from adapter_tune.foundation.errors import UsageError
 from adapter_tune.strategies.base import Strategy, strategy
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class TopN(Strategy):
 
     def apply(self, model: nn.Module) -> None:
         """Unfreeze the top layers, what stands above them and, if asked, what stands below all layers."""
-        from adapter_tune.surgery import base_of, layers_of, pooler_parameters, unfreeze
+        from adapter_tune.adapters.surgery import base_of, layers_of, pooler_parameters, unfreeze
 
         layers, base, top = layers_of(model), base_of(model), family_of(model.config).top_norm
         self._check(len(layers))
@@ -103,7 +103,7 @@ class LayerNorm(Strategy):
 
     def apply(self, model: nn.Module) -> None:
         """Unfreeze every LayerNorm, the embeddings' too."""
-        from adapter_tune.surgery import base_of, layer_norms, unfreeze
+        from adapter_tune.adapters.surgery import base_of, layer_norms, unfreeze
 
         unfreeze(*layer_norms(base_of(model)))
 
@@ -128,7 +128,7 @@ class Bias(Strategy):
 
     def apply(self, model: nn.Module) -> None:
         """Unfreeze every bias of the encoder, the pooler aside."""
-        from adapter_tune.surgery import base_of, pooler_parameters
+        from adapter_tune.adapters.surgery import base_of, pooler_parameters
 
         spared = {id(p) for p in pooler_parameters(model)}
         for module in base_of(model).modules():

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from adapter_tune.counts import Formula, Shape
-from adapter_tune.errors import RunError
-from adapter_tune.families import family_of
-from adapter_tune.spans import SpanOption, layers_in
+from adapter_tune.adapters.families import family_of
+from adapter_tune.adapters.formula import Formula, Shape
+from adapter_tune.adapters.layer_ranges import SpanOption, layers_in
+from adapter_tune.foundation.errors import RunError
 from adapter_tune.strategies.base import Strategy, strategy
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Lora(Strategy):
             raise RunError(
                 f"strategy lora needs the peft package ({error}): pip install 'adapter-tune[lora]'"
             ) from None
-        from adapter_tune.surgery import added_parameters, base_of, layers_of
+        from adapter_tune.adapters.surgery import added_parameters, base_of, layers_of
 
         if added_parameters(model):
             raise RunError("the model has LoRA or adapters already: load a fresh backbone first")

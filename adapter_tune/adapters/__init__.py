@@ -1,0 +1,1 @@
+"""Adapter modules, where they go in a backbone, and what they count."""

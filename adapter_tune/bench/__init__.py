@@ -1,0 +1,1 @@
+"""Speed and memory of strategies, measured in turns on random weights."""

@@ -1,0 +1,110 @@
+"""Configurations from YAML files and command-line values, with the origin of every value for error messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from adapter_tune.config.schema import RunConfig, parse_config
+from adapter_tune.config.shipped import find_config
+from adapter_tune.config.yaml_files import parse_value, read_yaml
+from adapter_tune.demo.location import DEMO
+from adapter_tune.foundation.errors import FieldError, UsageError
+
+_SHORT_FORM = {"model": "id", "strategy": "name"}
+"""Sections that may be written as a plain string, and which of their values that is."""
+
+Origins = dict[tuple[str, ...], str]
+"""Where the value at a path was written: ``configs/x.yaml:4`` or ``--lr``."""
+
+
+def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, sets: Iterable[str] = (), *,
+            demo: bool = False) -> RunConfig:  # fmt: skip
+    """The configuration that defaults, a YAML file, flags and ``--set`` give together, later ones winning.
+
+    Args:
+        file: path of a YAML file, or the name of a shipped configuration.
+        flags: value by ``"--flag section.key"``; None means that the flag was not given.
+        sets: ``section.key=value`` texts; the value is read as YAML.
+        demo: start from the shipped ``demo`` configuration; its backbone and data stay where no flag says otherwise.
+
+    Raises:
+        UsageError: a file that is not there or does not parse, or a wrong value, with where it was written.
+    """
+    values: dict[str, Any] = {}
+    origins: Origins = {}
+    for name in (["demo"] if demo else []) + ([file] if file is not None else []):
+        path = find_config(name)
+        found, lines = read_yaml(path)
+        if ("parameters",) in lines:
+            raise UsageError(
+                f"{path} is a sweep and not a configuration; 'adapter-tune sweep {name} --dry-run' checks it"
+            )
+        if dotted := next((loc for loc in lines if "." in loc[-1]), None):
+            section, _, key = dotted[-1].rpartition(".")
+            raise UsageError(f"{path}:{lines[dotted]}: '{dotted[-1]}' should be '{key}' in a section '{section}'")
+        for key in sorted(found, key=str) if demo else ():
+            if found[key] is not None:
+                _assign(values, str(key), found[key])
+        values = values if demo else found
+        origins.update({loc: f"{path}:{line}" for loc, line in lines.items()})
+    if demo:
+        flags = {"--demo model.id": DEMO, "--demo data.source": DEMO, **(flags or {})}
+    given = [(*name.split(), value) for name, value in (flags or {}).items() if value is not None]
+    given += [("--set", *_split_set(text)) for text in sets]
+    # A strategy's name goes first, since another strategy has other options.
+    for flag, key, value in sorted(given, key=lambda item: item[1] not in ("strategy", "strategy.name")):
+        if key == "data.digest":
+            raise UsageError(f"{flag}: data.digest is written down by the run; leave it out")
+        _assign(values, key, value)
+        origins[tuple(key.split("."))] = flag
+    try:
+        return parse_config(values)
+    except FieldError as error:
+        where = _origin(origins, error.loc)
+        is_flag = where is not None and where.startswith("--") and where != "--set"
+        raise UsageError(f"{where}: {error.problem if is_flag else error}" if where else str(error)) from None
+
+
+def _split_set(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise UsageError(f"--set {text!r}: write it as section.key=value, for example training.epochs=5")
+    return key, parse_value(value, f"--set {key}")
+
+
+def _assign(values: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value at a dotted path; a section is merged into the one that is there.
+
+    Naming another strategy drops the options of the one before.
+    """
+    if path in _SHORT_FORM and isinstance(value, str):
+        path = f"{path}.{_SHORT_FORM[path]}"
+    if isinstance(value, dict):
+        for key in sorted(value, key=lambda key: key != "name"):
+            _assign(values, f"{path}.{key}", value[key])
+        return
+    *sections, key = path.split(".")
+    if path == "strategy.name":
+        old = values.get("strategy")
+        if value != (old.get("name") if isinstance(old, dict) else old):
+            values["strategy"] = {}
+    for section in sections:
+        inner = values.get(section)
+        if inner is None:
+            inner = values[section] = {}
+        if isinstance(inner, str) and section in _SHORT_FORM:
+            inner = values[section] = {_SHORT_FORM[section]: inner}
+        if not isinstance(inner, dict):
+            raise UsageError(f"{path}: '{section}' is not a section but {inner!r}")
+        values = inner
+    values[key] = value
+
+
+def _origin(origins: Origins, loc: tuple[str, ...]) -> str | None:
+    """The origin of the value at a path, else of one inside it, else of the section around it."""
+    if loc in origins:
+        return origins[loc]
+    inside = (origin for path, origin in origins.items() if path[: len(loc)] == loc)
+    around = (origins[loc[:n]] for n in range(len(loc) - 1, 0, -1) if loc[:n] in origins)
+    return next(inside, None) or next(around, None)

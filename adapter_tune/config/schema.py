@@ -1,0 +1,250 @@
+"""The configuration of a run: one schema, and how it is composed.
+
+Precedence: defaults < YAML file < flags < ``--set key=value``. Unknown keys are refused at every level.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import reprlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+
+from adapter_tune.foundation.errors import FieldError, unknown
+from adapter_tune.foundation.validation_messages import first_problem
+from adapter_tune.strategies import Houlsby, Strategy, parse_strategy
+from adapter_tune.tasks.glue import CUSTOM, TASKS, Task, get_task
+
+_OWN = ("train_file", "validation_file", "test_file", "subset", "text_column", "text_pair_column", "label_column",
+        "problem", "labels", "holdout", "metric", "digest")  # fmt: skip
+
+_MANY = 10**6  # more than anyone means; past it libraries overflow instead of saying so
+
+
+class Section(BaseModel):
+    """Base of the configuration's parts: frozen, exact types, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModelConfig(Section):
+    """The backbone."""
+
+    id: str = "google-bert/bert-base-uncased"
+    """A model on the Hub, or a local folder; "demo" is the embedded one."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; null takes the newest."""
+    pooler: Literal["auto", "frozen", "train"] = "auto"
+    """auto freezes the pooler only where the checkpoint holds the objective it was pretrained with."""
+
+
+class DataConfig(Section):
+    """The data and how it is cut."""
+
+    source: str = "nyu-mll/glue"
+    """The data set on the Hub, or a local copy of it; "demo" is the embedded one."""
+    max_length: int = Field(default=128, ge=2, le=_MANY)
+    """Tokens a row may have; longer rows are truncated."""
+    padding: Literal["batch", "max_length"] = "batch"
+    """To what rows are padded: the longest of their batch, or max_length whatever they hold (slow)."""
+    max_train_samples: int | None = Field(default=None, ge=1)
+    """Train on so many rows, drawn at random, the same ones for every seed; null takes all."""
+    max_eval_samples: int | None = Field(default=None, ge=1)
+    """Evaluate on so many rows of each split, drawn likewise; null takes all."""
+    train_file: str | None = None
+    """With task custom: a CSV, TSV, JSONL or Parquet file to train on."""
+    validation_file: str | None = None
+    """Likewise, to evaluate on; null holds out a share of the training rows."""
+    test_file: str | None = None
+    """Likewise, for predict --split test; its labels are not needed."""
+    subset: str | None = None
+    """With task custom and no files: the configuration of the data set that source names."""
+    text_column: str | None = None
+    """With task custom: the column with the text; null guesses."""
+    text_pair_column: str | None = None
+    """Likewise, with the second text; null guesses from the usual pairs of names, or takes none."""
+    label_column: str | None = None
+    """Likewise, with the label; with multi_label also several of 0 and 1, with commas between."""
+    problem: Literal["auto", "classification", "multi_label", "regression"] = "auto"
+    """With task custom; auto takes regression where a label has decimals, multi_label where it is a list."""
+    labels: list[str] | None = None
+    """With task custom: names of the classes in the order of their ids; null sorts those of the training rows."""
+    holdout: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the training rows held out, by class, where there are no validation rows."""
+    metric: str | None = None
+    """With task custom: the headline score, any of scikit-learn's on predicted labels; null takes accuracy or r2."""
+    digest: str | None = None
+    """Of the rows; written down by the run, so that changed data make another run."""
+
+
+class TrainingConfig(Section):
+    """Optimisation, as in the paper where nothing else is said."""
+
+    epochs: float = Field(default=3.0, gt=0, le=_MANY)
+    """Passes over the training rows."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stop after so many optimiser steps; overrides epochs."""
+    learning_rate: float | None = Field(default=None, gt=0, le=1000)
+    """Peak learning rate; null takes the strategy's own."""
+    learning_rate_factor: float = Field(default=1.0, gt=0, le=1000)
+    """What the strategy's own rate is multiplied with; small backbones want larger steps."""
+    batch_size: int = Field(default=32, ge=1, le=_MANY)
+    """Rows a forward pass in training."""
+    eval_batch_size: int = Field(default=32, ge=1, le=_MANY)
+    """Rows a forward pass in evaluation."""
+    gradient_accumulation: int = Field(default=1, ge=1, le=_MANY)
+    """Forward passes an optimiser step."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced weighs a class in the loss by the inverse of its share of the training rows."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises linearly from 0; then it falls linearly to 0."""
+    weight_decay: float = Field(default=0.01, ge=0, le=1000)
+    """Decoupled; none on LayerNorm and biases."""
+    adam_epsilon: float = Field(default=1e-6, gt=0)
+    """AdamW's epsilon."""
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Gradient norm is clipped at this; 0 does not clip."""
+    early_stopping: int | None = Field(default=None, ge=1)
+    """Stop after so many evaluations without a better headline score; null never does."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    """Of the products, and what a frozen backbone is held in; auto takes bf16 where that is faster."""
+    fast: bool = True
+    """Cheap masks for dropout, and no token computed that nobody reads; false leaves transformers' own layers."""
+    backbone_dropout: Literal["on", "frozen-off", "off"] = "on"
+    """The backbone's own dropout; frozen-off has none below the first trained tensor, off none but the head's."""
+    cache_frozen_prefix: Literal["auto", "on", "off"] = "auto"
+    """Keep the states below the first trained tensor on the disk; auto does where no dropout acts there."""
+    cache_limit: float = Field(default=8.0, gt=0, le=_MANY)
+    """GiB of kept states in the output folder; those used least lately go first."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; auto takes the best there is."""
+    deterministic: bool = False
+    """Only operations that give the same bits every time; slower on a GPU, and on a CPU they all do."""
+    checkpoint_minutes: float = Field(default=10.0, gt=0, le=_MANY)
+    """Write a checkpoint within an epoch, too, after so many minutes without one."""
+    shard_backbone: bool = False
+    """With several processes: each holds a piece of the frozen backbone, gathered layer by layer."""
+    logging_steps: int = Field(default=20, ge=1)
+    """The training loss is written down every so many steps."""
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    """Of the new weights, the order of the rows and the dropout."""
+
+
+def _task_name(value: object) -> str:
+    if not isinstance(value, str):
+        raise FieldError(("task",), f"should be the name of a task, got {reprlib.repr(value)}")
+    if value not in (*TASKS, CUSTOM):
+        raise FieldError(("task",), unknown("task", value, (*TASKS, CUSTOM)))
+    return value
+
+
+def _model_section(value: object) -> object:
+    return {"id": value} if isinstance(value, str) else value
+
+
+class RunConfig(Section):
+    """All that decides a run. ``run(config)`` is a pure function of it."""
+
+    task: Annotated[str, BeforeValidator(_task_name)]
+    """A GLUE task, or custom for data of your own."""
+    model: Annotated[ModelConfig, BeforeValidator(_model_section)] = ModelConfig()
+    """The backbone; a plain string is taken as its id."""
+    strategy: Annotated[Strategy, BeforeValidator(parse_strategy), PlainSerializer(Strategy.to_dict)] = Houlsby()
+    """What is attached and trained; a plain string is taken as its name."""
+    data: DataConfig = DataConfig()
+    """The data."""
+    training: TrainingConfig = TrainingConfig()
+    """The optimisation."""
+    output: str = "runs"
+    """The folder that holds the run folders."""
+
+    @model_validator(mode="after")
+    def _settle(self) -> RunConfig:
+        if self.strategy.trains_pooler and self.model.pooler == "frozen":
+            raise FieldError(
+                ("model", "pooler"), f"strategy {self.strategy.name} trains the pooler too; leave model.pooler out"
+            )
+        if self.training.cache_frozen_prefix == "on" and self.training.backbone_dropout == "on":
+            raise FieldError(
+                ("training", "cache_frozen_prefix"), "needs training.backbone_dropout=frozen-off (or off): states with "
+                "dropout in them are new at every step"
+            )  # fmt: skip
+        own = [name for name in _OWN if getattr(self.data, name) != DataConfig.model_fields[name].default]
+        if self.task != CUSTOM and own:
+            raise FieldError(("data", own[0]), f"goes with task custom only, and the task is {self.task}")
+        if self.data.labels is not None and self.data.problem == "regression":
+            raise FieldError(("data", "labels"), "are names of classes, and a regression has none; leave them out")
+        if self.training.learning_rate is None:
+            rate = float(f"{self.strategy.learning_rate * self.training.learning_rate_factor:.6g}")
+            training = self.training.model_copy(update={"learning_rate": rate})
+            object.__setattr__(self, "training", training)
+        return self
+
+    @property
+    def record(self) -> Task:
+        """The task's record; for data of the user's own made of the ``data`` section once it is settled."""
+        if self.task != CUSTOM:
+            return get_task(self.task)
+        d = self.data
+        assert d.text_column is not None and d.metric is not None
+        text = (d.text_column,) if d.text_pair_column is None else (d.text_column, d.text_pair_column)
+        several = d.problem == "multi_label"
+        shown = (
+            ("f1_micro", "f1_macro") if several else ("accuracy", "f1_macro") if d.labels else ("pearson", "spearmanr")
+        )
+        metrics = tuple(dict.fromkeys((d.metric, *shown)))
+        labels = tuple(d.labels or ())
+        return Task(CUSTOM, "your own data", text, labels, metrics, d.metric, several=several, bounds=(-1e30, 1e30))
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak learning rate, resolved."""
+        assert self.training.learning_rate is not None
+        return self.training.learning_rate
+
+    @property
+    def m(self) -> int | list[int] | None:
+        """The bottleneck size (a list where layers differ), or None where the strategy has none."""
+        return getattr(self.strategy, "m", None)
+
+    def hash(self) -> str:
+        """Eight hex digits over the values that differ from the defaults, the output folder aside."""
+        default = _flat(RunConfig(task=self.task, strategy=type(self.strategy)()).model_dump(exclude={"output"}))
+        values = _flat(self.model_dump(exclude={"output"}))
+        changed = {key: value for key, value in values.items() if value != default[key]}
+        key = {"task": self.task, "strategy": self.strategy.name, "changed": changed}
+        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def folder(self) -> Path:
+        """The run folder: ``<output>/<task>-<strategy>-m<M>-<hash>``."""
+        parts = [self.task, self.strategy.name, self.strategy.tag(), self.hash()]
+        return Path(self.output) / "-".join(part for part in parts if part)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one dictionary with dotted keys."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        out.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return out
+
+
+def parse_config(values: dict[str, Any]) -> RunConfig:
+    """A checked configuration from plain nested values.
+
+    Raises:
+        FieldError: the first wrong value, with its path.
+    """
+    try:
+        return RunConfig(**{str(key): value for key, value in values.items() if value is not None})
+    except ValidationError as error:
+        loc, problem = first_problem(error, RunConfig)
+        if loc == ("task",) and problem == "is missing":
+            problem = f"is missing: give --task, or task: in a YAML file. Known: {', '.join((*TASKS, CUSTOM))}"
+        raise FieldError(loc, problem) from None

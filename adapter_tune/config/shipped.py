@@ -1,0 +1,47 @@
+"""The YAML files that ship with the package, found by name, and the text of any file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapter_tune.foundation.errors import UsageError, unknown
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+def shipped_configs(*, sweeps: bool = False) -> dict[str, Path]:
+    """Every configuration, or sweep, that ships with the package: its path under ``configs/`` without ``.yaml``."""
+    installed, checkout = _PACKAGE / "configs", _PACKAGE.parent / "configs"
+    root = installed if installed.is_dir() else checkout
+    found = {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+    return {name: path for name, path in found.items() if ("/sweeps/" in name) == sweeps}
+
+
+def summary(path: Path) -> str:
+    """What a configuration says of itself: its first comment line."""
+    first = read_text(path).partition("\n")[0]
+    return first.lstrip("# ")
+
+
+def find_config(name: str, *, sweeps: bool = False) -> Path:
+    """The file at a path or, where there is none, the shipped configuration (or sweep) of that name."""
+    path, shipped = Path(name), shipped_configs(sweeps=sweeps)
+    if path.is_file() or (name not in shipped and path.suffix in (".yaml", ".yml")):
+        return path
+    if name not in shipped:
+        raise UsageError(f"no file '{name}', and {unknown('shipped configuration', name, shipped)}")
+    return shipped[name]
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        UsageError: it is not there, or not such a file.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a UTF-8 text file; save it as UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; give the path of a YAML file") from None

@@ -1,0 +1,69 @@
+"""The console, which is stderr: what the libraries may print there, and a progress bar over rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from adapter_tune.foundation import distributed
+
+T = TypeVar("T")
+
+console = Console(
+    stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=not distributed.is_first()
+)
+
+
+def library_noise(quiet: bool) -> None:
+    """Turn off the chatter of the libraries below and, if ``quiet``, their bars for downloads and tokenising too."""
+    import datasets
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    datasets.utils.logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()
+    if quiet:
+        from huggingface_hub.utils import disable_progress_bars
+
+        datasets.disable_progress_bars()
+        disable_progress_bars()
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Nothing is said of what goes on inside but warnings."""
+    log = logging.getLogger("adapter_tune")
+    level, quiet = log.level, console.quiet
+    log.setLevel(logging.WARNING)
+    console.quiet = True
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        console.quiet = quiet
+
+
+class Rate(ProgressColumn):
+    """Rows a second."""
+
+    def render(self, task: Any) -> Text:
+        """The rate, once it is known."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} rows/s")
+
+
+def counted(rows: Iterator[T], what: str, total: int | None = None) -> Iterator[T]:
+    """The same rows; on a terminal with a bar of how many, how fast and, where the total is known, how long still."""
+    if not console.is_terminal:
+        yield from rows
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TextColumn("left"))
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        yield from bar.track(rows, total=total, description=what)

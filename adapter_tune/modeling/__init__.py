@@ -1,0 +1,1 @@
+"""A configured model, ready to compute."""

@@ -1,0 +1,177 @@
+"""From a configuration to a model ready to train: load, freeze all, unfreeze the head, ``strategy.apply``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    PreTrainedModel,
+)
+
+from adapter_tune.adapters.bottleneck import cut_normal_
+from adapter_tune.adapters.families import family_of, shape_of
+from adapter_tune.adapters.formula import ParameterCount, Shape
+from adapter_tune.adapters.parameter_count import count_parameters
+from adapter_tune.adapters.published_sizes import published
+from adapter_tune.adapters.surgery import head_modules, pooler_parameters
+from adapter_tune.config.schema import ModelConfig, RunConfig
+from adapter_tune.demo.location import DEMO, located_model
+from adapter_tune.foundation.errors import UsageError
+from adapter_tune.foundation.hub_errors import resolved_revision
+from adapter_tune.modeling.backbone import Kept, check_length, load, load_config
+from adapter_tune.strategies import Strategy
+
+_HEAD_STD = 0.02  # the released code's initial head, cut at two deviations
+_ASSUMED_FROZEN = "assumed without weights: the pooler stays frozen, since BERT's own checkpoints pretrained it"
+_ASSUMED_TRAINED = (
+    "assumed without weights: the pooler is trained, as for a checkpoint without its pretraining objective "
+    "(model.pooler=frozen counts it as frozen)"
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model ready to train, with what is known of where it came from."""
+
+    model: PreTrainedModel
+    config: ModelConfig
+    """The backbone's section with ``pooler`` decided and ``revision`` resolved."""
+    fingerprint: str
+    fresh: frozenset[str]
+    """Names of the tensors that no checkpoint held; they are saved with the adapter, trained or not."""
+    notes: list[str] = field(default_factory=list)
+    """Decisions that a user should know of."""
+
+
+def check_fit(config: RunConfig) -> None:
+    """Refuse what does not fit the backbone, from its configuration alone: before data is read and weights are loaded.
+
+    Raises:
+        RunError: it cannot be found, or its family is not supported.
+        UsageError: a revision of a folder, layers that are not there, rows longer than its positions,
+            recomputing what it cannot recompute.
+    """
+    if config.model.revision is not None and Path(located_model(config.model.id)).is_dir():
+        raise UsageError(f"model.revision: {config.model.id} is a local folder, which has no revisions; leave it out")
+    backbone = load_config(config.model, {})
+    config.strategy.formula(shape_of(backbone))
+    check_length(config.data.max_length, backbone)
+    recomputes = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(backbone)].supports_gradient_checkpointing
+    if config.training.gradient_checkpointing and not recomputes:
+        raise UsageError(f"training.gradient_checkpointing: {backbone.model_type} does not have it; leave it out")
+
+
+def build_model(config: RunConfig, kept: Kept | None = None) -> Built:
+    """Load the backbone in float32, freeze it, and unfreeze what is trained.
+
+    Random weights (head, adapters) are drawn from torch's global generator, seeded with the run's seed.
+
+    Raises:
+        RunError: the backbone cannot be loaded or is of an unsupported family.
+        UsageError: ``data.max_length`` is more than the backbone takes.
+    """
+    loaded = load(config) if kept is None else kept.backbone(config)
+    model, fresh = loaded.model, loaded.fresh
+    pooler, notes = _decide_pooler(config, model, loaded.unexpected, fresh)
+    settled = ModelConfig(
+        id=_lasting(config.model.id),
+        revision=resolved_revision(located_model(config.model.id), config.model.revision),
+        pooler=pooler,
+    )
+    torch.manual_seed(config.training.seed)  # whatever loading drew, or did not
+    _draw_pooler(model, fresh)
+    torch.manual_seed(config.training.seed)
+    prepare(model, config.strategy, train_pooler=pooler == "train")
+    return Built(model, settled, loaded.fingerprint, fresh, notes)
+
+
+def _draw_pooler(model: Any, fresh: frozenset[str]) -> None:
+    """A pooler that the checkpoint lacks, as the model's own initialisation draws it."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    for parameter in pooler_parameters(model):
+        if names[id(parameter)] in fresh and parameter.dim() > 1:
+            nn.init.normal_(parameter.data, std=model.config.initializer_range)
+        elif names[id(parameter)] in fresh:
+            nn.init.zeros_(parameter.data)
+
+
+def prepare(model: nn.Module, strategy: Strategy, *, train_pooler: bool) -> None:
+    """Freeze everything, draw and unfreeze the head, then let the strategy attach and unfreeze its own."""
+    model.requires_grad_(False)
+    for module in head_modules(model):
+        module.requires_grad_(True)
+        if isinstance(module, nn.Linear):
+            cut_normal_(module.weight.data, _HEAD_STD)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias.data)
+    for parameter in pooler_parameters(model) if train_pooler else ():
+        parameter.requires_grad_(True)
+    strategy.apply(model)
+
+
+def count_on_meta(
+    config: ModelConfig, strategy: Strategy, options: dict[str, Any], max_length: int | None = None
+) -> tuple[ParameterCount, Shape, list[str]]:
+    """Counts of a model that is never given weights; the published models need no network either.
+
+    Args:
+        config: the backbone.
+        strategy: what is attached and trained.
+        options: as of ``head_options``; ``num_labels`` is enough.
+        max_length: tokens a row, checked against the backbone's positions if given.
+
+    Returns:
+        The count, the backbone's shape, and what had to be assumed.
+    """
+    known = None if Path(located_model(config.id)).is_dir() else published(config.id)
+    bert = BertConfig(**asdict(known), **options) if known else load_config(config, options)
+    if max_length is not None:
+        check_length(max_length, bert)
+    shape = shape_of(bert)
+    formula = strategy.formula(shape)
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(bert)
+    train_pooler, notes = strategy.trains_pooler or config.pooler == "train", []
+    if config.pooler == "auto" and not train_pooler and shape.pooler:
+        train_pooler = known is None
+        notes = [_ASSUMED_TRAINED if train_pooler else _ASSUMED_FROZEN]
+    prepare(model, strategy, train_pooler=train_pooler)
+    return count_parameters(model, formula), shape, notes
+
+
+def _lasting(model_id: str) -> str:
+    """The name under which a backbone is found from any working directory."""
+    return str(Path(model_id).resolve()) if model_id != DEMO and Path(model_id).is_dir() else model_id
+
+
+def _decide_pooler(
+    config: RunConfig, model: nn.Module, unexpected: set[str], fresh: frozenset[str]
+) -> tuple[Any, list[str]]:
+    """Whether the pooler is trained, and the reason where the user left it open.
+
+    A pooler that no objective kept in step with its encoder is stale or random and must be trained; BERT's own
+    checkpoints hold the objective theirs was pretrained with (next sentence).
+    """
+    if not pooler_parameters(model):
+        if config.model.pooler != "auto":
+            kind = cast(Any, model.config).model_type
+            raise UsageError(f"model.pooler: a {kind} backbone has none (its head is trained whole); leave it out")
+        return "auto", []
+    if config.strategy.trains_pooler:
+        return "train", []
+    if config.model.pooler != "auto":
+        return config.model.pooler, []
+    objective = family_of(model.config).pooler_objective
+    if any(key.startswith(objective) for key in unexpected):
+        return "frozen", []
+    inside = {id(p) for p in pooler_parameters(model)}
+    is_random = any(name in fresh for name, p in model.named_parameters() if id(p) in inside)
+    state = "has no pooler" if is_random else f"has no {objective}, so its pooler may be stale"
+    return "train", [f"the pooler is trained with the head: the checkpoint {state} (model.pooler=frozen keeps it)"]

@@ -1,0 +1,136 @@
+"""The result of a run and its file: what was trained, how well, how fast, and what it takes to repeat it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from adapter_tune import __version__
+from adapter_tune.adapters.formula import ParameterCount
+from adapter_tune.demo.location import DEMO
+from adapter_tune.foundation import atomic_files
+from adapter_tune.run_files.json_files import read_record
+
+FORMAT = 1
+"""Version of the result file; a reader refuses a newer one."""
+
+FILE = "result.json"
+
+COLLAPSED = "collapsed"
+"""How a warning begins that says that the model predicts nothing."""
+
+Scores = dict[str, dict[str, float]]
+"""Metric values by split."""
+
+
+class Part(BaseModel):
+    """Base of a result's parts; keys of a later version are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class Backbone(Part):
+    """Which backbone was adapted."""
+
+    id: str
+    revision: str | None
+    """The commit that was loaded; None for a local folder."""
+    fingerprint: str
+    """SHA-256 over the backbone's tensors as loaded."""
+
+
+class Headline(Part):
+    """The score that stands for the run."""
+
+    split: str
+    metric: str
+    value: float
+
+
+class Speed(Part):
+    """How fast the run was. Training time leaves out evaluation and the writing of checkpoints."""
+
+    device: str
+    precision: str
+    real_token_share: float | None
+    """Tokens of the training batches that are not padding."""
+    train_seconds: float | None
+    train_examples_per_second: float | None
+    train_tokens_per_second: float | None
+    """Real tokens, padding left out."""
+    eval_examples_per_second: float | None
+    peak_memory_bytes: int | None
+    """Of the process on a CPU, of the allocator on a GPU."""
+
+
+class Storage(Part):
+    """Where the run lies."""
+
+    folder: str
+    adapter_bytes: int
+
+
+class Result(Part):
+    """All that is known about a finished run; ``result.json`` holds the same keys."""
+
+    format: int = FORMAT
+    task: str
+    strategy: str
+    model: Backbone
+    seed: int
+    config: dict[str, Any]
+    """The resolved configuration."""
+    scores: Scores
+    headline: Headline
+    parameters: ParameterCount
+    speed: Speed
+    storage: Storage
+    history: list[dict[str, float]]
+    """Training loss and validation scores by step."""
+    warnings: list[str]
+    versions: dict[str, str]
+    config_hash: str
+
+    def save(self, folder: Path) -> None:
+        """Write ``result.json`` into a folder, whole or not at all."""
+        atomic_files.write_text(folder / FILE, json.dumps(self.model_dump(), indent=2, allow_nan=False) + "\n")
+
+
+def read_result(folder: Path) -> Result:
+    """The result in a run folder.
+
+    Raises:
+        UsageError: the folder is not that of a finished run.
+        RunError: the file is damaged, or was written by a newer version.
+    """
+    return read_record(folder / FILE, Result, FORMAT, "run again with --force")
+
+
+def finished_runs(output: Path) -> list[Path]:
+    """Folders of the finished runs in an output folder, the newest first."""
+    files = sorted(output.glob(f"*/{FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
+    return [file.parent for file in files]
+
+
+def is_demo(folder: Path) -> bool:
+    """True for a finished run on the embedded data."""
+    return bool(read_result(folder).config.get("data", {}).get("source") == DEMO)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of everything that a number may depend on."""
+    names = ("torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "scikit-learn")
+    found = {"adapter-tune": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

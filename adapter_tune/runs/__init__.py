@@ -1,0 +1,1 @@
+"""What one run can do: train, load again, score, predict, ablate, submit."""

@@ -1,0 +1,177 @@
+"""Predictions of a trained run: on a split of its task, on a file of any size, on a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from adapter_tune.config.schema import RunConfig
+from adapter_tune.data.custom import label_name
+from adapter_tune.data.row_files import Row, read_rows, row_count, write_rows
+from adapter_tune.data.splits import collator, encode_texts, raw_split
+from adapter_tune.foundation.console import counted
+from adapter_tune.foundation.errors import UsageError
+from adapter_tune.modeling.build import Built
+from adapter_tune.modeling.fast_paths import make_ready
+from adapter_tune.modeling.precision import TYPES, pick_device, resolved
+from adapter_tune.tasks.glue import CUSTOM, Task
+
+WINDOW = 8192  # rows that are sorted by length together, and all that is held in memory of a file
+PREDICTION = "prediction"
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model that scores texts, with the batches that evaluation has."""
+
+    config: RunConfig
+    built: Built
+    tokenizer: PreTrainedTokenizerBase
+
+    def __post_init__(self) -> None:
+        make_ready(self.built, self.config.training)
+        self.built.model.to(self.device).eval()
+
+    @property
+    def device(self) -> str:
+        """Where the model computes."""
+        return pick_device(self.config.training.device)
+
+    @property
+    def task(self) -> Task:
+        """The task of the run."""
+        return self.config.record
+
+    def logits(self, encoded: Sequence[dict[str, Any]]) -> np.ndarray[Any, Any]:
+        """Logits (rows, labels) in float32, in the order of the rows; computed with the longest rows first."""
+        order = np.argsort([-len(row["input_ids"]) for row in encoded], kind="stable")
+        size, collate = self.config.training.eval_batch_size, collator(self.config.data, self.tokenizer, self.device)
+        dtype = TYPES[resolved(self.config.training.precision, self.device)]
+        parts = []
+        with torch.inference_mode(), torch.autocast(self.device, dtype, enabled=dtype != torch.float32):
+            for start in range(0, len(order), size):
+                batch = collate([encoded[i] for i in order[start : start + size]])
+                out = self.built.model(**{key: value.to(self.device) for key, value in batch.items()})
+                parts.append(out.logits.float().cpu().numpy())
+        found = np.empty_like(np.concatenate(parts))
+        found[order] = np.concatenate(parts)
+        return found
+
+    def rows(self, rows: Iterator[Row], columns: Sequence[str]) -> Iterator[Row]:
+        """The rows with their predictions, in their order, a window at a time.
+
+        Args:
+            rows: with the text columns.
+            columns: one or two, in the task's order.
+        """
+        while window := list(islice(rows, WINDOW)):
+            for row in window:
+                self.check_free(row)
+            texts = [[row[column] for row in window] for column in columns]
+            encoded = encode_texts(texts, self.tokenizer, self.config.data.max_length)
+            for row, scores in zip(window, self.logits(encoded), strict=True):
+                yield {**row, **self._named(scores)}
+
+    @cached_property
+    def _added(self) -> frozenset[str]:
+        return frozenset((PREDICTION, *(f"score_{name}" for name in self.task.labels)))
+
+    def check_free(self, columns: Iterable[str]) -> None:
+        """Refuse rows with a column that a prediction would take.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if taken := next((column for column in columns if column in self._added), None):
+            raise UsageError(f"the input has a column '{taken}' already; rename it")
+
+    def _named(self, logits: np.ndarray[Any, Any]) -> Row:
+        """What is said of a row: the label's name and a probability by label, or a number for a regression."""
+        if self.task.is_regression:
+            return {PREDICTION: float(logits[0])}
+        if self.task.several:
+            each = 1 / (1 + np.exp(-logits))
+            scores = {f"score_{name}": float(share) for name, share in zip(self.task.labels, each, strict=True)}
+            return {
+                PREDICTION: [name for name, share in zip(self.task.labels, logits, strict=True) if share > 0],
+                **scores,
+            }
+        shares = np.exp(logits - logits.max())
+        shares = shares / shares.sum()
+        names = self.task.labels
+        scores = {f"score_{name}": float(share) for name, share in zip(names, shares, strict=True)}
+        return {PREDICTION: names[int(logits.argmax())], **scores}
+
+
+def predict_split(predictor: Predictor, split: str) -> Iterator[Row]:
+    """Every row of a split of the run's task, with its prediction; the whole split is sorted by length, as in eval.
+
+    Rows of the user's own come with the columns that the task reads: the texts, and the label by its name.
+
+    Raises:
+        UsageError: the task has no such split, or a column that a prediction would take.
+        RunError: the data set cannot be loaded.
+    """
+    found, task = raw_split(predictor.config, split), predictor.task
+    predictor.check_free(found.column_names)
+    encoded = encode_texts([list(found[column]) for column in task.text], predictor.tokenizer,
+                           predictor.config.data.max_length)  # fmt: skip
+    for row, scores in zip(found, predictor.logits(encoded), strict=True):
+        if task.name == CUSTOM:
+            row[label_name(task)] = _by_name(row[label_name(task)], task)
+        yield {**row, **predictor._named(scores)}
+
+
+def _by_name(label: Any, task: Task) -> Any:
+    """A label as a prediction would say it; None where a row has none."""
+    if task.is_regression or label is None:
+        return label
+    if task.several:
+        return [name for name, held in zip(task.labels, label, strict=True) if held]
+    return task.labels[label]
+
+
+def predict_file(predictor: Predictor, source: str, target: Path, columns: Sequence[str | None] = (None, None)) -> int:
+    """Read rows from a file, write them with their predictions to another, in the same order; memory stays flat.
+
+    Args:
+        predictor: the trained model.
+        source: CSV, TSV, JSONL or Parquet by its ending; ``-`` is standard input, a text or two with a tab a line.
+        target: the same formats.
+        columns: which columns hold the texts, if not those of the task.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        UsageError: a file or column that is not there, or an ending that is not known.
+        RunError: a row that cannot be read, or a disk that is full.
+    """
+    names = predictor.task.text
+    if len(names) == 1 and columns[1] is not None:
+        raise UsageError(f"--text-pair-column: task {predictor.task.name} reads one text, {names[0]}; leave it out")
+    wanted = [given or name for given, name in zip(columns, names, strict=False)]
+    renamed = list(names) if source == "-" else wanted
+    rows = read_rows(source, renamed)
+    return write_rows(target, predictor.rows(counted(rows, "predicting", row_count(source)), renamed), source)
+
+
+def predict_text(predictor: Predictor, *texts: str) -> Row:
+    """The prediction for one text, or for a pair.
+
+    Raises:
+        UsageError: the task reads another number of texts.
+    """
+    names = predictor.task.text
+    if len(texts) != len(names):
+        needed = "--text and --text-pair" if len(names) == 2 else "--text alone"
+        raise UsageError(f"task {predictor.task.name} reads {' and '.join(names)}: give {needed}")
+    return next(predictor.rows(iter([dict(zip(names, texts, strict=True))]), names))

@@ -1,0 +1,209 @@
+"""A run rebuilt from its folder: loaded, scored again, ablated, ready to predict. Nothing in the folder changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from adapter_tune.adapters.families import SubLayer, shape_of
+from adapter_tune.adapters.surgery import layers_of
+from adapter_tune.config.schema import ModelConfig, RunConfig, TrainingConfig, parse_config
+from adapter_tune.data.splits import load_rows
+from adapter_tune.demo.location import DEMO
+from adapter_tune.foundation.errors import FieldError, RunError
+from adapter_tune.modeling.backbone import load_config, load_tokenizer
+from adapter_tune.modeling.build import Built, build_model
+from adapter_tune.modeling.precision import TYPES, pick_device
+from adapter_tune.run_files import adapter_files
+from adapter_tune.run_files.ablation_result import Ablation, Without
+from adapter_tune.run_files.adapter_files import ADAPTER, DATA, check_backbone, load_weights, read_adapter_config
+from adapter_tune.run_files.result import COLLAPSED, FILE, Result, Speed, read_result, versions
+from adapter_tune.runs.ablate import WHOLE, ablated, majority
+from adapter_tune.runs.predict import Predictor
+from adapter_tune.tasks.glue import CUSTOM
+from adapter_tune.training.loop import Outcome, evaluate
+
+
+def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A trained model in evaluation mode, and its tokenizer.
+
+    Args:
+        folder: a run folder, or the ``adapter`` folder in it.
+        model: where the backbone lies now, if not where it lay in training.
+
+    Returns:
+        A sequence classifier in float32, whose logits equal those of a run in float32 to the bit (a run in bf16 was
+        scored in that; ``evaluate_run`` and ``predict`` do so again); label names in ``config.id2label``.
+
+    Raises:
+        UsageError: the folder holds no adapter.
+        RunError: the backbone is another one, or a file is damaged.
+    """
+    folder = Path(folder)
+    folder = folder / ADAPTER if (folder / ADAPTER).is_dir() else folder
+    built = _rebuild(folder, model)
+    return built.model.eval(), load_tokenizer(ModelConfig(id=str(folder)))
+
+
+def evaluate_run(
+    folder: Path,
+    *,
+    split: str | None = None,
+    batch_size: int | None = None,
+    model: str | None = None,
+    demo: bool = False,
+) -> Result:
+    """Rebuild a run from disk and score it again; nothing in the folder changes.
+
+    Args:
+        folder: the run folder.
+        split: one labelled split; None takes the task's validation splits.
+        batch_size: rows a forward pass; None takes the run's own, which gives the same scores to the last bit.
+        model: where the backbone lies now, if not where it lay in training.
+        demo: take the embedded backbone, unless ``model`` names one, and the embedded data, unless the run has its own.
+
+    Returns:
+        The stored result with scores, headline, evaluation speed and warnings measured anew.
+    """
+    stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
+    config, model = _asked(stored, folder, batch_size, model, demo)
+    names = config.record.validation if split is None else (split,)
+    tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
+    splits = load_rows(config, tokenizer, names)
+    built = _rebuild(folder / ADAPTER, model)
+    return _rescored(stored, evaluate(config, built, splits, tokenizer, folder), folder)
+
+
+def ablate_run(
+    folder: Path,
+    *,
+    split: str | None = None,
+    sub_layer: SubLayer | None = None,
+    batch_size: int | None = None,
+    model: str | None = None,
+    demo: bool = False,
+) -> Ablation:
+    """Score a run again without the adapters of every contiguous span of layers; nothing in the folder changes.
+
+    Args:
+        folder: the run folder.
+        split: one labelled split; None takes the one that chose the best checkpoint.
+        sub_layer: take out only the adapters of this kind.
+        batch_size: as of ``evaluate_run``, like the others.
+        model: see there.
+        demo: see there.
+    """
+    stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
+    config, model = _asked(stored, folder, batch_size, model, demo)
+    name = split or config.record.validation[0]
+    tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
+    rows = load_rows(config, tokenizer, [name])[name]
+    built = _rebuild(folder / ADAPTER, model)
+    found = ablated(config, built, rows, tokenizer, sub_layer)
+    metrics = list(config.record.metrics)
+    return Ablation(
+        run=str(folder),
+        task=config.task,
+        split=name,
+        layers=len(layers_of(built.model)),
+        sub_layer=sub_layer,
+        metric="accuracy" if "accuracy" in metrics else config.record.headline,
+        metrics=metrics,
+        whole=found.pop(WHOLE),
+        majority=majority(config.record, rows["labels"]),
+        spans=[Without(first=first, last=last, scores=scores) for (first, last), scores in found.items()],
+        config=stored.config,
+        versions=versions(),
+    )
+
+
+def predictor(
+    folder: Path, *, batch_size: int | None = None, model: str | None = None, demo: bool = False
+) -> Predictor:
+    """A run rebuilt from disk, ready to predict; arguments as of ``evaluate_run``."""
+    stored = read_result(folder)
+    config, model = _asked(stored, folder, batch_size, model, demo)
+    tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
+    return Predictor(config, _rebuild(folder / ADAPTER, model), tokenizer)
+
+
+def _asked(
+    stored: Result, folder: Path, batch_size: int | None, model: str | None, demo: bool
+) -> tuple[RunConfig, str | None]:
+    """A run's configuration with what is asked for now, and where the backbone lies."""
+    config = _again(stored.config, folder / FILE)
+    config = config.model_copy(update={"training": _here(config.training, stored.speed)})
+    if demo:
+        model = model or DEMO
+    if demo and config.task != CUSTOM:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"source": DEMO})})
+    if batch_size is not None:
+        training = config.training.model_copy(update={"eval_batch_size": batch_size})
+        config = config.model_copy(update={"training": training})
+    return config, model
+
+
+def _here(training: TrainingConfig, then: Speed) -> TrainingConfig:
+    """What a run was trained on and in, as far as this machine has it.
+
+    What was chosen for ``training.precision: auto`` stays on the kind of device that it was chosen for.
+    """
+    device, precision = training.device, training.precision
+    try:
+        here = pick_device(device)
+    except RunError:
+        device, here = "auto", pick_device("auto")
+    there = then.device if then.device in ("cpu", "mps") else "cuda"
+    if precision == "auto" and here == there and then.precision in TYPES:
+        precision = then.precision
+    if precision == "fp16" and here != "cuda":
+        precision = "auto"
+    return training.model_copy(update={"device": device, "precision": precision})
+
+
+def _rebuild(folder: Path, model: str | None) -> Built:
+    """Backbone and adapter from an adapter folder: build, inject, then load; nothing missing, nothing left over."""
+    adapter = read_adapter_config(folder)
+    path = folder / adapter_files.CONFIG
+    section = {**adapter.model, "id": model, "revision": None} if model else adapter.model
+    strange = sorted(adapter.data.keys() - set(DATA))
+    if strange:
+        raise RunError(f"{path}: data.{strange[0]} has no place in it; the file is damaged")
+    values = {"task": adapter.task, "model": section, "strategy": adapter.strategy}
+    config = _again({**values, "data": {"max_length": adapter.max_length, **adapter.data}}, path)
+    if ".." in Path(config.model.id).parts:
+        raise RunError(f"{path}: model.id leads out of its folder; name the backbone with --model")
+    if list(config.record.labels) != adapter.labels:
+        raise RunError(f"{folder}: labels {adapter.labels} are not those of {config.task}; the file is damaged")
+    adapter_files.check_size(folder, config.strategy.formula(shape_of(load_config(config.model, {}))).trained)
+    built = build_model(config)
+    check_backbone(adapter, built.config.id, built.fingerprint)
+    load_weights(built.model, built.fresh, folder, adapter)
+    return built
+
+
+def _again(values: dict[str, Any], path: Path) -> RunConfig:
+    """A configuration that was stored in a file of ours."""
+    try:
+        config = parse_config(values)
+        left = [name for name in ("text_column", "metric") if getattr(config.data, name) is None]
+        if config.task == CUSTOM and left:
+            raise FieldError(("data", left[0]), "is missing")
+    except FieldError as error:
+        raise RunError(f"{path}: {error}; the file is damaged, or of another version") from None
+    return config
+
+
+def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
+    fresh = {
+        "scores": outcome.scores,
+        "headline": outcome.headline,
+        "speed": stored.speed.model_copy(
+            update={"device": outcome.speed.device, "eval_examples_per_second": outcome.speed.eval_examples_per_second}
+        ),
+        "storage": stored.storage.model_copy(update={"folder": str(folder)}),
+        "warnings": [note for note in stored.warnings if not note.startswith(COLLAPSED)] + outcome.warnings,
+    }
+    return stored.model_copy(update=fresh)

@@ -1,0 +1,146 @@
+"""The zip that GLUE's leaderboard takes: a file for each test set, from one run a task, every line checked first."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapter_tune.data.row_files import Row
+from adapter_tune.demo.glue import VALIDATION as DEMO_ROWS
+from adapter_tune.foundation import atomic_files
+from adapter_tune.foundation.console import counted
+from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.run_files.result import is_demo, read_result
+from adapter_tune.runs.predict import PREDICTION, predict_split
+from adapter_tune.runs.reload import predictor
+from adapter_tune.tasks.glue import TASKS, get_task
+
+log = logging.getLogger("adapter_tune")
+
+HEADER = "index\tprediction"
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a submission (gluebenchmark.com, FAQ)."""
+
+    name: str
+    task: str
+    split: str
+    rows: int
+    """Of the official test set, the header aside."""
+    majority: str
+    """The commonest label of the official training split (STS-B: its mean); fills the file of a task without a run."""
+    by_name: bool = False
+    """Labels are written by name, and by id elsewhere."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What may stand in a line; nothing for STS-B's numbers."""
+        names = get_task(self.task).labels
+        return names if self.by_name else tuple(str(number) for number in range(len(names)))
+
+    def said(self, row: Row) -> str:
+        """The line's label for a predicted row."""
+        if get_task(self.task).is_regression:
+            return f"{min(5.0, max(0.0, row[PREDICTION])):.3f}"
+        return self.labels[get_task(self.task).labels.index(row[PREDICTION])]
+
+
+FILES = (
+    File("CoLA", "cola", "test", 1063, "1"),
+    File("SST-2", "sst2", "test", 1821, "1"),
+    File("MRPC", "mrpc", "test", 1725, "1"),
+    File("STS-B", "stsb", "test", 1379, "2.700"),
+    File("QQP", "qqp", "test", 390_965, "0"),
+    File("MNLI-m", "mnli", "test_matched", 9796, "entailment", by_name=True),
+    File("MNLI-mm", "mnli", "test_mismatched", 9847, "entailment", by_name=True),
+    File("QNLI", "qnli", "test", 5463, "entailment", by_name=True),
+    File("RTE", "rte", "test", 3000, "entailment", by_name=True),
+    File("WNLI", "wnli", "test", 146, "0"),
+    File("AX", "mnli", "ax", 1104, "entailment", by_name=True),
+)
+
+
+def submit(runs: Sequence[Path], target: Path, *, allow_partial: bool = False, model: str | None = None,
+           demo: bool = False) -> list[list[str]]:  # fmt: skip
+    """Predict every test set and write the zip, whole or not at all.
+
+    Args:
+        runs: finished runs, one a task.
+        target: the zip.
+        allow_partial: fill tasks without a run with the majority class, and take test sets of other sizes.
+        model: where the backbone lies now, if not where it lay in training.
+        demo: the embedded backbone and data; its own sizes are then the ones to match.
+
+    Returns:
+        A row for each file: name, task, rows, where its predictions are from.
+
+    Raises:
+        UsageError: two runs of one task, one of no GLUE task, a task without a run, or a target that cannot be written.
+        RunError: a test set is not of the official size, or a line is not as the leaderboard wants it.
+    """
+    if target.suffix != ".zip" or target.is_dir() or not target.parent.is_dir():
+        raise UsageError(f"{target}: name a .zip file in a folder that is there")
+    by_task = _by_task(runs, allow_partial)
+    texts, table = {}, []
+    for file in FILES:
+        folder = by_task.get(file.task)
+        official = DEMO_ROWS if demo or (folder is not None and is_demo(folder)) else file.rows
+        if folder is None:
+            labels, source = [file.majority] * official, "majority class: no run"
+        else:
+            labels, source = _predicted(file, folder, model, demo, allow_partial), str(folder)
+            if not labels:
+                labels, source = [file.majority] * official, "majority class: not served"
+            if len(labels) != official:
+                problem = f"{file.name}: the test set has {len(labels):,} rows, the official one {official:,}"
+                if not allow_partial:
+                    raise RunError(f"{problem}; fetch the whole set, or write it all the same with --allow-partial")
+                log.info("%s", problem)
+        texts[f"{file.name}.tsv"] = _checked(file, labels)
+        table.append([file.name, file.task, f"{len(labels):,}", source])
+    with atomic_files.new_file(target) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in texts.items():
+            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)  # no dates: the same zip every time
+    return table
+
+
+def _by_task(runs: Sequence[Path], allow_partial: bool) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in runs:
+        task = read_result(folder).task
+        if task not in TASKS:
+            raise UsageError(f"{folder} is a run of task {task}, which the leaderboard does not have; leave it out")
+        if task in found:
+            raise UsageError(f"two runs of {task}: {found[task]} and {folder}; name one")
+        found[task] = folder
+    missing = [task for task in dict.fromkeys(file.task for file in FILES) if task not in found]
+    if missing and not allow_partial:
+        raise UsageError(f"no run for {', '.join(missing)}; name one, or fill with the majority class: --allow-partial")
+    return found
+
+
+def _predicted(file: File, folder: Path, model: str | None, demo: bool, allow_partial: bool) -> list[str]:
+    """The file's labels; none where a diagnostic set is not served and that is allowed."""
+    ready = predictor(folder, model=model, demo=demo)
+    try:
+        rows = predict_split(ready, file.split)
+        return [file.said(row) for row in counted(rows, file.name)]
+    except RunError as error:
+        if not allow_partial or file.split not in get_task(file.task).diagnostic:
+            raise
+        log.info("%s: %s", file.name, error)
+        return []
+
+
+def _checked(file: File, labels: list[str]) -> str:
+    """The file's text, every line held against what the leaderboard takes."""
+    for index, label in enumerate(labels):
+        right = label in file.labels if file.labels else 0 <= float(label) <= 5
+        if not right:
+            raise RunError(f"{file.name}, index {index}: '{label}' is no label of {file.task}; please report this bug")
+    return "\n".join([HEADER, *(f"{index}\t{label}" for index, label in enumerate(labels)), ""])

@@ -1,0 +1,1 @@
+"""The tasks as data, and their metrics."""

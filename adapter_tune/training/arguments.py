@@ -1,0 +1,77 @@
+"""A configuration as the HF Trainer's arguments, and what is refused of it before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from transformers import TrainingArguments
+
+from adapter_tune.config.schema import RunConfig
+from adapter_tune.foundation import distributed
+from adapter_tune.foundation.errors import UsageError
+from adapter_tune.modeling.precision import pick_device, resolved
+
+
+def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
+    """The one place where a configuration becomes the Trainer's arguments."""
+    t, task = config.training, config.record
+    precision = resolved(t.precision, pick_device(t.device))
+    names = {f.name for f in fields(TrainingArguments)}  # renamed in transformers 5.2x, the old name deprecated
+    checkpointing = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
+    args = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=t.epochs,
+        max_steps=t.max_steps or -1,
+        learning_rate=config.learning_rate,
+        per_device_train_batch_size=distributed.share(t.batch_size),
+        per_device_eval_batch_size=t.eval_batch_size,
+        gradient_accumulation_steps=t.gradient_accumulation,
+        lr_scheduler_type="linear",
+        warmup_steps=t.warmup,  # below 1 it is a share of all steps
+        optim="adamw_torch_fused",
+        weight_decay=t.weight_decay,
+        adam_epsilon=t.adam_epsilon,
+        max_grad_norm=t.max_grad_norm,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        load_best_model_at_end=True,
+        metric_for_best_model=f"{task.validation[0]}_{task.headline}",
+        greater_is_better=True,
+        logging_steps=t.logging_steps,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,  # Losses ends such a run
+        seed=t.seed,
+        full_determinism=t.deterministic,
+        use_cpu=pick_device(t.device) == "cpu",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        dataloader_pin_memory=pick_device(t.device) == "cuda",
+        accelerator_config={"non_blocking": pick_device(t.device) == "cuda"},
+        remove_unused_columns=False,
+        label_names=["labels"],
+        ddp_find_unused_parameters=False,
+        ddp_backend="gloo" if distributed.count() > 1 and pick_device(t.device) == "cpu" else None,
+        disable_tqdm=True,
+        report_to="none",
+        **{checkpointing: t.gradient_checkpointing},
+        **{f"{checkpointing}_kwargs": {"use_reentrant": False} if t.gradient_checkpointing else None},
+    )
+    args._n_gpu = min(1, args.n_gpu)  # several GPUs in one process would mean DataParallel
+    return args
+
+
+def check_training(config: RunConfig) -> None:
+    """Refuse what the machine or the task does not have, before anything is loaded.
+
+    Raises:
+        RunError: the device is not there.
+        UsageError: the precision is not there, or classes should be weighed where a row has none or several.
+    """
+    resolved(config.training.precision, pick_device(config.training.device))
+    distributed.share(config.training.batch_size)
+    distributed.refuse_sharding()
+    if config.training.shard_backbone and distributed.count() == 1:
+        raise UsageError("training.shard_backbone is for several processes: start it with torchrun, or leave it out")
+    if config.training.class_weights != "none" and (config.record.is_regression or config.record.several):
+        raise UsageError("training.class_weights: balanced needs rows with one class each; leave it out")

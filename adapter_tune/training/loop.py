@@ -1,0 +1,139 @@
+"""Training and evaluation, from a prepared model to scores, speed and warnings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase, TrainerCallback
+
+from adapter_tune.config.schema import RunConfig
+from adapter_tune.data.splits import Splits
+from adapter_tune.foundation import distributed
+from adapter_tune.foundation.errors import RunError
+from adapter_tune.modeling.build import Built
+from adapter_tune.modeling.precision import pick_device, resolved
+from adapter_tune.run_files.result import COLLAPSED, Headline, Scores, Speed
+from adapter_tune.tasks.glue import Task
+from adapter_tune.training.progress import reporter
+from adapter_tune.training.resume import Patience, precision_of, was_over
+from adapter_tune.training.signals import Interruption
+from adapter_tune.training.speed_monitor import Clock, measured
+from adapter_tune.training.trainer import AdapterTrainer
+
+_ZERO = 0.005  # a correlation below this prints as 0.00
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training or evaluation gave."""
+
+    scores: Scores
+    headline: Headline
+    speed: Speed
+    history: list[dict[str, float]]
+    warnings: list[str]
+
+
+def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrainedTokenizerBase,
+          folder: Path, checkpoint: Path | None = None, more: Sequence[TrainerCallback] = ()) -> Outcome:  # fmt: skip
+    """Train in place and leave the model at its best checkpoint.
+
+    Args:
+        config: the run's configuration.
+        built: the model, prepared.
+        splits: the data.
+        tokenizer: pads the batches.
+        folder: where checkpoints are written while training goes on.
+        checkpoint: go on from here.
+        more: callbacks beside our own.
+
+    Raises:
+        RunError: the device is not there, a checkpoint cannot be written, or the best one is gone.
+    """
+    config, task, clock, seen = _decided(config, checkpoint), config.record, Clock(), reporter()
+    interruption = Interruption(config.training.checkpoint_minutes)
+    callbacks: list[TrainerCallback] = [clock, seen, *more, interruption]
+    if config.training.early_stopping is not None:
+        callbacks.append(Patience(config.training.early_stopping))
+    trainer = AdapterTrainer(config, built, tokenizer, folder, splits, callbacks, clock)
+    trainer.is_over = was_over(checkpoint)
+    try:
+        with interruption:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.accelerator.wait_for_everyone()  # the first process goes on to remove the checkpoints
+    finally:
+        seen.close()
+        if trainer.prefix is not None:
+            trainer.prefix.restore()
+    state = trainer.state
+    if state.best_model_checkpoint is None:
+        raise RunError(f"{folder}: the best checkpoint (step {state.best_global_step}) is gone; use --no-resume")
+    best = [entry for entry in state.log_history if entry["step"] == state.best_global_step]
+    values = {key: value for entry in best for key, value in entry.items()}
+    speed = _speed(trainer, clock, state.log_history, splits.validation)
+    return _outcome(task, values, splits.validation, speed, _history(state.log_history))
+
+
+def _decided(config: RunConfig, checkpoint: Path | None) -> RunConfig:
+    """The configuration with its precision chosen: once for a run, whatever the next measurement would say."""
+    device = pick_device(config.training.device)
+    if config.training.precision != "auto":
+        return config
+    precision = precision_of(checkpoint) or resolved("auto", device)
+    if device == "cpu":  # where it is measured, and processes may measure differently
+        precision = distributed.agreed(precision)
+    return config.model_copy(update={"training": config.training.model_copy(update={"precision": precision})})
+
+
+def evaluate(config: RunConfig, built: Built, splits: dict[str, Any], tokenizer: PreTrainedTokenizerBase,
+             folder: Path) -> Outcome:  # fmt: skip
+    """Score a model on splits, with the batches that training's evaluation has."""
+    clock, seen = Clock(), reporter()
+    trainer = AdapterTrainer(config, built, tokenizer, folder, Splits(None, splits), [seen], clock)
+    try:
+        values = trainer.evaluate()
+    finally:
+        seen.close()
+    return _outcome(config.record, values, splits, _speed(trainer, clock, [values], splits), [])
+
+
+def _outcome(
+    task: Task, values: dict[str, Any], splits: dict[str, Any], speed: Speed, history: list[dict[str, float]]
+) -> Outcome:
+    scores = {split: {name: float(values[f"eval_{split}_{name}"]) for name in task.metrics} for split in splits}
+    first = next(iter(scores))
+    headline = Headline(split=first, metric=task.headline, value=scores[first][task.headline])
+    varied = [split for split, rows in splits.items() if len(np.unique(rows["labels"][:], axis=0)) > 1]
+    distinct = {split: values[f"eval_{split}_distinct"] for split in varied}  # of one label, one prediction is right
+    return Outcome(scores, headline, speed, history, _collapsed(task, scores, distinct))
+
+
+def _speed(trainer: AdapterTrainer, clock: Clock, rates: list[dict[str, Any]], splits: dict[str, Any]) -> Speed:
+    rows = {split: len(rows) for split, rows in splits.items()}
+    return measured(clock, trainer.args.device.type, trainer.precision, rates, rows)
+
+
+def _collapsed(task: Task, scores: Scores, distinct: dict[str, float]) -> list[str]:
+    """A warning for every split on which the model says nothing; ``distinct`` are those that it looks at."""
+    out = []
+    for split, count in distinct.items():
+        values = scores[split]
+        if count == 1:
+            what = "the same value" if task.is_regression else "one class"
+            out.append(f"{COLLAPSED}: {what} is predicted for every row of {split}; try another learning rate or seed")
+            continue
+        zero = [name for name in ("matthews_correlation", "pearson", "spearmanr") if abs(values.get(name, 1.0)) < _ZERO]
+        out += [f"{COLLAPSED}: {name} is 0 on {split}; try another learning rate or seed" for name in zero]
+    return out
+
+
+def _history(log: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Training loss and scores by step, without the trainer's timings and without numbers that are not finite."""
+    dropped = ("_runtime", "_per_second", "_distinct", "_time")
+    entries = [{k: v for k, v in entry.items() if not k.endswith(dropped) and math.isfinite(v)} for entry in log]
+    return [entry for entry in entries if any(k == "loss" or k.startswith("eval_") for k in entry)]

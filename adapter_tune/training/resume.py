@@ -1,0 +1,48 @@
+"""What the Trainer forgets over a resume: its best checkpoint, how long it waited, that it was done, its precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
+
+from adapter_tune.modeling.precision import TYPES, Precision
+from adapter_tune.training.speed_monitor import Clock, kept
+
+
+class BestCheckpoint(TrainerCallback):
+    """Finds the best checkpoint again when training goes on, also in a run folder that has moved."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Point the state at the checkpoint in this folder, or at none where it is gone."""
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        state.best_model_checkpoint = str(best) if best.is_dir() else None
+
+
+class Patience(EarlyStoppingCallback):
+    """Early stopping that remembers over a resume how long it has waited."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Go on waiting from where the checkpoint stood."""
+        super().on_train_begin(args, state, control)
+        self.early_stopping_patience_counter = kept(self, state).get("early_stopping_patience_counter", 0)
+
+
+def was_over(checkpoint: Path | None) -> bool:
+    """Whether training had ended at a checkpoint; the Trainer would take one more step within an unfinished epoch."""
+    return bool(_stored(checkpoint, "TrainerControl", "args").get("should_training_stop"))
+
+
+def precision_of(checkpoint: Path | None) -> Precision | None:
+    """The precision that a run had up to its checkpoint."""
+    found = _stored(checkpoint, Clock.__name__, "attributes").get("precision")
+    return found if found in TYPES else None
+
+
+def _stored(checkpoint: Path | None, callback: str, section: str) -> dict[str, Any]:
+    if checkpoint is None:
+        return {}
+    callbacks = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).stateful_callbacks
+    return dict(callbacks.get(callback, {}).get(section, {}))

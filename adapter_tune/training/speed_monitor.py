@@ -1,0 +1,130 @@
+"""What a run costs: seconds, rows, tokens, memory."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer_callback import ExportableState
+
+from adapter_tune.foundation import distributed
+from adapter_tune.modeling.precision import Precision
+from adapter_tune.run_files.result import Speed
+
+
+class Clock(TrainerCallback, ExportableState):
+    """Counts what training costs, evaluation and saving left out; its state travels in the checkpoints."""
+
+    def __init__(self) -> None:
+        self.seconds, self.examples, self.real, self.padded = 0.0, 0, 0, 0
+        self.precision: Precision | None = None
+        self._since: float | None = None
+        self._pending: list[Any] = []  # rows, tokens, real tokens of each batch
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        self.settle()
+        kept = {name: getattr(self, name) for name in ("seconds", "examples", "real", "padded", "precision")}
+        return {"args": {}, "attributes": kept}
+
+    def count(self, rows: int, padded: int, real: Any) -> None:
+        """Count a training batch, without waiting for the device.
+
+        Args:
+            rows: of this process.
+            padded: tokens of these rows, padding included; each process pads to the longest of its own.
+            real: tokens, padding left out: a number, or a scalar tensor.
+        """
+        if distributed.count() > 1:
+            sizes = torch.stack([real.new_tensor(rows), real.new_tensor(padded), real])
+            dist.all_reduce(sizes)
+            self._pending.append(sizes)
+        else:
+            self._pending.append((rows, padded, real))
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
+        """Go on from what the checkpoint kept, if training goes on from one."""
+        for name, value in kept(self, state).items():
+            setattr(self, name, value)
+
+    def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+        """Start."""
+        self._since = time.perf_counter()
+
+    on_evaluate = on_save = on_epoch_begin  # called when evaluation or saving is done
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Add the time since the last event."""
+        now = time.perf_counter()
+        if self._since is not None:
+            self.seconds += now - self._since
+        self._since = now
+
+    def settle(self) -> None:
+        """Add up what was left on the device."""
+        for examples, padded, real in self._pending:
+            self.examples += int(examples)
+            self.padded += int(padded)
+            self.real += int(real)
+        self._pending.clear()
+
+
+def kept(callback: TrainerCallback, state: TrainerState) -> dict[str, Any]:
+    """The attributes of a callback that the checkpoint holds from which training goes on; none at the start."""
+    stored = state.stateful_callbacks.get(type(callback).__name__) if state.global_step else None
+    return stored["attributes"] if isinstance(stored, dict) else {}
+
+
+def measured(clock: Clock, device: str, precision: str, rates: list[dict[str, Any]], rows: dict[str, int]) -> Speed:
+    """The speed of a run.
+
+    Args:
+        clock: of its training; one that never ran gives nulls.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        precision: the type of its products.
+        rates: what the Trainer logged after evaluations, with ``eval_<split>_runtime`` in seconds.
+        rows: number of rows by split.
+    """
+    clock.settle()
+    runs = [(rows[split], entry[key]) for entry in rates for split in rows if (key := f"eval_{split}_runtime") in entry]
+    evaluated, seconds = sum(n for n, _ in runs), sum(t for _, t in runs)
+    trained = clock.seconds > 0
+    return Speed(
+        device=torch.cuda.get_device_name() if device == "cuda" else device,
+        precision=precision,
+        real_token_share=clock.real / clock.padded if clock.padded else None,
+        train_seconds=clock.seconds if trained else None,
+        train_examples_per_second=clock.examples / clock.seconds if trained else None,
+        train_tokens_per_second=clock.real / clock.seconds if trained else None,
+        eval_examples_per_second=evaluated / seconds if seconds else None,
+        peak_memory_bytes=peak_memory(device),
+    )
+
+
+def forget_peak_memory() -> None:
+    """Begin to measure anew; where the system cannot, a process keeps its peak for good."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # Linux
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory(device: str) -> int | None:
+    """Peak in bytes: of the allocator on a GPU, of the whole process elsewhere; None where it is not known."""
+    if device == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    with suppress(OSError, StopIteration):  # Linux; getrusage's would be no less than that of the starting process
+        lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    with suppress(ImportError):  # there is no such module on Windows
+        import resource
+        import sys
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    return None

@@ -1,0 +1,365 @@
+"""The HF Trainer as this project needs it: adapter-only checkpoints, our order of the rows, scores."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import (
+    EvalPrediction,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+)
+
+from adapter_tune.adapters.bottleneck import TokenBatchNorm
+from adapter_tune.adapters.surgery import added_buffers
+from adapter_tune.config.schema import RunConfig, TrainingConfig
+from adapter_tune.data.flat_rows import FlatRows, RowNumbers, can_be_flat, unwrapped
+from adapter_tune.data.samplers import LengthGrouped, Longest
+from adapter_tune.data.splits import Splits, collator, lengths
+from adapter_tune.foundation.errors import RunError, is_out_of_memory
+from adapter_tune.modeling import sharding
+from adapter_tune.modeling.build import Built
+from adapter_tune.modeling.fast_paths import make_ready
+from adapter_tune.modeling.frozen_layer_cache import Prefix, planned
+from adapter_tune.run_files import adapter_files, checkpoints
+from adapter_tune.tasks.glue import CUSTOM, Task
+from adapter_tune.tasks.metrics import GlueMetric, glue_scores
+from adapter_tune.training.arguments import arguments
+from adapter_tune.training.cuda_graphs import CudaGraphs, StepGraphs
+from adapter_tune.training.loss_log import Losses
+from adapter_tune.training.resume import BestCheckpoint
+from adapter_tune.training.speed_monitor import Clock, forget_peak_memory
+
+_OWN = "own"  # of a batch: how many of its rows are this process's own, the rest being filled up
+
+
+class Scorer:
+    """Logits to scores, and how many distinct predictions there were (at module level, so that it pickles)."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.metric = None if task.name == CUSTOM else GlueMetric(task.name, keep_in_memory=True)
+
+    def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
+        """Scores of predictions (rows, labels) against labels (rows)."""
+        logits = np.asarray(prediction.predictions)
+        if self.task.several:
+            predicted = (logits > 0).astype(np.int64)
+        else:
+            predicted = logits[:, 0].astype(np.float64) if self.task.is_regression else logits.argmax(axis=1)
+        if self.metric is None:
+            scores = glue_scores(self.task, np.asarray(prediction.label_ids), predicted)
+        else:
+            scores = self.metric.compute(predictions=predicted, references=prediction.label_ids)
+        constant = np.allclose(predicted, predicted[0], equal_nan=True)  # a regression's differ in the last digits
+        return {**scores, "distinct": 1.0 if constant else float(len(np.unique(predicted, axis=0)))}
+
+
+class AdapterTrainer(Trainer):
+    """A Trainer whose checkpoints hold what is trained and never the backbone."""
+
+    def __init__(self, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase, folder: Path,
+                 splits: Splits, callbacks: list[TrainerCallback], clock: Clock) -> None:  # fmt: skip
+        self.fresh, self.clock, self.is_over = built.fresh, clock, False
+        if config.training.deterministic:  # before the first product on a GPU, which may be one of the frozen layers'
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        self.precision = clock.precision = make_ready(built, config.training)
+        forget_peak_memory()
+        args = arguments(config, folder)
+        args.ddp_broadcast_buffers = bool(added_buffers(built.model))  # running statistics; all else is constant
+        self.losses = Losses()
+        self.prefix, kept_in = None, planned(config, built, splits)
+        if kept_in is not None:
+            with args.main_process_first(desc="states of the frozen layers"):
+                self.prefix = Prefix(kept_in, config, built, splits, tokenizer)
+            splits, clock.seconds = self.prefix.splits, self.prefix.seconds
+        self.class_weights = _class_weights(config, splits, args.device)
+        if self.prefix is None:
+            splits = _flat(config, splits, tokenizer, args.device)
+        is_flat = all(isinstance(rows, FlatRows) for rows in splits.validation.values())
+        self.in_pieces = config.training.shard_backbone and splits.train is not None
+        if self.in_pieces:
+            sharding.shard(built.model, built.fresh, args.device)
+        super().__init__(
+            model=built.model,
+            args=args,
+            data_collator=self.prefix or (unwrapped if is_flat else collator(config.data, tokenizer, args.device.type)),
+            train_dataset=splits.train,
+            eval_dataset=splits.validation,
+            compute_metrics=Scorer(config.record),
+            callbacks=[BestCheckpoint(), self.losses, *callbacks],
+        )
+        for callback in list(self.callback_handler.callbacks):
+            if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
+                self.remove_callback(callback)
+        # The model's forward takes **kwargs but does not divide its loss by them: let the Trainer average it.
+        self.model_accepts_loss_kwargs = False
+        self.share: Tensor | float = 1.0
+        """What this process's loss counts in the mean over processes that makes a step's gradient."""
+        self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.graphs: StepGraphs | None = None
+        self.eval_graphs: CudaGraphs | None = None
+        if is_flat:
+            self.args.dataloader_pin_memory = False  # batches are made on the device
+            self._use_graphs(config.training, splits.train)
+
+    def _use_graphs(self, t: TrainingConfig, rows: FlatRows | None) -> None:
+        """Let CUDA graphs compute on one GPU: evaluation, and training where a step is one batch and has no state."""
+        if not (t.fast and self._is_on_one_gpu()):
+            return
+        evaluate = partial(_evaluated, super().prediction_step, self.model)
+        self.eval_graphs = CudaGraphs(evaluate, "batches in evaluation", self.args.device)
+        is_plain = t.gradient_accumulation == 1 and not t.gradient_checkpointing and self.precision != "fp16"
+        if rows is not None and is_plain and not any(isinstance(m, TokenBatchNorm) for m in self.model.modules()):
+            self.train_dataset = RowNumbers(rows)
+            step = partial(super().training_step, self.model)
+            self.graphs = StepGraphs(rows, step, self.trained, self.args.max_grad_norm)
+
+    def _is_on_one_gpu(self) -> bool:
+        return bool(self.args.world_size == 1 and self.args.device.type == "cuda")
+
+    def set_initial_training_values(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """The number of epochs first; none where training was over at the checkpoint that it goes on from."""
+        epochs, *rest = super().set_initial_training_values(*args, **kwargs)
+        return (0 if self.is_over else epochs, *rest)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        whole = self.args.train_batch_size * self.args.world_size  # the order is that of one process
+        return LengthGrouped(_lengths(rows), whole, self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Longest:
+        return Longest(_lengths(eval_dataset))
+
+    def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
+        if not self.in_pieces:  # they are where they belong
+            super()._move_model_to_device(model, device)
+
+    def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: Any = None) -> nn.Module:
+        if not (self.in_pieces and training and model is self.model):
+            wrapped: nn.Module = super()._wrap_model(model, training, dataloader)
+            return wrapped
+        options = {"broadcast_buffers": self.args.ddp_broadcast_buffers, "find_unused_parameters": False}
+        ready = self.accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)
+        return sharding.replicated(ready, self.args.device, **options)
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        ready: dict[str, Any] = super()._prepare_inputs(inputs)
+        if self.prefix is not None:
+            self.prefix.take(ready)
+        return ready
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[dict[str, Any]], Any]:
+        """The batches of a step; an epoch's last without the rows that fill up the shares of several processes."""
+        batches, items = super().get_batch_samples(*args, **kwargs)
+        each, many = self.args.train_batch_size, self.args.world_size
+        left = len(self.train_dataset) % (each * many)
+        if many > 1 and left and self.accelerator.gradient_state.end_of_dataloader:
+            own = min(max(left - self.args.process_index * each, 0), each)
+            batches[-1] = {key: value[: max(own, 1)] for key, value in batches[-1].items()}
+            batches[-1][_OWN] = own
+        return batches, items
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The model's own loss, or cross-entropy with the classes weighed."""
+        if self.class_weights is None:
+            found = super().compute_loss(model, inputs, *args, **kwargs)
+            return found if kwargs.get("return_outputs") else found * self.share
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        logits = outputs.logits.float()
+        loss = nn.functional.cross_entropy(logits, labels, weight=self.class_weights)
+        return (loss, {"loss": loss, **outputs}) if kwargs.get("return_outputs") else loss * self.share
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """None: nobody asks, and the stock count walks through the model at every step."""
+        return 0
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; meanwhile gradients are dropped without a walk through the frozen backbone at every step."""
+        self.model.zero_grad = self._drop_gradients
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            del self.model.zero_grad
+
+    def _drop_gradients(self, set_to_none: bool = True) -> None:
+        for parameter in self.trained:
+            parameter.grad = None
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Count the batch, then train on it."""
+        if self.graphs is not None:
+            loss = self._recorded_step(model, self.graphs, inputs["rows"])
+        else:
+            own = inputs.pop(_OWN, None)
+            mask = inputs["attention_mask"][:own]
+            self.clock.count(len(mask), mask.numel(), mask.sum())
+            self.share = self._share(inputs["labels"], own)
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        self.losses.add(loss)
+        if self._sees_every_loss():
+            self._check_losses(self.state.global_step + 1)
+        return loss
+
+    def _recorded_step(self, model: nn.Module, graphs: StepGraphs, chosen: list[int]) -> Tensor:
+        rows, width = graphs.rows, graphs.rows.width(chosen)
+        self.clock.count(len(chosen), len(chosen) * width, int(rows.lengths[chosen].sum()))
+        numbers = torch.tensor(chosen)
+        loss = graphs(numbers, width)
+        if loss is None:
+            loss = super().training_step(model, rows.gather(numbers.to(rows.device, non_blocking=True), width))
+        return loss
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> Any:
+        """Loss, logits and labels of a batch."""
+        if self.eval_graphs is not None and model is self.model and not model.training:
+            found = self.eval_graphs(dict(inputs))
+            if found is not None:
+                loss, logits, labels = (tensor.clone() for tensor in found)
+                return loss, logits, labels
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        if self.graphs is not None and self.graphs.norm is not None:
+            return self.graphs.norm
+        if self.args.world_size == 1 and self.accelerator.scaler is None:  # only what is trained is looked at
+            return nn.utils.clip_grad_norm_(self.trained, self.args.max_grad_norm)
+        return super()._clip_grad_norm(model)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        if grad_norm is None and self.graphs is not None:
+            grad_norm = self.graphs.norm
+        return super()._get_grad_norm(model, grad_norm)
+
+    def _share(self, labels: Tensor, own: int | None) -> Tensor | float:
+        """So that the mean over processes of their means is the mean over the rows of all of them, or weighted so."""
+        if self.args.world_size == 1 or (own is None and self.class_weights is None):
+            return 1.0
+        labels = labels[:own]
+        weights = torch.ones_like(labels) if self.class_weights is None else self.class_weights[labels]
+        here = weights.float().sum()
+        mean: Tensor = self.accelerator.reduce(here, "mean")
+        return here / mean
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Write down a line; its loss is the mean since the last one, before a resume included."""
+        if "loss" in logs:
+            self._check_losses(self.state.global_step)
+            logs["loss"] = float(self.accelerator.gather(self.losses.mean(self.state.global_step)).mean())
+            if not math.isfinite(logs["loss"]):  # of another process
+                self._refuse(logs["loss"], self.state.global_step)
+        super().log(logs, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score the model; within training only where its losses were numbers."""
+        if self.is_in_train:
+            self._check_losses(self.state.global_step)
+        scores: dict[str, float] = super().evaluate(*args, **kwargs)
+        return scores
+
+    def _sees_every_loss(self) -> bool:
+        """Whether each step's loss is looked at: elsewhere that would make the host wait for the device."""
+        return bool(self.args.device.type == "cpu")
+
+    def _check_losses(self, step: int) -> None:
+        if not self.losses.is_finite:
+            self._refuse(float(self.losses.total), step)
+
+    def _refuse(self, loss: float, step: int) -> NoReturn:
+        last = checkpoints.newest(Path(self.args.output_dir))
+        at = "at" if self._sees_every_loss() else "at or before"
+        raise RunError(
+            f"the loss is {loss} {at} step {step}, with learning rate {self._get_learning_rate():.3g} (the last good "
+            f"checkpoint: {last.name if last else 'none'}, in {self.args.output_dir}); lower --lr, or set "
+            "training.precision=float32"
+        )
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if self.args.should_save:
+            adapter_files.save_weights(self.model, self.fresh, Path(output_dir or self.args.output_dir))
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        run, step = Path(self.args.output_dir), self.state.global_step
+        self._check_losses(step)
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()  # every process writes its generators
+            if self.args.should_save:
+                checkpoints.seal(run / f"checkpoint-{step}")
+                checkpoints.keep_only(run, {step, self.state.best_global_step or step})
+        except (OSError, RuntimeError, RunError) as error:  # torch.save reports a full disk as a RuntimeError
+            shutil.rmtree(run / f"checkpoint-{step}", ignore_errors=True)
+            if is_out_of_memory(error) or "CUDA error" in str(error):  # whatever is wrong, it is not the disk
+                raise
+            first = str(error).splitlines()[0]
+            raise RunError(
+                f"cannot write a checkpoint to {self.args.output_dir}: {first}; free some space and run the same again"
+            ) from error
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        adapter_files.load_weights(model or self.model, self.fresh, Path(resume_from_checkpoint))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with _readable(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with _readable(checkpoint):
+            super()._load_rng_state(checkpoint)
+
+    def _load_best_model(self) -> None:
+        adapter_files.load_weights(self.model, self.fresh, Path(self.state.best_model_checkpoint))
+
+
+def _evaluated(
+    step: Callable[..., tuple[Tensor, ...]], model: nn.Module, batch: dict[str, Tensor]
+) -> tuple[Tensor, ...]:
+    return step(model, dict(batch), False)
+
+
+def _flat(config: RunConfig, splits: Splits, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> Splits:
+    """The splits as flat tensors on the device, or as they are where there is more in them than that holds."""
+    given = [rows for rows in (splits.train, *splits.validation.values()) if rows is not None]
+    if not all(can_be_flat(rows, tokenizer) for rows in given):
+        return splits
+    flat = {id(rows): FlatRows(rows, config.data, tokenizer, device) for rows in given}
+    return Splits(flat.get(id(splits.train)), {name: flat[id(rows)] for name, rows in splits.validation.items()})
+
+
+def _lengths(rows: Any) -> Any:
+    """Tokens of every row of a split."""
+    return rows.lengths if isinstance(rows, FlatRows | RowNumbers) else lengths(rows)
+
+
+def _class_weights(config: RunConfig, splits: Splits, device: torch.device) -> Tensor | None:
+    """Rows / (classes * rows of the class), as scikit-learn's ``balanced``; None where classes are not weighed."""
+    task = config.record
+    if config.training.class_weights == "none" or splits.train is None:
+        return None
+    counts = np.bincount(np.asarray(splits.train["labels"]), minlength=task.num_labels)
+    weights = counts.sum() / (task.num_labels * np.maximum(counts, 1))
+    return torch.tensor(weights, dtype=torch.float32, device=device)
+
+
+@contextmanager
+def _readable(checkpoint: str | None) -> Iterator[None]:
+    """Say which checkpoint it is that cannot be read."""
+    try:
+        yield
+    except Exception as error:  # unpickling raises whatever the bytes make it
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise RunError(f"{checkpoint}: cannot be read ({first}); remove it, or start anew with --no-resume") from error

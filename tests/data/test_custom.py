@@ -1,0 +1,624 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+from sklearn.utils.class_weight import compute_class_weight
+
+import adapter_tune
+from adapter_tune.cli import main
+from adapter_tune.config.schema import parse_config
+from adapter_tune.data.custom import settled, tables
+from adapter_tune.data.row_files import read_rows, write_rows
+from adapter_tune.data.splits import load_rows, load_splits, raw_split
+from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.modeling.backbone import load_tokenizer
+from adapter_tune.run_files.result import read_result
+from adapter_tune.runs.reload import _asked
+from adapter_tune.training.trainer import _class_weights
+from tests.helpers import rows_of
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """A CSV as a new user has it: 60 reviews, and what was thought of them."""
+    found, path = rows_of("sst2", 60), tmp_path / "reviews.csv"
+    names = ["blame", "praise"]
+    rows = [{"id": i, "body": t, "opinion": names[y]} for i, (t, y) in
+            enumerate(zip(found["sentence"], found["label"], strict=True))]  # fmt: skip
+    write_rows(path, iter(rows))
+    return path
+
+
+def configured(model: str, output: Path, **data: Any) -> Any:
+    return parse_config({
+        "task": "custom", "model": model, "output": str(output), "data": {"max_length": 32, **data},
+        "strategy": {"name": "houlsby", "m": 4}, "training": {"epochs": 1, "batch_size": 16},
+    })  # fmt: skip
+
+
+def test_from_a_csv_to_predictions_in_three_commands(
+    reviews: Path, backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    words = ["--model", backbone, "--output", str(runs), "--set", "data.max_length=32", "--epochs", "2"]
+    main(["train", "--train-file", str(reviews), "--label-column", "opinion", "--text-column", "body", *words])
+    shown = capsys.readouterr()
+    assert "2 classes" in shown.err
+    assert "6 of 60 training rows are held out (seed 0)" in shown.err
+    assert "headline                  accuracy" in shown.out
+    folder = next(runs.iterdir())
+    result = read_result(folder)
+    assert result.scores["validation"].keys() == {"accuracy", "f1_macro"}
+    assert result.config["data"]["labels"] == ["blame", "praise"]
+    assert json.loads((folder / "adapter" / "adapter_config.json").read_text())["labels"] == ["blame", "praise"]
+    main(["eval", str(folder)])
+    assert f"accuracy {result.headline.value:.4f}" in capsys.readouterr().out
+    target = tmp_path / "said.csv"
+    main(["predict", str(folder), "--input", str(reviews), "--output", str(target)])
+    said = list(read_rows(str(target), []))
+    assert [row["id"] for row in said] == [str(i) for i in range(60)]
+    assert {row["prediction"] for row in said} <= {"blame", "praise"}
+    assert {"score_blame", "score_praise"} <= said[0].keys()
+    main(["predict", str(folder), "--split", "validation", "--output", str(target)])
+    assert len(list(read_rows(str(target), []))) == 6
+
+
+def test_a_finished_run_is_known_by_what_the_file_holds(reviews: Path, backbone: str, tmp_path: Path) -> None:
+    config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion")
+    before = settled(config)
+    assert settled(config) == before
+    assert settled(before) == before
+    reviews.write_text(reviews.read_text().replace("praise", "joy"))
+    assert settled(config).folder != before.folder
+
+
+def test_held_out_rows_are_the_same_every_time_and_of_every_class(reviews: Path, backbone: str, tmp_path: Path) -> None:
+    config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion",
+                        holdout=0.25)  # fmt: skip
+    first, second = (tables(settled(config)) for _ in range(2))
+    assert first["validation"]["body"][:] == second["validation"]["body"][:]
+    assert sorted(list(first["validation"]["label"]).count(label) for label in (0, 1)) == [7, 8]
+    assert not set(first["train"]["body"]) & set(first["validation"]["body"])
+    assert len(first["train"]) + len(first["validation"]) == 60
+
+
+KINDS: list[tuple[str, list[Any], list[str] | None]] = [
+    ("words", ["b", "a", "b", "a"], ["a", "b"]),
+    ("whole numbers in their order", [10, 2, 10, 2], ["2", "10"]),
+    ("decimals", [1.5, 2.0, 3.25, 4.0], None),
+    ("truth values", [True, False, True, False], ["false", "true"]),
+    ("whole numbers written as decimals", [1.0, 0.0, 1.0, 0.0], ["0", "1"]),
+]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(("labels", "names"), [k[1:] for k in KINDS], ids=[k[0] for k in KINDS])
+def test_what_the_labels_are_is_seen(
+    backbone: str, tmp_path: Path, ending: str, labels: list[Any], names: list[str] | None
+) -> None:
+    path = tmp_path / f"rows.{ending}"
+    write_rows(path, iter([{"text": f"t {i}", "label": y} for i, y in enumerate(labels)]))
+    config = settled(configured(backbone, tmp_path, train_file=str(path), validation_file=str(path)))
+    if ending == "csv" and isinstance(labels[0], bool):
+        names = ["False", "True"]  # as they are written there
+    if ending == "csv" and labels[0] == 1.0 and names == ["0", "1"] and isinstance(labels[0], float):
+        names = ["0.0", "1.0"]
+    assert config.data.labels == names
+    assert config.record.is_regression == (names is None)
+    rows = load_splits(config, load_tokenizer(config.model))
+    if names is None:
+        assert rows.train["labels"][:] == labels
+        forced = configured(backbone, tmp_path, train_file=str(path), validation_file=str(path),
+                            problem="classification")  # fmt: skip
+        assert len(settled(forced).data.labels or []) == 4
+
+
+def test_a_regression_is_trained_and_forced(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, iter([{"text": f"the dog {i}", "label": i} for i in range(40)]))
+    words = ["--model", backbone, "--output", str(tmp_path / "runs"), "--set", "data.max_length=16", "--epochs", "1"]
+    main(["train", "--train-file", str(path), "--problem", "regression", *words])
+    result = read_result(next((tmp_path / "runs").iterdir()))
+    assert result.headline.metric == "r2"
+    assert result.scores["validation"].keys() == {"r2", "pearson", "spearmanr"}
+
+
+def test_one_number_is_not_enough_to_score_a_regression(backbone: str, tmp_path: Path) -> None:
+    path, dev = tmp_path / "rows.csv", tmp_path / "dev.csv"
+    write_rows(path, iter([{"text": f"the dog {i}", "label": i + 0.5} for i in range(8)]))
+    config = configured(backbone, tmp_path / "runs", train_file=str(path))
+    assert len(tables(settled(config))["validation"]) == 2
+    assert "r2" in adapter_tune.run(config).scores["validation"]
+    write_rows(dev, iter([{"text": "the cat", "label": 1.5}]))
+    config = configured(backbone, tmp_path / "other", train_file=str(path), validation_file=str(dev))
+    with pytest.raises(RunError, match=r"dev\.csv: 1 rows have no r2 \(it is not a number\); name more"):
+        adapter_tune.run(config)
+    assert not (tmp_path / "other" / "config.yaml").exists()
+
+
+def test_pairs_and_other_names_are_guessed(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    write_rows(path, iter([{"Premise": "a", "hypothesis": "b", "Class": "xy"[i % 2]} for i in range(20)]))
+    data = settled(configured(backbone, tmp_path, train_file=str(path))).data
+    assert (data.text_column, data.text_pair_column, data.label_column) == ("Premise", "hypothesis", "Class")
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
+    names = datasets.ClassLabel(names=["no", "yes"])
+    rows = datasets.Dataset.from_dict({"text": [f"t {i}" for i in range(20)], "label": [i % 2 for i in range(20)]})
+    splits = datasets.DatasetDict(
+        {"train": rows.cast_column("label", names), "validation": rows.cast_column("label", names)}
+    )
+    folder = tmp_path / "set"
+    if saved:
+        splits.save_to_disk(str(folder))
+    else:
+        folder.mkdir()
+        for split, part in splits.items():
+            part.to_parquet(str(folder / f"{split}.parquet"))
+    config = settled(configured(backbone, tmp_path, source=str(folder)))
+    assert config.data.labels == ["no", "yes"]
+    assert len(tables(config)["validation"]) == 20
+    assert settled(config) == config
+    splits["validation"] = splits["validation"].select(range(1, 20))
+    other = tmp_path / "other set"
+    splits.save_to_disk(str(other))
+    moved = config.data.model_copy(update={"source": str(other)})
+    with pytest.raises(RunError, match=f"data set {other}: not the data of the run"):
+        tables(config.model_copy(update={"data": moved}))
+
+
+def test_lists_of_classes_in_a_data_set_have_their_names(backbone: str, tmp_path: Path) -> None:
+    names = datasets.List(datasets.ClassLabel(names=["joy", "anger", "awe"]))
+    rows = datasets.Dataset.from_dict({"text": [f"t {i}" for i in range(20)], "labels": [[0], [], [2, 0], [1]] * 5})
+    rows.cast_column("labels", names).save_to_disk(str(tmp_path / "set"))
+    config = settled(configured(backbone, tmp_path, source=str(tmp_path / "set")))
+    assert (config.data.problem, config.data.labels) == ("multi_label", ["anger", "awe", "joy"])
+    found = {row["text"]: row["label"] for part in tables(config).values() for row in part}
+    assert [found[f"t {i}"] for i in range(4)] == [[0, 0, 1], [0, 0, 0], [0, 1, 1], [1, 0, 0]]
+
+
+def test_a_test_split_of_ones_own_is_not_said_to_be_secret(reviews: Path, backbone: str, tmp_path: Path) -> None:
+    data = {"train_file": str(reviews), "test_file": str(reviews), "text_column": "body", "label_column": "opinion"}
+    config = settled(configured(backbone, tmp_path, **data))
+    with pytest.raises(UsageError, match=r"^test rows of your own are predicted, not scored; evaluate on validation$"):
+        load_rows(config, load_tokenizer(config.model), ["test"])
+
+
+def test_a_split_that_ones_own_data_lack(reviews: Path, backbone: str, tmp_path: Path) -> None:
+    config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion")
+    with pytest.raises(UsageError, match=f"{reviews}: no split test; choose from train, validation"):
+        raw_split(settled(config), "test")
+
+
+def test_the_embedded_world_does_not_replace_data_of_ones_own(backbone: str, tmp_path: Path) -> None:
+    own = configured(backbone, tmp_path, source="a/set", text_column="text", metric="accuracy", labels=["a", "b"])
+
+    def asked(config: Any) -> Any:
+        stored = SimpleNamespace(config=config.model_dump(), speed=SimpleNamespace(device="cpu", precision="float32"))
+        return _asked(stored, tmp_path, None, None, demo=True)  # type: ignore[arg-type]
+
+    config, model = asked(own)
+    assert (config.data.source, model) == ("a/set", "demo")
+    config, _ = asked(parse_config({"task": "rte"}))
+    assert config.data.source == "demo"
+
+
+def test_a_share_to_hold_out_beside_validation_rows_is_refused(reviews: Path, backbone: str, tmp_path: Path) -> None:
+    data = {"train_file": str(reviews), "text_column": "body", "label_column": "opinion", "holdout": 0.2}
+    with pytest.raises(UsageError, match=f"data.holdout=0.2: .* as in {reviews}; leave one of them out"):
+        settled(configured(backbone, tmp_path, validation_file=str(reviews), **data))
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["x", "y"]})
+    datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(str(tmp_path / "set"))
+    with pytest.raises(UsageError, match=r"data.holdout=0.2: .* as in data set .*set \(validation\)"):
+        settled(configured(backbone, tmp_path, source=str(tmp_path / "set"), holdout=0.2))
+
+
+GOOD = "text,label\n" + "".join(f"t{i},{'ab'[i % 2]}\n" for i in range(20))
+BAD: list[tuple[str, str, list[str], str, int]] = [
+    ("no labels", "text,mark\nx,a\n", [], "name the column with --label-column; it has text, mark", 2),
+    ("no text", "a,b,label\nx,y,z\n", [], "name the column with --text-column; it has a, b, label", 2),
+    (
+        "wrong name",
+        GOOD,
+        ["--label-column", "lable"],
+        "--label-column: train.csv: unknown column 'lable'; did you mean 'label'?",
+        2,
+    ),
+    ("one class", "text,label\nx,a\ny,a\n", [], "one class only ('a') in column 'label'", 1),
+    ("empty label", "text,label\nx,a\ny,\n", [], "train.csv, line 3: column 'label' is empty", 1),
+    ("no rows", "text,label\n", [], "train.csv: no rows", 1),
+    ("empty file", "", [], "train.csv: the file is empty", 1),
+    ("ragged", "text,label\nx,a,b\n", [], "line 2: 3 fields, but the header has 2", 1),
+    ("not a number", "text,label\nx,1.5\ny,two\nz,1\n", ["--problem", "regression"], "holds 'two', not a number", 1),
+    ("nan", "text,label\nx,1.5\ny,nan\nz,1\n", ["--problem", "regression"], "holds 'nan', not a number", 1),
+    (
+        "beyond",
+        "text,label\nx,1.5\ny,1e31\nz,1\n",
+        [],
+        "train.csv, line 3: column 'label' holds '1e31'; labels are -1e",
+        1,
+    ),
+    ("too few", "text,label\nx,a\ny,b\n", [], "2 rows are too few to hold some out", 1),
+    (
+        "metric",
+        GOOD,
+        ["--set", "data.metric=acuracy"],
+        "data.metric: unknown metric 'acuracy'; did you mean 'accuracy'?",
+        2,
+    ),
+    ("probabilities", GOOD, ["--set", "data.metric=roc_auc"], "roc_auc cannot be computed from predicted labels", 2),
+    (
+        "metric of two",
+        GOOD + "t,c\nt,c\n",
+        ["--set", "data.metric=f1"],
+        "f1 cannot be computed from predicted labels of 3 classes (Target is multiclass",
+        2,
+    ),
+    ("labels twice", GOOD, ["--set", "data.labels=[a, b, a]"], "data.labels: 'a' is there twice; name every", 2),
+    ("no labels", GOOD, ["--set", "data.labels=[]"], "data.labels: 0 classes; name two or more, or leave it out", 2),
+    (
+        "many whole numbers",
+        "text,label\n" + "".join(f"t,{i}\n" for i in range(201)),
+        [],
+        "column 'label' has 201 whole numbers; say --problem regression or --problem classification",
+        1,
+    ),
+    ("glue", GOOD, ["--task", "rte"], "goes with task custom only, and the task is rte", 2),
+    ("problem", GOOD, ["--problem", "ranking"], "should be 'auto', 'classification', 'multi_label' or 'regression'", 2),
+]
+
+
+@pytest.mark.parametrize(("content", "words", "message", "code"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_bad_data_is_one_line_with_the_place(
+    small_world: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    content: str, words: list[str], message: str, code: int,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("train.csv").write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        main(
+            [
+                "train",
+                "--train-file",
+                "train.csv",
+                *words,
+                *small_world[:6],
+                "--set",
+                "data.max_length=32",
+                "--output",
+                "runs",
+            ]
+        )
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    assert stopped.value.code == code
+    assert not Path("runs").exists()
+
+
+def test_an_unknown_label_in_validation_is_named_with_its_line(
+    tmp_path: Path, backbone: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("train.csv").write_text(GOOD)
+    Path("dev.csv").write_text("text,label\nx,a\ny,c\n")
+    with pytest.raises(SystemExit):
+        main(["train", "--train-file", "train.csv", "--validation-file", "dev.csv", "--model", backbone,
+              "--set", "data.max_length=32"])  # fmt: skip
+    assert (
+        "dev.csv, line 3: unknown label 'c'; Known: a, b (the classes of the training rows)" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(("name", "message"), [("none.csv", "no such file; name a"), ("dev.xlsx", "unknown ending")])
+@pytest.mark.parametrize("flag", ["--train-file", "--validation-file", "--test-file"])
+def test_a_file_that_cannot_be_read_is_said_whatever_it_is_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flag: str, name: str,
+    message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("train.csv").write_text(GOOD)
+    Path("dev.xlsx").write_text(GOOD)
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--train-file", "train.csv", "--model", "demo", flag, name])
+    assert capsys.readouterr().err.startswith(f"error: {name}: {message}")
+    assert stopped.value.code == 2
+
+
+def test_a_file_beside_a_data_set_is_read(tmp_path: Path, backbone: str) -> None:
+    rows = datasets.Dataset.from_dict({"text": [f"t {i}" for i in range(20)], "label": ["a", "b"] * 10})
+    for splits in (["train"], ["train", "validation", "test"]):
+        folder = tmp_path / f"set {len(splits)}"
+        datasets.DatasetDict(dict.fromkeys(splits, rows)).save_to_disk(str(folder))
+        (tmp_path / "dev.csv").write_text("text,label\nx,a\ny,b\nz,b\n")
+        dev = str(tmp_path / "dev.csv")
+        config = configured(backbone, tmp_path, source=str(folder), validation_file=dev, test_file=dev)
+        assert {split: len(part) for split, part in tables(settled(config)).items()} == {
+            "train": 20, "validation": 3, "test": 3
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [({"source": "a/set"}, "data.source=a/set and --train-file"), ({"subset": "x"}, "data.subset=x belongs to a data")],
+)
+def test_two_things_to_train_on_are_refused(
+    reviews: Path, backbone: str, tmp_path: Path, more: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        settled(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", **more))
+    assert settled(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", source="demo"))
+
+
+@pytest.mark.parametrize("demo", [[], ["--demo"]])
+def test_without_any_data_it_says_what_to_give(
+    demo: list[str], backbone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--task", "custom", "--model", backbone, *demo])
+    assert "task custom needs data: --train-file FILE" in capsys.readouterr().err
+    assert stopped.value.code == 2
+
+
+TOPICS = [["animal"], ["place", "animal"], [], ["place"]]
+FORMS: list[tuple[str, str, list[dict[str, Any]], dict[str, Any]]] = [
+    ("lists", "jsonl", [{"label": topics} for topics in TOPICS], {}),
+    ("lists in a table", "parquet", [{"label": topics} for topics in TOPICS], {}),
+    ("words with ; between", "csv", [{"label": ";".join(topics)} for topics in TOPICS], {"problem": "multi_label"}),
+    ("columns of 0 and 1", "csv", [{"animal": int("animal" in t), "place": int("place" in t)} for t in TOPICS],
+     {"problem": "multi_label", "label_column": "animal,place"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ending", "labels", "data"), [f[1:] for f in FORMS], ids=[f[0] for f in FORMS])
+def test_a_row_may_have_several_labels(
+    backbone: str, tmp_path: Path, ending: str, labels: list[dict[str, Any]], data: dict[str, Any]
+) -> None:
+    path = tmp_path / f"rows.{ending}"
+    write_rows(path, iter([{"text": f"the dog {i}", **labels[i % 4]} for i in range(40)]))
+    config = configured(backbone, tmp_path / "runs", train_file=str(path), **data)
+    result = adapter_tune.run(config)
+    assert result.config["data"]["labels"] == ["animal", "place"]
+    assert result.headline.metric == "f1_micro"
+    assert result.scores["validation"].keys() == {"f1_micro", "f1_macro"}
+    rows = load_splits(settled(config), load_tokenizer(config.model))
+    held = [[float(name in TOPICS[i % 4]) for name in ("animal", "place")] for i in range(40)]
+    assert sorted([*rows.train["labels"], *rows.validation["validation"]["labels"]]) == sorted(held)
+    folder = settled(config).folder
+    for target in (tmp_path / "said.csv", tmp_path / "said.jsonl"):
+        main(["predict", str(folder), "--split", "validation", "--output", str(target)])
+    in_csv, said = (list(read_rows(str(tmp_path / f"said.{end}"), [])) for end in ("csv", "jsonl"))
+    for flat, row in zip(in_csv, said, strict=True):
+        assert row["prediction"] == [name for name in ("animal", "place") if row[f"score_{name}"] > 0.5]
+        assert flat["prediction"] == ";".join(row["prediction"])
+    truth = rows.validation["validation"]["labels"][:]
+    predicted = [[float(name in row["prediction"]) for name in ("animal", "place")] for row in said]
+    assert result.scores["validation"]["f1_micro"] == f1_score(truth, predicted, average="micro", zero_division=0)
+
+
+def test_what_several_labels_cannot_be(tmp_path: Path, backbone: str) -> None:
+    bad: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
+        ([{"text": "a", "label": ["x"]}, {"text": "b", "label": 3}], {}, "holds 3, not a list of labels"),
+        ([{"text": "a", "x": 1, "y": 2}], {"problem": "multi_label", "label_column": "x,y"}, "'y' holds 2, not 0 or 1"),
+        ([{"text": "a", "label": []}], {}, "no row has a label"),
+        ([{"text": "a", "x": 1}], {"problem": "multi_label", "label_column": "x,z"}, "unknown column 'z'"),
+    ]
+    for rows, data, message in bad:
+        path = tmp_path / "rows.jsonl"
+        write_rows(path, iter(rows))
+        with pytest.raises(adapter_tune.AdapterTuneError, match=re.escape(message)):
+            tables(settled(configured(backbone, tmp_path, train_file=str(path), validation_file=str(path), **data)))
+
+
+def test_class_weights_are_scikit_learns(tmp_path: Path, backbone: str) -> None:
+    path = tmp_path / "rows.csv"
+    write_rows(path, iter([{"text": f"the dog {i}", "label": "ab"[i % 5 == 0]} for i in range(40)]))
+    losses = []
+    for weights in ("none", "balanced"):
+        values = configured(backbone, tmp_path / "runs", train_file=str(path), validation_file=str(path)).model_dump()
+        values["training"].update(class_weights=weights, logging_steps=1, batch_size=40)
+        config = parse_config(values)
+        result = adapter_tune.run(config)
+        losses.append(result.history[0]["loss"])
+        assert adapter_tune.run(config, force=True).history == result.history
+    assert losses[0] != losses[1]
+    rows = load_splits(settled(config), load_tokenizer(config.model))
+    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=np.array(rows.train["labels"]))
+    found = _class_weights(config.model_copy(update={"data": settled(config).data}), rows, torch.device("cpu"))
+    assert found is not None
+    assert found.tolist() == pytest.approx(expected.tolist())
+
+
+def test_class_weights_need_classes(tmp_path: Path, make_config: Any) -> None:
+    with pytest.raises(adapter_tune.AdapterTuneError, match="balanced needs rows with one class each"):
+        adapter_tune.run(make_config("stsb", class_weights="balanced"))
+
+
+@pytest.mark.parametrize("problem", ["auto", "classification", "regression", "multi_label"])
+def test_a_row_without_its_label_is_named(tmp_path: Path, problem: str) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"text": "x", "label": "a"}\n{"text": "y"}\n')
+    with pytest.raises(RunError, match=r"train\.jsonl, line [12]: column 'label'"):
+        tables(settled(parse_config({"task": "custom", "data": {"train_file": str(path), "problem": problem}})))
+
+
+def test_a_run_is_not_scored_on_a_file_that_changed(
+    reviews: Path, backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configured(
+        backbone, tmp_path / "runs", train_file=str(reviews), text_column="body", label_column="opinion"
+    )
+    adapter_tune.run(config)
+    folder, target = str(settled(config).folder), tmp_path / "said.csv"
+    before = settled(config).data.digest
+    lines = reviews.read_text().splitlines(keepends=True)
+    reviews.write_text("".join(lines[:1] + lines[:10:-1]))
+    split = ["predict", folder, "--split", "validation", "--output", str(target)]
+    for words in (["eval", folder], ["ablate", folder], split):
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert stopped.value.code == 1
+        assert f"{reviews}: not the data of the run (the digest is {settled(config).data.digest}" in said
+        assert f"the run's {before}); bring back what it was trained on, or train on this" in said
+    with pytest.raises(RunError, match="not the data of the run"):  # a run's own configuration, taken again
+        settled(config.model_copy(update={"data": config.data.model_copy(update={"digest": before})}))
+    reviews.rename(tmp_path / "other.csv")
+    main(["predict", folder, "--input", str(tmp_path / "other.csv"), "--output", str(target)])
+    assert len(list(read_rows(str(target), []))) == len(lines[:10:-1])
+    with pytest.raises(SystemExit) as stopped:
+        main(["eval", folder])
+    assert stopped.value.code == 2
+    assert f"{reviews}: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("text,mark\nx,a\n", "dev.csv, line 2: column 'label' is missing; there is text, mark"),
+     ("text,label\n", "dev.csv: no rows; it needs some, or leave it out")],
+)  # fmt: skip
+def test_a_file_beside_the_training_rows_is_whole(
+    backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dev.csv").write_text(content)
+    for label in ("label", "label,more"):
+        more: dict[str, Any] = {"problem": "multi_label", "label_column": label} if "," in label else {}
+        Path("train.csv").write_text(GOOD if not more else "text,label,more\n" + "x,0,1\n" * 8)
+        config = settled(configured(backbone, tmp_path, train_file="train.csv", validation_file="dev.csv", **more))
+        with pytest.raises(RunError, match=re.escape(message)):
+            tables(config)
+    Path("train.csv").write_text(GOOD)
+    Path("test.csv").write_text("text,label\n")
+    with pytest.raises(RunError, match=r"test\.csv: no rows"):
+        tables(settled(configured(backbone, tmp_path, train_file="train.csv", test_file="test.csv")))
+
+
+TRAIN_LABELS: dict[str, list[str]] = {
+    "classification": ["a", "b"], "regression": ["1.5", "-1"], "multi_label": ["a;b", "a"]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("problem", TRAIN_LABELS)
+def test_test_rows_need_no_label(
+    backbone: str, tmp_path: Path, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = TRAIN_LABELS[problem]
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    write_rows(train, iter([{"text": f"t {i}", "label": (first, second)[i % 2]} for i in range(20)]))
+    write_rows(test, iter([{"text": "x", "label": label} for label in ("", second, "strange")]))
+    config = settled(configured(backbone, tmp_path, train_file=str(train), test_file=str(test), problem=problem))
+    known = {"classification": 1, "regression": -1.0, "multi_label": [1.0, 0.0]}[problem]
+    assert list(tables(config)["test"]["label"]) == [None, known, None]
+    files = ["--train-file", str(train), "--test-file", str(test), "--problem", problem, "--model", backbone]
+    main(["inspect-data", *files, "--json"])
+    look = json.loads(capsys.readouterr().out)["splits"][-1]
+    assert look["labels"] == {
+        "classification": {"a": 0.0, "b": 1.0}, "regression": {"lowest": -1.0, "mean": -1.0, "highest": -1.0},
+        "multi_label": {"a": 1.0, "b": 0.0},
+    }[problem]  # fmt: skip
+    assert look["contradicted"] == 0
+
+
+def test_test_labels_in_columns_of_their_own_are_kept(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    write_rows(path, iter([{"text": f"t {i}", "spam": i % 2, "urgent": i % 3 % 2} for i in range(20)]))
+    data = {"problem": "multi_label", "label_column": "spam,urgent"}
+    config = settled(configured(backbone, tmp_path, train_file=str(path), test_file=str(path), **data))
+    assert list(tables(config)["test"]["label"]) == [[float(i % 2), float(i % 3 % 2)] for i in range(20)]
+
+
+def test_many_whole_numbers_are_classes_where_that_is_said(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    write_rows(path, iter([{"text": f"t {i}", "label": i % 205} for i in range(410)]))
+    named = [str(i) for i in range(205)]
+    for more in ({"problem": "classification"}, {"labels": named}):
+        data = settled(configured(backbone, tmp_path, train_file=str(path), **more)).data
+        assert (data.labels, data.problem) == (named, "classification")
+
+
+def test_the_same_number_written_twice_has_one_order() -> None:
+    code = (
+        "from adapter_tune.data.labels import classes; from adapter_tune.config.schema import DataConfig;"
+        "rows = [('', {'y': y}) for y in ('1', '01', '001', '2', '+1')];"
+        "print(classes(rows, DataConfig(label_column='y'), ''))"
+    )
+    said = {
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, check=True,
+                       capture_output=True, text=True).stdout
+        for seed in "1234"
+    }  # fmt: skip
+    assert said == {"['+1', '001', '01', '1', '2']\n"}
+
+
+CLASHES: list[tuple[dict[str, str], str]] = [
+    ({"text_column": "a", "label_column": "a"}, "'a' is taken by --text-column and --label-column both"),
+    ({"text_column": "a", "text_pair_column": "a"}, "'a' is taken by --text-column and --text-pair-column both"),
+    ({"text_pair_column": "label"}, "name the column with --label-column"),
+    ({"text_column": "a", "label_column": "y,z"}, "'y,z' is several columns, which go with --problem multi_label"),
+    ({"text_column": "a", "label_column": "y,nowhere"}, "unknown column 'y,nowhere'"),
+    ({"text_column": "a", "label_column": "y,z,y", "problem": "multi_label"}, "'y' is taken by --label-column twice"),
+    ({"text_column": "y", "label_column": "y,z", "problem": "multi_label"}, "'y' is taken by --text-column and --lab"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), CLASHES, ids=lambda v: str(v)[:40])
+def test_a_column_is_not_taken_for_two_things(
+    backbone: str, tmp_path: Path, data: dict[str, str], message: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    names = ("a", "b", "y", "z", "label") if "text_column" in data else ("a", "label")
+    write_rows(path, iter([{name: str(i % 2) for name in names} for i in range(20)]))
+    with pytest.raises(UsageError, match=re.escape(message)):
+        settled(configured(backbone, tmp_path, train_file=str(path), **data))
+
+
+@pytest.mark.parametrize("names", [("label", "labels"), ("labels", "label"), ("label", "target"), ("input_ids", "cut")])
+def test_texts_may_be_called_what_is_used_inside(backbone: str, tmp_path: Path, names: tuple[str, str]) -> None:
+    path, (first, second) = tmp_path / "rows.csv", names
+    write_rows(path, iter([{first: f"the dog {i}", second: "a cat", "kind": "xy"[i % 2]} for i in range(20)]))
+    data = {"text_column": first, "text_pair_column": second, "label_column": "kind"}
+    config = settled(configured(backbone, tmp_path / "runs", train_file=str(path), test_file=str(path), **data))
+    rows = load_splits(config, load_tokenizer(config.model)).train
+    assert set(rows.column_names) == {"input_ids", "token_type_ids", "attention_mask", "labels"}
+    assert set(rows["labels"]) == {0, 1}
+    adapter_tune.run(config)
+    main(["predict", str(config.folder), "--split", "test", "--output", str(tmp_path / "said.jsonl")])
+    assert next(iter(read_rows(str(tmp_path / "said.jsonl"), [])))[first] == "the dog 0"
+    flags = [word for option, name in data.items() for word in (f"--{option.replace('_', '-')}", name)]
+    main(["inspect-data", "--train-file", str(path), "--model", backbone, *flags])
+
+
+def test_a_column_without_a_name_is_no_second_text(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    rows = [f"{i},the dog,{'ab'[i % 2]}\n" for i in range(20)]  # as pandas writes them
+    path.write_text(",message,label\n" + "".join(rows))
+    data = settled(configured(backbone, tmp_path, train_file=str(path))).data
+    assert (data.text_column, data.text_pair_column, data.label_column) == ("message", None, "label")
+
+
+def test_a_text_column_that_is_called_label_is_not_guessed_for_the_label(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    write_rows(path, iter([{"label": f"the dog {i}", "class": "xy"[i % 2]} for i in range(20)]))
+    data = settled(configured(backbone, tmp_path, train_file=str(path), text_column="label")).data
+    assert (data.text_column, data.label_column, data.labels) == ("label", "class", ["x", "y"])
+
+
+def test_rows_of_one_class_are_no_sign_of_a_collapse(backbone: str, tmp_path: Path) -> None:
+    train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
+    write_rows(train, iter([{"text": f"the dog {i}", "label": "ab"[i % 10 == 0]} for i in range(40)]))
+    for labels, warned in (("a", False), ("aaaa", False), ("aab", True)):
+        write_rows(dev, iter([{"text": "the cat", "label": label} for label in labels]))
+        config = configured(backbone, tmp_path / "runs", train_file=str(train), validation_file=str(dev),
+                            metric="matthews_correlation")  # fmt: skip
+        assert any("collapsed" in note for note in adapter_tune.run(config).warnings) == warned

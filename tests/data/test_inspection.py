@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from adapter_tune.cli import main
+from adapter_tune.demo.location import DEMO
+from adapter_tune.tasks.glue import TASKS
+
+TRAIN = "text,label\n" + "".join(f"the dog {i},{'ab'[i % 2]}\n" for i in range(8)) + "the dog 0,a\nthe dog 1,a\n,b\n"
+DEV = "text,label\nthe dog 0,a\nthe cat runs and runs and runs and runs,b\n"
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    Path("train.csv").write_text(TRAIN)
+    Path("dev.csv").write_text(DEV)
+    return ["--train-file", "train.csv", "--validation-file", "dev.csv", "--model", DEMO]
+
+
+def test_what_is_in_the_files_is_seen(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["inspect-data", *files, "--set", "data.max_length=8", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    train, dev = found["splits"]
+    assert (train["rows"], train["repeated"], train["contradicted"], train["empty"], train["in_train"]) == (
+        11,
+        2,
+        1,
+        1,
+        0,
+    )
+    assert (dev["rows"], dev["repeated"], dev["in_train"], dev["cut_share"]) == (2, 0, 1, 0.5)
+    assert train["labels"] == {"a": 6 / 11, "b": 5 / 11}
+    assert train["tokens"] == {"50 %": 5, "90 %": 5, "99 %": 5, "longest": 5}
+    assert dev["tokens"]["longest"] == 11
+    assert found["samples"][0] == ["[CLS] the dog 0 [SEP]", "a"]
+
+
+def test_the_table_has_every_fact(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["inspect-data", *files])
+    out = capsys.readouterr().out
+    for name in ("rows", "label a", "tokens, longest", "cut at max_length", "found in train too"):
+        assert f"  {name}" in out
+    assert "54.5%" in out
+    assert "b: [CLS] the dog 1 [SEP]" in out
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_can_be_looked_at(task: str, glue: str, backbone: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["inspect-data", "--task", task, "--model", backbone, "--set", f"data.source={glue}", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [look["split"] for look in found["splits"]] == ["train", *TASKS[task].validation, *TASKS[task].test]
+    assert [look["rows"] for look in found["splits"]][:2] == [64, 24]
+    assert found["splits"][-1]["labels"] == {}  # hidden
+    assert {look["in_train"] for look in found["splits"]} == {0}  # the demo's splits share no rows
+    shares = found["splits"][0]["labels"]
+    assert shares.keys() == ({"lowest", "mean", "highest"} if task == "stsb" else set(TASKS[task].labels))

@@ -1,0 +1,333 @@
+"""The kept states of the frozen layers: the same numbers, computed once."""
+
+import resource
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from filelock import FileLock
+from torch import nn
+from transformers import AutoModelForSequenceClassification, DebertaV2Config
+
+import adapter_tune
+from adapter_tune.adapters.surgery import frozen_layers, layers_of, silence
+from adapter_tune.cli import main
+from adapter_tune.data.splits import load_splits
+from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.modeling import frozen_layer_cache, state_store
+from adapter_tune.modeling.backbone import load_tokenizer
+from adapter_tune.modeling.build import build_model, prepare
+from adapter_tune.modeling.fast_paths import make_ready
+from adapter_tune.modeling.state_store import Layout, States
+from adapter_tune.runs.reload import evaluate_run
+from adapter_tune.strategies import parse_strategy
+from adapter_tune.training.loop import train
+from tests.helpers import CONFIGS, save_tokenizer
+
+TOP = {"name": "houlsby", "m": 4, "layers": "top-1"}
+FROZEN = [TOP, {"name": "top_n", "n": 1}, "head"]
+
+
+def losses(result: Any) -> list[float]:
+    return [entry["loss"] for entry in result.history if "loss" in entry]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("strategy", FROZEN, ids=str)
+def test_a_cached_run_is_the_uncached_one(make_config: Any, strategy: Any, precision: str) -> None:
+    def run(cache: str) -> Any:
+        config = make_config("stsb", strategy, backbone_dropout="off", cache_frozen_prefix=cache, precision=precision)
+        result = adapter_tune.run(config)
+        assert evaluate_run(config.folder).scores == result.scores
+        return result
+
+    plain, kept = run("off"), run("on")
+    near = {"float32": 1e-5, "bf16": 0.02}[precision]
+    assert losses(plain) == pytest.approx(losses(kept), rel=near)
+    if precision == "float32":
+        assert plain.scores["validation"] == pytest.approx(kept.scores["validation"], abs=1e-4)
+
+
+@pytest.mark.parametrize("family", [*CONFIGS, "deberta-v2"])
+@pytest.mark.parametrize("strategy", [TOP, "head"], ids=str)
+def test_every_family_takes_its_states_back(family: str, strategy: Any, make_config: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = CONFIGS.get(family) or DebertaV2Config(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, vocab_size=60,
+        relative_attention=True, pos_att_type=["c2p"], conv_kernel_size=3, conv_act="gelu",
+    )  # fmt: skip
+    config = type(config)(**{**config.to_dict(), "vocab_size": 4000, "max_position_embeddings": 70})
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / family)
+    save_tokenizer(tmp_path / family)
+    results = []
+    for cache in ("off", "on"):
+        given = {"backbone_dropout": "off", "precision": "float32", "epochs": 1, "cache_frozen_prefix": cache}
+        results.append(adapter_tune.run(make_config("stsb", strategy, model=str(tmp_path / family), **given)))
+    assert losses(results[0]) == pytest.approx(losses(results[1]), rel=1e-4)
+
+
+def test_frozen_layers_run_once_for_all_runs_that_share_them(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = []
+    computed = frozen_layer_cache._computed
+
+    def counting(*args: Any) -> Any:
+        for numbers, found in computed(*args):
+            rows.extend(numbers)
+            yield numbers, found
+
+    monkeypatch.setattr(frozen_layer_cache, "_computed", counting)
+    for seed, rate in ((1, 1e-3), (2, 1e-3), (1, 3e-3)):
+        adapter_tune.run(make_config("mnli", TOP, seed=seed, learning_rate=rate, backbone_dropout="frozen-off"))
+    assert sorted(rows) == list(range(64 + 24 + 24))
+
+
+def test_only_the_first_token_is_kept_where_no_other_is_read(make_config: Any) -> None:
+    config = make_config("rte", "head", backbone_dropout="off", precision="float32")
+    adapter_tune.run(config)
+    (file,) = Path(config.output).glob(".frozen-prefix/*/states.bin")
+    assert file.stat().st_size == (64 + 24) * 32 * 4
+
+
+@pytest.mark.parametrize(
+    ("cache", "dropout", "epochs", "strategy", "expected"),
+    [
+        ("auto", "frozen-off", 2, TOP, True),
+        ("auto", "off", 2, TOP, True),
+        ("auto", "on", 2, TOP, False),
+        ("auto", "off", 1, TOP, False),  # nothing would be read twice
+        ("on", "off", 1, TOP, True),
+        ("off", "off", 2, TOP, False),
+        ("auto", "off", 2, "houlsby", False),
+        ("auto", "off", 2, "full", False),
+        ("auto", "off", 2, "layer_norm", False),
+    ],
+)
+def test_when_states_are_kept(
+    make_config: Any, cache: str, dropout: str, epochs: int, strategy: Any, expected: bool
+) -> None:
+    config = make_config("rte", strategy, cache_frozen_prefix=cache, backbone_dropout=dropout, epochs=epochs)
+    splits, built = load_splits(config, load_tokenizer(config.model)), build_model(config)
+    assert (frozen_layer_cache.planned(config, built, splits) is not None) == expected
+
+
+@pytest.mark.parametrize(
+    ("strategy", "limit", "message"),
+    [("houlsby", 8.0, "trains in the lowest layer"), (TOP, 1e-5, "GiB are needed and training.cache_limit is 1e-05")],
+)
+def test_what_cannot_be_kept_is_refused(make_config: Any, strategy: Any, limit: float, message: str) -> None:
+    config = make_config("rte", strategy, cache_frozen_prefix="on", backbone_dropout="off", cache_limit=limit)
+    with pytest.raises(UsageError, match=message):
+        adapter_tune.run(config)
+
+
+@pytest.mark.parametrize("wish", ["auto", "on"])
+def test_no_states_are_kept_of_layers_in_pieces(make_config: Any, wish: str) -> None:
+    config = make_config("rte", TOP, cache_frozen_prefix=wish, backbone_dropout="off", shard_backbone=True)
+    splits, built = load_splits(config, load_tokenizer(config.model)), build_model(config)
+    if wish == "auto":
+        assert frozen_layer_cache.planned(config, built, splits) is None
+        return
+    with pytest.raises(UsageError, match="shard_backbone takes the frozen layers apart"):
+        frozen_layer_cache.planned(config, built, splits)
+
+
+def test_states_with_dropout_in_them_are_refused(small_world: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--task", "rte", *small_world, "--set", "training.cache_frozen_prefix=on"])
+    assert "needs training.backbone_dropout=frozen-off" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [(TOP, 1), ("head", 2), ({"name": "top_n", "n": 1}, 1), ("houlsby", 0), ("full", 0), ("bias", 0), ("lora", 0)],
+    ids=str,
+)
+def test_layers_below_the_first_trained_tensor(strategy: Any, expected: int) -> None:
+    model = AutoModelForSequenceClassification.from_config(CONFIGS["bert"])
+    prepare(model, parse_strategy(strategy), train_pooler=True)
+    assert frozen_layers(model) == expected
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("where", ["on", "frozen-off", "off"])
+def test_where_dropout_acts(family: str, where: Any) -> None:
+    """Two passes in training mode differ only where dropout acts; that of the head and of adapters stays."""
+    config = CONFIGS[family]
+    model: Any = AutoModelForSequenceClassification.from_config(config)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.3
+    prepare(model, parse_strategy({**TOP, "dropout": 0.4}), train_pooler=True)
+    before = {name: m.p for name, m in model.named_modules() if isinstance(m, nn.Dropout)}
+    silence(model, where)
+    after = {name: m.p for name, m in model.named_modules() if isinstance(m, nn.Dropout)}
+    for name, p in after.items():
+        in_base, own = name.startswith(model.base_model_prefix), "adapter" in name
+        top = ".1." in name
+        silent = in_base and not own and (where == "off" or (where == "frozen-off" and not top))
+        assert p == (0.0 if silent else before[name]), name
+    assert any(p == 0.4 for p in after.values())
+
+
+def layout(rows: int, dtype: torch.dtype = torch.bfloat16) -> Layout:
+    import numpy as np
+
+    return Layout(np.arange(1, rows + 1), 4, dtype)
+
+
+def parts(rows: int) -> Any:
+    for row in reversed(range(rows)):  # in any order, padded
+        yield [row], torch.full((1, rows + 2, 4), float(row))
+
+
+def test_states_come_back_row_by_row(tmp_path: Path) -> None:
+    notes: dict[str, Any] = {"tuple": 2}
+    state_store.write(tmp_path / "a", layout(5), parts(5), notes)
+    found = States(tmp_path / "a", layout(5))
+    assert found.notes == notes
+    batch = found.batch([3, 0], 6)
+    assert batch.shape == (2, 6, 4)
+    assert batch[0, :4].eq(3).all()
+    assert batch[0, 4:].eq(0).all()
+    assert batch[1].eq(0).all()
+
+
+def test_states_of_another_size_are_refused(tmp_path: Path) -> None:
+    state_store.write(tmp_path / "a", layout(5), parts(5), {})
+    (tmp_path / "a" / "states.bin").write_bytes(b"0" * 8)
+    with pytest.raises(RunError, match="of another size"):
+        States(tmp_path / "a", layout(5))
+
+
+@pytest.mark.parametrize("text", ["{", "3", "null"])
+def test_damaged_notes_are_refused(text: str, tmp_path: Path) -> None:
+    state_store.write(tmp_path / "a", layout(5), parts(5), {})
+    (tmp_path / "a" / "meta.json").write_text(text)
+    with pytest.raises(RunError, match="damaged"):
+        States(tmp_path / "a", layout(5))
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
+    def broken() -> Any:
+        yield from parts(2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        state_store.write(tmp_path / "a", layout(5), broken(), {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    try:
+        with pytest.raises(RunError, match=r"free some space, or set training.cache_frozen_prefix=off"):
+            state_store.write(tmp_path / "a", layout(50), parts(50), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_least_lately_used_go_first(tmp_path: Path) -> None:
+    import os
+
+    for age, name in enumerate("cba"):
+        state_store.write(tmp_path / name, layout(5), parts(5), {})
+        os.utime(tmp_path / name / "meta.json", (age, age))
+    size = layout(5).size
+    States(tmp_path / "c", layout(5))  # used now
+    state_store.make_room(tmp_path, size, 3 * size)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
+    state_store.make_room(tmp_path, size, 3 * size)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
+
+
+@pytest.mark.parametrize("gone", ["states.bin", "meta.json"])
+def test_half_removed_states_are_none(tmp_path: Path, gone: str) -> None:
+    for name in "ab":
+        state_store.write(tmp_path / name, layout(5), parts(5), {})
+    (tmp_path / "b" / gone).unlink()  # as a process leaves it that dies while it makes room
+    assert not state_store.is_there(tmp_path / "b")
+    state_store.make_room(tmp_path, layout(5).size, 2 * layout(5).size)
+    assert state_store.is_there(tmp_path / "a")
+    assert not (tmp_path / "b" / "states.bin").exists()
+    state_store.write(tmp_path / "b", layout(5), parts(5), {})
+    assert state_store.is_there(tmp_path / "b")
+
+
+def test_two_runs_may_make_room_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", ".c.part"):  # the last is what a third run is about to finish
+        state_store.write(tmp_path / name, layout(5), parts(5), {})
+    glob = Path.glob
+
+    def late(self: Path, pattern: str) -> Any:
+        found = list(glob(self, pattern))
+        shutil.rmtree(tmp_path / "a")  # by the other one
+        return found
+
+    monkeypatch.setattr(Path, "glob", late)
+    state_store.make_room(tmp_path, layout(5).size, layout(5).size)
+    assert [path.name for path in tmp_path.iterdir()] == [".c.part"]
+
+
+def test_what_a_killed_process_was_writing_goes(make_config: Any) -> None:
+    config = make_config("rte", "head", backbone_dropout="off", epochs=1, cache_frozen_prefix="on")
+    place = Path(config.output) / ".frozen-prefix"
+    for name in ("dead", "live"):
+        (place / f".{name}.part").mkdir(parents=True)
+        (place / f".{name}.part" / "states.bin").write_bytes(b"0" * 100)
+    with FileLock(place / "live.lock"):
+        adapter_tune.run(config)
+    assert [path.name for path in place.glob(".*.part")] == [".live.part"]
+
+
+def distilbert(folder: Path) -> str:
+    """One whose top layer computes every token, fast or not."""
+    config = type(CONFIGS["distilbert"])(**{**CONFIGS["distilbert"].to_dict(), "vocab_size": 4000})
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    save_tokenizer(folder)
+    return str(folder)
+
+
+def test_states_have_one_place_for_all_that_decides_them_and_no_other(
+    make_config: Any, backbone: str, bare_backbone: str, tmp_path: Path
+) -> None:
+    def place(strategy: Any = TOP, task: str = "rte", **values: Any) -> Path:
+        given = {"backbone_dropout": "off", "precision": "float32", **values}
+        config = make_config(task, strategy, model=given.pop("model", None), data=given.pop("data", None), **given)
+        built = build_model(config)
+        make_ready(built, config.training)
+        found = frozen_layer_cache.planned(config, built, load_splits(config, load_tokenizer(config.model)))
+        assert found is not None
+        return found
+
+    same = [place(), place(seed=7), place(learning_rate=1e-5), place({**TOP, "m": 2}), place(batch_size=8)]
+    assert len(set(same)) == 1
+    edited = shutil.copytree(backbone, tmp_path / "edited") / "config.json"
+    edited.write_text(edited.read_text().replace('"hidden_act": "gelu"', '"hidden_act": "relu"'))
+    other_family = distilbert(tmp_path / "distilbert")
+    others = [
+        place("head"),
+        place(model=str(edited.parent)),  # the same tensors
+        place(model=other_family),
+        place(model=other_family, fast=False),
+        place(task="mrpc"),
+        place(model=bare_backbone),
+        place(eval_batch_size=8),
+        place(precision="bf16"),
+        place("head", fast=False),
+        place(data={"max_length": 16}),
+        place(data={"padding": "max_length"}),
+        place(data={"max_train_samples": 32}),
+    ]
+    assert len({*same, *others}) == 1 + len(others)
+
+
+def test_the_layers_are_back_when_training_is_over(make_config: Any, tmp_path: Path) -> None:
+    config = make_config("rte", TOP, backbone_dropout="off", epochs=1, cache_frozen_prefix="on")
+    tokenizer, built = load_tokenizer(config.model), build_model(config)
+    before = layers_of(built.model)
+    train(config, built, load_splits(config, tokenizer), tokenizer, tmp_path)
+    assert all(now is layer for now, layer in zip(layers_of(built.model), before, strict=True))

@@ -1,0 +1,568 @@
+"""Sweeps: what is written, what is run, and that every cell ends done exactly once."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState
+
+import adapter_tune
+from adapter_tune.cli import main
+from adapter_tune.config.shipped import shipped_configs
+from adapter_tune.config.yaml_files import to_yaml
+from adapter_tune.demo.location import DEMO
+from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.modeling.backbone import Kept
+from adapter_tune.run_files.result import finished_runs, read_result
+from adapter_tune.sweeps import workers
+from adapter_tune.sweeps.cost import plan
+from adapter_tune.sweeps.live import Live
+from adapter_tune.sweeps.pruning import join
+from adapter_tune.sweeps.spec import Sweep, cells, chosen, config_of, read_sweep
+from adapter_tune.sweeps.study import Ledger, Progress
+from adapter_tune.sweeps.workers import take
+
+
+@pytest.fixture
+def small(backbone: str, glue: str) -> dict[str, Any]:
+    """A sweep's ``set`` for the small world."""
+    return {
+        "model.id": backbone, "data.source": glue, "data.max_length": 32, "training.epochs": 1,
+        "training.batch_size": 16, "training.learning_rate": 3e-3, "training.precision": "float32",
+    }  # fmt: skip
+
+
+def sweep_of(small: dict[str, Any], **values: Any) -> Sweep:
+    given = {"name": "s", "set": small, "parameters": {"task": ["rte"], "training.seed": [1, 2]}, **values}
+    return Sweep(**given)
+
+
+def test_a_grid_is_a_product_and_a_strategy_has_lists_of_its_own() -> None:
+    strategies = [{"name": "houlsby", "m": [8, 64]}, {"name": "full", "training.learning_rate": [1e-5]}, "head"]
+    found = cells(Sweep(name="s", parameters={"task": ["cola", "rte"], "strategy": strategies, "training.seed": [1]}))
+    assert len(found) == 2 * 4
+    assert found[0] == {"task": "cola", "strategy.name": "houlsby", "strategy.m": 8, "training.seed": 1}
+    assert found[2] == {
+        "task": "cola", "strategy.name": "full", "training.learning_rate": 1e-5, "training.seed": 1,
+    }  # fmt: skip
+    assert found[3]["strategy.name"] == "head"
+
+
+def test_a_cell_is_a_configuration(small: dict[str, Any], tmp_path: Path) -> None:
+    sweep = sweep_of(small, base="paper/houlsby")
+    config = config_of(sweep, {"task": "cola", "strategy.name": "top_n", "strategy.n": 2}, tmp_path)
+    assert (config.task, config.strategy.name, config.training.batch_size) == ("cola", "top_n", 16)
+    assert config.output == str(tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: s\n", "parameters is missing"),
+        ("name: s\nparameters: {}\n", "parameters is empty"),
+        ("name: s\nparameters:\n  training.seed: 3\n", "x.yaml:3: parameters.training.seed should be a list"),
+        ("name: s\nparameters: {training.seed: [1]}\nmethod: gird\n", "x.yaml:3: method"),
+        ("name: s\nparameters: {training.seed: [1]}\nmethod: random\n", "trials is missing"),
+        ("name: s\nparameters: {training.seed: [1]}\ntrials: 3\n", "trials goes with"),
+        ("name: s\nparameters: {training.seed: {low: 1, high: 2}}\n", "a grid goes through lists"),
+        ("name: s\nmethod: tpe\ntrials: 2\nparameters: {a.b: {low: 2, high: 1}}\n", "needs low < high"),
+        ("name: s\nmethod: tpe\ntrials: 2\nparameters: {a.b: {low: 2}}\n", "parameters.a.b.high"),
+        ("name: a/b\nparameters: {training.seed: [1]}\n", "name"),
+        ("name: s\nparameters: {task: [cola]}\nparametres: {}\n", "parametres"),
+        ("name: s\nparameters: {task: [cola], training.sed: [1]}\n", "training.sed"),
+        ("name: s\nparameters: {task: [colla]}\n", "did you mean 'cola'"),
+        (
+            "name: s\nmethod: tpe\ntrials: 2\nparameters: {a.b: {low: 1.5, high: 3, integer: true}}\n",
+            "needs whole bounds",
+        ),
+        ("name: s\nmethod: random\ntrials: 2\nparameters: {task: [cola, colla]}\n", "did you mean 'cola'"),
+        (
+            "name: s\nmethod: random\ntrials: 2\nparameters: {task: [cola], training.epochs: {low: 0, high: 2}}\n",
+            "epochs",
+        ),
+        ("name: s\ngroup_by: [taks]\nparameters: {task: [cola]}\n", "x.yaml:2: group_by taks: unknown option 'taks'"),
+        ("name: s\naverage_over: [training.sed]\nparameters: {task: [cola]}\n", "did you mean 'seed'"),
+        ("name: s\ngroup_by: [strategy.nme]\nparameters: {task: [cola]}\n", "unknown option 'nme'"),
+        (
+            "name: s\ndemo: true\nparameters: {task: [rte], strategy.layers: [all, top-9]}\n",
+            "more than the backbone's 4",
+        ),
+        ("name: s\nparameters: {'': [1]}\n", "is no path of an option"),
+        ('name: s\nparameters: {"\\ta": [1]}\n', "is no path of an option"),
+        ("name: s\nparameters: {strategy: [{name: houlsby, a b: 1}]}\n", "'strategy.a b' is no path of an option"),
+        ("name: s\nset: {a b: 1}\nparameters: {task: [cola]}\n", "x.yaml:2: set.a b is no path of an option"),
+    ],
+)
+def test_a_wrong_sweep_is_said_before_anything_runs(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(SystemExit, match="2"):
+        main(["sweep", str(tmp_path / "x.yaml"), "--output", str(tmp_path / "out")])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", shipped_configs(sweeps=True))
+def test_every_shipped_sweep_is_whole(name: str, tmp_path: Path) -> None:
+    sweep = read_sweep(name)
+    for values in cells(sweep):
+        config_of(sweep, values, tmp_path)
+
+
+def test_the_best_is_run_again_with_further_seeds(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapter_tune.sweeps.workers.work_off", worked_off_here)
+    rates = {"name": "houlsby", "m": 4, "training.learning_rate": [1e-6, 3e-3]}
+    sweep = sweep_of(
+        small, parameters={"task": ["rte"], "strategy": [rates], "training.seed": [1]}, repeat={"training.seed": [1, 2]}
+    )
+    (tmp_path / "s.yaml").write_text(to_yaml(sweep.model_dump()))
+    for _ in range(2):
+        main(["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out")])
+        best = json.loads((tmp_path / "out" / "s" / "selection.json").read_text())
+        assert len(best) == 1
+        assert best[0]["seeds"] == 2
+        ledger = Ledger(sweep, tmp_path / "out" / "s")
+        assert ledger.progress().total == ledger.progress().done == 3  # two rates, and the better one again
+        assert len(ledger.finished(repeats=False)) == 2
+        seeds = [values["training.seed"] for values, _ in ledger.finished(repeats=True)]
+        assert sorted(seeds) == [1, 1, 2]
+
+
+def worked_off_here(
+    sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Any, repeats: Any = (), known: Any = None
+) -> Ledger:
+    """``work_off`` without processes of its own."""
+    ledger = Ledger(sweep, folder, storage, known)
+    ledger.fill(repeats)
+    take(ledger, folder)
+    show(ledger.progress())
+    return ledger
+
+
+def test_a_sweep_whose_workers_are_gone_is_no_success(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("adapter_tune.sweeps.workers.work_off", worked_off_here)
+    monkeypatch.setitem(globals(), "take", lambda ledger, folder: None)
+    (tmp_path / "s.yaml").write_text(to_yaml(sweep_of(small).model_dump()))
+    with pytest.raises(SystemExit, match="1"):
+        main(["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out")])
+    assert "2 runs are left, and no worker" in capsys.readouterr().err
+
+
+def test_what_is_averaged_over_is_given_when_the_best_is_repeated(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(
+        "name: x\nparameters: {task: [rte], training.seed: [1]}\nrepeat: {training.epochs: [2]}\n"
+    )
+    with pytest.raises(UsageError, match=r"x.yaml:3: repeat lacks training.seed"):
+        read_sweep(str(tmp_path / "x.yaml"))
+
+
+def done(ledger: Ledger) -> list[str]:
+    return [t.user_attrs["cell"] for t in ledger.trials() if t.state == TrialState.COMPLETE]
+
+
+def test_a_finished_run_is_not_run_again_and_a_grid_can_grow(small: dict[str, Any], tmp_path: Path) -> None:
+    for seeds in ([1], [1, 2]):
+        ledger = Ledger(sweep_of(small, parameters={"task": ["rte"], "training.seed": seeds}), tmp_path)
+        ledger.fill()
+        take(ledger, tmp_path)
+        ledger.fill()
+        assert not ledger.is_open()
+        assert len(done(ledger)) == len(set(done(ledger))) == len(seeds)
+    assert ledger.progress().total == ledger.progress().done == 2
+    assert len(finished_runs(tmp_path / "runs")) == 2
+
+
+@pytest.mark.parametrize(("ended", "said"), [(2, "2 of 2 done, 0 failed, best 0.5000, 0 s left"), (1, ", ? left")])
+def test_what_is_left_of_a_sweep_that_went_on_before(ended: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with Live("s", workers=1) as live:
+        live.show(Progress(2, 2 - ended, 0, ended, 0, 0, 0.5))
+    assert said in capsys.readouterr().err
+
+
+def test_a_failed_run_is_said_and_taken_again(small: dict[str, Any], tmp_path: Path) -> None:
+    hole = tmp_path / "gone"
+    sweep = sweep_of({**small, "model.id": str(hole)}, parameters={"task": ["rte"]})
+    ledger = Ledger(sweep, tmp_path)
+    ledger.fill()
+    take(ledger, tmp_path)
+    assert ledger.progress().failed == 1
+    assert "gone" in next(iter(ledger.errors().values()))
+    hole.symlink_to(small["model.id"])
+    ledger.fill()
+    take(ledger, tmp_path)
+    assert (ledger.progress().failed, ledger.progress().done) == (0, 1)
+
+
+@pytest.mark.parametrize("model", [None, DEMO], ids=["with a pooler", "pooler drawn"])
+def test_warm_runs_are_the_cold_ones_to_the_bit(make_config: Any, model: str | None, tmp_path: Path) -> None:
+    kept = Kept()
+    for index, (task, strategy) in enumerate(
+        (("rte", "houlsby"), ("rte", "full"), ("stsb", "houlsby"), ("rte", "head"))
+    ):
+        config = make_config(task, strategy, model, epochs=1, seed=index, precision="float32")
+        cold = adapter_tune.run(config)
+        there = config.model_copy(update={"output": str(tmp_path / "warm")})
+        torch.rand(7 + index)  # the state of the generator must not matter
+        warm = adapter_tune.run(there, kept=kept)
+        assert (warm.scores, warm.history) == (cold.scores, cold.history)
+
+
+def test_seeds_are_averaged_and_the_best_choice_is_found_in_each_group(make_config: Any) -> None:
+    base = adapter_tune.run(make_config("rte", epochs=1))
+    scores = {(8, 1): 0.5, (8, 2): 0.9, (64, 1): 0.65, (64, 2): 0.66}
+    runs = []
+    for (m, seed), value in scores.items():
+        result = base.model_copy(update={"headline": base.headline.model_copy(update={"value": value})})
+        runs.append(({"task": "rte", "strategy.m": m, "training.seed": seed}, result))
+    (best,) = chosen(Sweep(name="s", parameters={"task": ["rte"]}), runs)
+    assert best["choice"] == {"task": "rte", "strategy.m": 8}
+    assert (best["mean"], best["seeds"], best["of_choices"]) == (pytest.approx(0.7), 2, 2)
+    assert best["group"] == {"task": "rte", "strategy.name": "houlsby"}
+
+
+def test_a_sweep_that_is_changed_runs_anew_and_chooses_among_what_it_says_now(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    rates = {"task": ["rte"], "training.learning_rate": [1e-3, 3e-3]}
+    small.pop("training.learning_rate")
+    for given, runs in (({**small, "training.max_steps": 2}, 2), ({**small, "training.max_steps": 3}, 4)):
+        ledger = Ledger(sweep_of(given, parameters=rates), tmp_path)
+        ledger.fill()
+        take(ledger, tmp_path)
+        assert (ledger.progress().total, ledger.progress().done, len(finished_runs(tmp_path / "runs"))) == (2, 2, runs)
+        found = [read_result(folder).config["training"]["max_steps"] for _, folder in ledger.finished(repeats=True)]
+        assert found == [given["training.max_steps"]] * 2
+    fewer = Ledger(sweep_of(given, parameters={**rates, "training.learning_rate": [3e-3]}), tmp_path)
+    fewer.fill()
+    assert (fewer.progress().total, fewer.progress().done, len(fewer.finished(repeats=True))) == (1, 1, 1)
+
+
+def test_a_cell_that_is_no_more_in_the_file_is_not_run(small: dict[str, Any], tmp_path: Path) -> None:
+    Ledger(sweep_of(small), tmp_path).fill()
+    ledger = Ledger(sweep_of(small, parameters={"task": ["rte"], "training.seed": [2, 3]}), tmp_path)
+    ledger.fill()
+    take(ledger, tmp_path)
+    assert sorted(values["training.seed"] for values, _ in ledger.finished(repeats=True)) == [2, 3]
+    assert len(finished_runs(tmp_path / "runs")) == 2
+
+
+def test_a_run_whose_folder_is_gone_is_made_again(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = sweep_of(small)
+    monkeypatch.chdir(tmp_path)
+    for here, there in ((tmp_path, Path("s")), (tmp_path / "below", Path("../s"))):  # found from anywhere
+        here.mkdir(exist_ok=True)
+        monkeypatch.chdir(here)
+        ledger = Ledger(sweep, there)
+        ledger.fill()
+        take(ledger, there)
+        assert len([read_result(folder) for _, folder in ledger.finished(repeats=True)]) == 2
+        shutil.rmtree(min(tmp_path.glob("s/runs/*")))
+        assert len(ledger.finished(repeats=True)) == 1
+
+
+def searching(small: dict[str, Any], **values: Any) -> Sweep:
+    rates = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
+    given = {key: value for key, value in small.items() if key != "training.learning_rate"}
+    return sweep_of(given, **{"method": "random", "trials": 3, "parameters": {"task": ["rte"], **rates}, **values})
+
+
+def writing(drawn: list[Any], path: str) -> Any:
+    """An objective that writes down what was drawn for an option."""
+
+    def objective(trial: Any, values: Any) -> float:
+        drawn.append(values[path])
+        return 0.5
+
+    return objective
+
+
+def test_a_search_ends_when_its_runs_fail_and_takes_the_same_again(small: dict[str, Any], tmp_path: Path) -> None:
+    hole = tmp_path / "gone"
+    ledger = Ledger(searching({**small, "model.id": str(hole)}), tmp_path)
+    ledger.fill()
+    take(ledger, tmp_path)
+    assert (ledger.progress().failed, ledger.progress().done) == (3, 0)
+    failed = [json.loads(text) for text in ledger.errors()]
+    hole.symlink_to(small["model.id"])
+    ledger.fill()
+    take(ledger, tmp_path)
+    assert (ledger.progress().failed, ledger.progress().done, ledger.progress().total) == (0, 3, 3)
+    assert [values for values, _ in ledger.finished(repeats=True)] == failed
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_a_search_that_goes_on_draws_new_values_whichever_process_draws(
+    small: dict[str, Any], tmp_path: Path, method: str
+) -> None:
+    drawn: list[float] = []
+    for trials in (2, 4, 5):  # another process each time
+        ledger = Ledger(searching(small, method=method, trials=trials), tmp_path)
+        while ledger.is_open():
+            ledger.take(writing(drawn, "training.learning_rate"))
+    assert len(drawn) == len(set(drawn)) == 5
+    other = Ledger(searching(small, method=method, trials=5), tmp_path / "other")
+    again: list[float] = []
+    while other.is_open():
+        other.take(writing(again, "training.learning_rate"))
+    assert again == drawn
+
+
+def test_a_search_that_has_been_through_all_there_is_ends(small: dict[str, Any], tmp_path: Path) -> None:
+    parameters = {"task": ["rte"], "training.seed": {"low": 1, "high": 2, "integer": True}}
+    ledger = Ledger(searching(small, trials=4, parameters=parameters), tmp_path)
+    seeds: list[int] = []
+    while ledger.is_open():
+        ledger.take(writing(seeds, "training.seed"))
+    assert sorted(seeds) == [1, 2]
+    assert (ledger.progress().total, ledger.progress().done) == (4, 2)
+
+
+@pytest.mark.parametrize("kind", ["median", "halving"])
+def test_a_run_is_held_against_its_own_group_only(kind: Any, small: dict[str, Any], tmp_path: Path) -> None:
+    parameters = {"task": ["sst2", "cola"], "training.seed": [1, 2, 3, 4, 5, 6]}
+    ledger = Ledger(sweep_of(small, prune=kind, parameters=parameters), tmp_path)
+    ledger.fill()
+
+    def score(trial: Any, values: Any) -> float:
+        join(trial, {"task": values["task"]})
+        value: float = (0.9 if values["task"] == "sst2" else 0.1) + 0.01 * values["training.seed"]
+        value -= 0.05 * (values["training.seed"] == 6)  # below its own
+        for epoch in range(1, 9):
+            trial.report(value, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return value
+
+    while ledger.is_open():
+        ledger.take(score)
+    lost = [t.user_attrs["values"] for t in ledger.trials() if t.state == TrialState.PRUNED]
+    assert {json.loads(values)["task"] for values in lost} == {"sst2", "cola"}
+    assert (
+        len({json.loads(t.user_attrs["values"])["task"] for t in ledger.trials() if t.state == TrialState.COMPLETE})
+        == 2
+    )
+    assert all(json.loads(values)["training.seed"] != 1 for values in lost)
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_a_search_makes_its_trials(small: dict[str, Any], tmp_path: Path, method: str) -> None:
+    small.pop("training.learning_rate")
+    rates = {"low": 1e-4, "high": 1e-2, "log": True}
+    strategies = [{"name": "houlsby", "m": [2, 4]}, "head"]
+    parameters = {"task": ["rte"], "strategy": strategies, "training.learning_rate": rates}
+    ledger = Ledger(sweep_of(small, method=method, trials=3, parameters=parameters), tmp_path)
+    ledger.fill()
+    take(ledger, tmp_path)
+    found = ledger.finished(repeats=True)
+    assert len(found) == 3
+    for values, folder in found:
+        config = read_result(folder).config
+        assert config["training"]["learning_rate"] == values["training.learning_rate"]
+        assert 1e-4 <= values["training.learning_rate"] <= 1e-2
+        assert config["strategy"]["name"] == values["strategy.name"]
+
+
+def test_hopeless_runs_are_stopped(small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: trial.number == 1)
+    parameters = {"task": ["rte"], "training.seed": [1, 2, 3]}
+    ledger = Ledger(sweep_of({**small, "training.epochs": 2}, prune="median", parameters=parameters), tmp_path)
+    ledger.fill()
+    take(ledger, tmp_path)
+    progress = ledger.progress()
+    assert (progress.done, progress.pruned, progress.failed) == (2, 1, 0)
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_a_look_at_the_progress_is_one_question(small: dict[str, Any], tmp_path: Path) -> None:
+    ledger = Ledger(sweep_of(small, parameters={"task": ["rte"], "training.seed": [1, 2, 3]}), tmp_path)
+    ledger.fill()
+    with mock.patch.object(ledger.study, "get_trials", wraps=ledger.study.get_trials) as asked:
+        assert ledger.progress().waiting == 3
+    assert asked.call_count == 1
+
+
+def test_a_killed_worker_loses_nothing(small: dict[str, Any], tmp_path: Path) -> None:
+    """Two workers on one storage, one of them killed in the middle: every cell ends done exactly once."""
+    parameters = {"task": ["rte", "sst2"], "training.seed": [1, 2, 3]}
+    sweep = sweep_of({**small, "training.epochs": 3, "training.device": "cpu"}, parameters=parameters)
+    Ledger(sweep, tmp_path).fill()
+    code = (
+        "import sys, json, torch; torch.set_num_threads(1)\n"
+        "from pathlib import Path\n"
+        "from adapter_tune.sweeps.study import Ledger\nfrom adapter_tune.sweeps.spec import Sweep\n"
+        "from adapter_tune.sweeps.workers import take\n"
+        "folder = Path(sys.argv[1])\n"
+        "take(Ledger(Sweep(**json.loads(sys.argv[2])), folder), folder)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), sweep.model_dump_json()]
+    workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(2)]
+    ledger = Ledger(sweep, tmp_path)
+    victim = None
+    while victim is None:
+        running = [t for t in ledger.trials() if t.state == TrialState.RUNNING and "pid" in t.user_attrs]
+        victim = next((t.user_attrs["pid"] for t in running), None)
+        time.sleep(0.05)
+        assert any(worker.poll() is None for worker in workers)
+    os.kill(victim, signal.SIGKILL)
+    codes = sorted(worker.wait(timeout=120) for worker in workers)
+    assert codes == [-signal.SIGKILL, 0]
+    assert sorted(done(ledger)) == sorted(ledger.cells)
+    assert len(finished_runs(tmp_path / "runs")) == 6
+    progress = ledger.progress()
+    assert (progress.total, progress.done, progress.running, progress.waiting, progress.failed) == (6, 6, 0, 0, 0)
+
+
+def test_a_surplus_trial_counts_for_nothing(small: dict[str, Any], tmp_path: Path) -> None:
+    ledger = Ledger(sweep_of(small), tmp_path)
+    ledger.fill()
+    first = ledger.study.ask()
+    values = ledger.claim(first)
+    twin = {"cell": ledger.key(values), "values": json.dumps(values)}
+    ledger.study.enqueue_trial({}, user_attrs=twin)  # two machines that filled the queue at once
+    ledger.study.ask()
+    for _ in range(2):
+        with pytest.raises(optuna.TrialPruned):
+            ledger.claim(ledger.study.ask())  # the twin of the first, then one that no cell is left for
+    assert ledger.progress().total == 2
+
+
+def test_a_journal_file_is_a_storage(small: dict[str, Any], tmp_path: Path) -> None:
+    ledger = Ledger(sweep_of(small), tmp_path, f"journal:{tmp_path / 'journal'}")
+    ledger.fill()
+    take(ledger, tmp_path)
+    assert ledger.progress().done == 2
+    with pytest.raises(UsageError, match="should be a URL"):
+        Ledger(sweep_of(small), tmp_path, "here")
+    with pytest.raises(RunError, match="cannot be opened"):
+        Ledger(sweep_of(small), tmp_path, f"sqlite:///{tmp_path}/no/where.db")
+    with pytest.raises(RunError, match="cannot be opened") as caught:
+        Ledger(sweep_of(small), tmp_path, "nosuchdatabase://me:secret@host/name")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_plan_counts_and_estimates(
+    small: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n" + "good day,yes\nbad day,no\n" * 20)
+    parameters = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": [2, 4]}], "training.seed": [1, 2]}
+    own = {**small, "data.source": "demo", "data.train_file": str(tmp_path / "rows.csv")}
+    with caplog.at_level("INFO"):
+        plan(sweep_of(own, parameters={**parameters, "task": ["custom"]}), tmp_path)
+    assert caplog.text.count("2 classes") == 1  # read once for four cells
+    assert caplog.text.count("a probe of houlsby on custom") == 1
+    assert "loss" not in capfd.readouterr().err
+    found = plan(sweep_of(small, parameters=parameters), tmp_path)
+    assert found.runs == 4
+    assert [row.strategy for row in found.rows] == ["houlsby m=2", "houlsby m=4"]
+    assert found.rows[0].trained < found.rows[1].trained
+    assert found.seconds > 0
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(UsageError, match="are not known"):
+        plan(sweep_of(small, method="tpe", trials=2), tmp_path)
+
+
+def test_a_plan_counts_every_setting_and_refuses_what_does_not_fit(small: dict[str, Any], tmp_path: Path) -> None:
+    deep = {"name": "houlsby", "m": 2, "layers": ["top-1", "all"], "depth": [1, 2]}
+    found = plan(sweep_of(small, parameters={"task": ["rte", "mnli"], "strategy": [deep, "head"]}), tmp_path)
+    assert [(row.strategy, row.runs) for row in found.rows] == [
+        ("houlsby m=2 layers=top-1", 2), ("houlsby m=2 depth=2 layers=top-1", 2), ("houlsby m=2", 2),
+        ("houlsby m=2 depth=2", 2), ("head", 2),
+    ]  # fmt: skip
+    assert len({row.trained for row in found.rows}) == 5
+    wrong = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": 2, "layers": ["all", "top-9"]}]}
+    with mock.patch("adapter_tune.sweeps.cost._probe") as probe, pytest.raises(UsageError, match="top-9 is more than"):
+        plan(sweep_of(small, parameters=wrong), tmp_path)
+    assert not probe.called
+
+
+def test_a_sweep_over_data_of_the_users_own(
+    small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {**small, "data.source": "demo", "data.train_file": str(tmp_path / "rows.csv")}
+    sweep = sweep_of(own, parameters={"task": ["custom"], "training.seed": [1, 2]})
+    (tmp_path / "s.yaml").write_text(to_yaml(sweep.model_dump()))
+    words = ["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "rows.csv" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()  # said before any run has failed of it
+    (tmp_path / "rows.csv").write_text("text,label\n" + "good day,yes\nbad day,no\n" * 20)
+    main(words)
+    captured = capsys.readouterr()
+    assert "2 of 2 done, 0 failed" in captured.err
+    assert captured.err.count("2 classes") == 1
+    ledger = Ledger(sweep, tmp_path / "out" / "s")
+    assert all(read_result(run).task == "custom" for _, run in ledger.finished(repeats=False))
+    assert (tmp_path / "out" / "s" / "worker-0.log").read_text().count("2 classes") == 1
+
+
+def test_the_command(small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.yaml").write_text(json.dumps({"name": "s", "set": small, "parameters": {"task": ["rte"]}}))
+    words = ["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "sweeps")]
+    main([*words, "--dry-run"])
+    assert "s: 1 runs" in capsys.readouterr().out
+    main([*words, "--json"])
+    captured = capsys.readouterr()
+    (best,) = json.loads(captured.out)
+    assert best["seeds"] == 1
+    assert "1 of 1 done, 0 failed" in captured.err
+    assert json.loads((tmp_path / "sweeps" / "s" / "selection.json").read_text()) == [best]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
+def test_workers_share_the_cores_and_leave_ctrl_c_to_their_parent(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(ledger: Ledger, folder: Path) -> None:
+        ignores = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        (folder / f"told-{os.getpid()}").write_text(f"{os.environ['OMP_NUM_THREADS']} {ignores}")
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(workers, "take", told)
+    monkeypatch.setattr(workers, "_cores", lambda: 8)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: multiprocessing.context.ForkContext())
+    workers.work_off(sweep_of(small), tmp_path, None, 3, lambda _: None)
+    assert [file.read_text() for file in tmp_path.glob("told-*")] == ["2 True"] * 3
+
+
+def taking(folder: str, claimed: Any) -> None:
+    """A worker whose runs take no time."""
+    ledger = Ledger(many(), Path(folder))
+    while ledger.is_open():
+        ledger.take(lambda trial, values: claimed.put(values["training.seed"]) or 0.5)
+
+
+def many() -> Sweep:
+    return Sweep(name="s", parameters={"task": ["rte"], "training.seed": list(range(30))})
+
+
+def test_no_two_workers_take_the_same_run(tmp_path: Path) -> None:
+    Ledger(many(), tmp_path).fill()
+    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    claimed = context.Queue()
+    several = [context.Process(target=taking, args=(str(tmp_path), claimed)) for _ in range(4)]
+    for worker in several:
+        worker.start()
+    found = [claimed.get(timeout=60) for _ in range(30)]
+    for worker in several:
+        worker.join()
+    assert sorted(found) == list(range(30))
+    assert claimed.empty()

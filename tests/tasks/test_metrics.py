@@ -1,0 +1,92 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as sk
+
+from adapter_tune.foundation.errors import UsageError
+from adapter_tune.tasks.glue import TASKS, Task
+from adapter_tune.tasks.metrics import METRICS, GlueMetric, check_metric, glue_scores
+
+RNG = np.random.default_rng(0)
+
+
+def pairs(task: Task, count: int = 200) -> tuple[Any, Any]:
+    if task.is_regression:
+        truth = RNG.uniform(0, 5, count)
+        return truth, truth + RNG.normal(0, 1, count)
+    return RNG.integers(0, task.num_labels, count), RNG.integers(0, task.num_labels, count)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda t: t.name)
+def test_scores_are_those_of_scikit_learn_and_scipy(task: Task) -> None:
+    truth, predicted = pairs(task)
+    reference: dict[str, Any] = {
+        "accuracy": sk.accuracy_score,
+        "f1": sk.f1_score,
+        "matthews_correlation": sk.matthews_corrcoef,
+        "pearson": lambda t, p: stats.pearsonr(t, p).statistic,
+        "spearmanr": lambda t, p: stats.spearmanr(t, p).statistic,
+    }
+    scores = glue_scores(task, truth, predicted)
+    assert tuple(scores) == task.metrics
+    plain = {name: value for name, value in scores.items() if name != "combined_score"}
+    assert plain == pytest.approx({name: reference[name](truth, predicted) for name in plain})
+    if "combined_score" in scores:
+        assert scores["combined_score"] == pytest.approx(np.mean(list(plain.values())))
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda t: t.name)
+def test_the_evaluate_metric_gives_the_same(task: Task) -> None:
+    truth, predicted = pairs(task)
+    metric = GlueMetric(task.name, keep_in_memory=True)
+    computed = metric.compute(references=truth, predictions=predicted)
+    assert computed == pytest.approx(glue_scores(task, truth, predicted), rel=1e-4)
+    assert computed == metric.compute(references=truth, predictions=predicted)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.filterwarnings("error")
+def test_constant_predictions_give_a_finite_score(name: str, value: int) -> None:
+    truth = np.array([0, 1, 1, 0])
+    score = METRICS[name](truth, np.full(4, value))
+    expected = {"accuracy": 0.5, "f1": 2 / 3 if value else 0.0}.get(name, 0.0)
+    assert score == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["pearson", "spearmanr"])
+@pytest.mark.filterwarnings("ignore")
+def test_predictions_that_are_not_numbers_correlate_with_nothing(name: str) -> None:
+    assert METRICS[name](np.array([1.0, 2.0, 3.0]), np.array([1.0, np.nan, 2.0])) == 0
+
+
+PROBLEMS = [("classification", 2), ("classification", 3), ("multi_label", 2), ("multi_label", 3), ("regression", 0)]
+FIT: dict[str, list[int]] = {
+    "accuracy": [1, 1, 1, 1, 0],
+    "balanced_accuracy": [1, 1, 0, 0, 0],
+    "f1": [1, 0, 0, 0, 0],
+    "precision": [1, 0, 0, 0, 0],
+    "jaccard": [1, 0, 0, 0, 0],
+    "f1_macro": [1, 1, 1, 1, 0],
+    "f1_samples": [0, 0, 1, 1, 0],
+    "matthews_correlation": [1, 1, 0, 0, 0],
+    "adjusted_rand_score": [1, 1, 0, 0, 0],
+    "pearson": [0, 0, 0, 0, 1],
+    "spearmanr": [0, 0, 0, 0, 1],
+    "r2": [0, 0, 0, 0, 1],
+    "neg_mean_squared_error": [0, 0, 0, 0, 1],
+    "neg_mean_squared_log_error": [0, 0, 0, 0, 0],
+    "roc_auc": [0, 0, 0, 0, 0],
+}
+
+
+@pytest.mark.parametrize(("name", "fits"), FIT.items())
+def test_a_metric_goes_with_the_problems_it_can_score(name: str, fits: list[int]) -> None:
+    for (problem, classes), fit in zip(PROBLEMS, fits, strict=True):
+        if fit:
+            check_metric(name, problem, classes)
+        else:
+            with pytest.raises(UsageError, match=rf"data.metric: {name} cannot be computed from predicted .* \(.+\)$"):
+                check_metric(name, problem, classes)
