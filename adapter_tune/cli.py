@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     given = (sys.argv[1:] if argv is None else argv) or ["--help"]
     arguments = sorted(given, key=lambda word: word != "--debug")  # --debug may stand anywhere
     _log_to_stderr()
-    if not distributed.is_first():  # one of several speaks
+    if not distributed.is_main_process():  # one of several speaks
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
         logging.getLogger("adapter_tune").setLevel(logging.ERROR)
     try:
@@ -89,7 +89,7 @@ def _run(arguments: list[str]) -> None:
         if "--debug" in arguments:
             raise
         message, code = _explain(error)
-        which = "" if distributed.is_first() else f" in process {distributed.rank()}"
+        which = "" if distributed.is_main_process() else f" in process {distributed.rank()}"
         print(f"error{which}: {message}", file=sys.stderr)
         sys.exit(code)
 
@@ -110,7 +110,7 @@ def _ending_well() -> Iterator[None]:
 def _stopped(how: str, code: int, arguments: list[str]) -> NoReturn:
     command = next((word for word in arguments if not word.startswith("-")), "")
     goes_on = command in ("train", "sweep") and not {"--force", "--no-resume", "--dry-run"} & set(arguments)
-    if not distributed.is_first():
+    if not distributed.is_main_process():
         sys.exit(code)
     print(how + ("; the same command goes on from the last checkpoint" if goes_on else ""), file=sys.stderr)
     sys.exit(code)
@@ -134,7 +134,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 def _explain_other(error: Exception) -> str:
     first = (str(error).strip() or "no message").splitlines()[0]
-    if distributed.count() > 1 and any(word in str(error) for word in ("peer", "gloo", "NCCL", "ProcessGroup")):
+    if distributed.world_size() > 1 and any(word in str(error) for word in ("peer", "gloo", "NCCL", "ProcessGroup")):
         return "another process of this run is gone; the same command goes on from the last checkpoint"
     if is_out_of_memory(error):
         return (

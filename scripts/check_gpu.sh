@@ -108,9 +108,9 @@ def env():
         print("attention backends in their order", torch._C._get_sdp_priority_order())
     except Exception as error:
         print("attention order unknown:", error)
-    from adapter_tune.modeling.precision import product_rate
+    from adapter_tune.modeling.precision import matmul_rate
 
-    print(f"product_rate as bench uses it (size 1024): {product_rate('cuda', torch.bfloat16) / 1e12:.0f} TFLOP/s")
+    print(f"matmul_rate as bench uses it (size 1024): {matmul_rate('cuda', torch.bfloat16) / 1e12:.0f} TFLOP/s")
     n = 8192
     a, b = torch.randn(n, n, device="cuda", dtype=torch.bfloat16), torch.randn(n, n, device="cuda", dtype=torch.bfloat16)
     print(f"the same at 8192, random numbers: {2 * n**3 / clocked(lambda: a @ b) / 1e9:.0f} TFLOP/s")
@@ -251,7 +251,7 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
     from adapter_tune.data.splits import Splits
     from adapter_tune.demo.location import DEMO, located_model
     from adapter_tune.foundation.console import library_noise
-    from adapter_tune.training.speed_monitor import Clock
+    from adapter_tune.training.speed_monitor import SpeedMonitor
 
     library_noise(quiet=True)
     own = {"name": strategy, "m": 64} if strategy == "houlsby" else {"name": strategy}
@@ -267,7 +267,7 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
     words = built.model.config.vocab_size
     rows = bench._rows(config, words, "mnli", steps * 32, seed=1)
     held = bench._rows(config, words, "mnli", 64, seed=2)
-    clock = Clock()
+    clock = SpeedMonitor()
 
     class Window(TrainerCallback):
         """Milliseconds a step from a first step to the last, device work included."""
@@ -291,7 +291,7 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
         torch.cuda.empty_cache()
     window = Window()
     tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))
-    trainer = kind(config, built, tokenizer, folder, Splits(rows, {config.record.validation[0]: held}), [clock, window], clock)
+    trainer = kind(config, built, tokenizer, folder, Splits(rows, {config.task_spec.validation[0]: held}), [clock, window], clock)
     trainer.window = window
     trainer.seen = []
     return trainer
@@ -400,9 +400,9 @@ def families():
     from adapter_tune.data.splits import Splits
     from adapter_tune.demo.location import DEMO, located_model
     from adapter_tune.adapters.families import FAMILIES
-    from adapter_tune.modeling.build import Built, prepare
+    from adapter_tune.modeling.build import PreparedModel, prepare
     from adapter_tune.foundation.console import library_noise
-    from adapter_tune.training.speed_monitor import Clock
+    from adapter_tune.training.speed_monitor import SpeedMonitor
 
     library_noise(quiet=True)
     tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))
@@ -421,12 +421,12 @@ def families():
                     kind, num_labels=3, pad_token_id=0, max_position_embeddings=160, problem_type="single_label_classification", **given))
                 prepare(model, config.strategy, train_pooler=config.strategy.trains_pooler)
                 rows = bench._rows(config, 1000, "24", 12 * 32, seed=1)
-                trainer = watched()(config, Built(model, config.model, "random", frozenset()), tokenizer, WORK / "families",
-                                    Splits(rows, {config.record.validation[0]: rows.select(range(32)).flatten_indices()}), [], Clock())
+                trainer = watched()(config, PreparedModel(model, config.model, "random", frozenset()), tokenizer, WORK / "families",
+                                    Splits(rows, {config.task_spec.validation[0]: rows.select(range(32)).flatten_indices()}), [], SpeedMonitor())
                 trainer.seen = []
                 if trainer.graphs is not None:
                     trainer.graphs.graphs.is_on = on
-                trainer.evaluate = lambda *_, **__: {f"eval_{config.record.validation[0]}_accuracy": 0.0}
+                trainer.evaluate = lambda *_, **__: {f"eval_{config.task_spec.validation[0]}_accuracy": 0.0}
                 trainer._save_checkpoint = trainer._load_best_model = lambda *_, **__: None
                 trainer.train()
                 losses[on] = torch.stack([loss.float().cpu() for loss in trainer.seen])

@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 from adapter_tune.run_files.result import FILE
 from adapter_tune.runs.run import run
 from adapter_tune.sweeps.spec import Sweep
-from adapter_tune.sweeps.study import Ledger
+from adapter_tune.sweeps.study import SweepStudy
 from adapter_tune.training.trainer import AdapterTrainer
 
 LONG = bool(os.environ.get("ADAPTER_TUNE_LONG"))
@@ -61,7 +61,7 @@ def test_a_ledger_of_many_trials_stays_small_and_quick(tmp_path: Path) -> None:
     many = 10_000 if LONG else 300
     parameters = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": list(range(1, many + 1))}]}
     sweep = Sweep(name="s", parameters=parameters)
-    ledger = Ledger(sweep, tmp_path)
+    ledger = SweepStudy(sweep, tmp_path)
     done = [
         create_trial(
             state=TrialState.COMPLETE, value=0.5,
@@ -73,7 +73,7 @@ def test_a_ledger_of_many_trials_stays_small_and_quick(tmp_path: Path) -> None:
         (tmp_path / "runs" / trial.user_attrs["cell"]).mkdir(parents=True)
         (tmp_path / "runs" / trial.user_attrs["cell"] / FILE).touch()
     ledger.study.add_trials(done)
-    ledger = Ledger(sweep, tmp_path)
+    ledger = SweepStudy(sweep, tmp_path)
     start = time.perf_counter()
     ledger.fill()
     ledger.is_open()

@@ -22,7 +22,7 @@ from torch import nn
 
 from adapter_tune.config.compose import compose
 from adapter_tune.config.schema import DataConfig, ModelConfig, RunConfig, TrainingConfig, parse_config
-from adapter_tune.data.custom import settled, tables
+from adapter_tune.data.custom import load_tables, resolve_custom_data
 from adapter_tune.foundation.errors import AdapterTuneError, FieldError
 from adapter_tune.run_files import adapter_files, checkpoints
 from adapter_tune.run_files.ablation_result import read_ablation
@@ -152,7 +152,7 @@ def test_tables(tmp_path_factory: pytest.TempPathFactory, content: bytes, ending
     path = tmp_path_factory.getbasetemp() / f"fuzz.{ending}"
     path.write_bytes(content)
     values = {"task": "custom", "data": {"train_file": str(path), "labels": labels}}
-    clear(lambda: tables(settled(parse_config(values))))
+    clear(lambda: load_tables(resolve_custom_data(parse_config(values))))
 
 
 value_in_cell = st.one_of(
@@ -172,7 +172,7 @@ def test_tables_of_anything(tmp_path_factory: pytest.TempPathFactory, rows: list
             pq.write_table(pa.Table.from_pylist(rows), path)
         except (pa.ArrowException, TypeError):  # columns of several types
             return
-    clear(lambda: tables(settled(parse_config({"task": "custom", "data": {"train_file": str(path)}}))))
+    clear(lambda: load_tables(resolve_custom_data(parse_config({"task": "custom", "data": {"train_file": str(path)}}))))
 
 
 WHOLE: dict[str, Any] = {

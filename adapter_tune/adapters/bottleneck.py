@@ -27,11 +27,11 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
 }
 
-Join = Literal["serial", "parallel", "multiplicative"]
+Insertion = Literal["serial", "parallel", "multiplicative"]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class BottleneckConfig:
     """What is inside a bottleneck, its size aside; the strategies' options of the same names."""
 
     activation: str = "gelu"
@@ -42,13 +42,13 @@ class Recipe:
     scale: float | Literal["learnt"] = 1.0
 
 
-class RealTokens:
+class AttentionMaskHolder:
     """The attention mask of the batch that is in the model, handed down to the norms that count real tokens only."""
 
     def __init__(self) -> None:
         self.mask: Tensor | None = None
 
-    def see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def capture(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take the mask (rows, tokens) from the encoder's arguments: a forward pre-hook of the base model.
 
         Raises:
@@ -67,7 +67,7 @@ class TokenBatchNorm(nn.BatchNorm1d):
     In evaluation the running statistics are used, so that a row's score depends on nothing but the row.
     """
 
-    def __init__(self, m: int, tokens: RealTokens, device: torch.device | None = None) -> None:
+    def __init__(self, m: int, tokens: AttentionMaskHolder, device: torch.device | None = None) -> None:
         super().__init__(m, device=device, dtype=torch.float32)
         self.tokens = tokens
 
@@ -111,19 +111,19 @@ class Bottleneck(nn.Module):
         self,
         d: int,
         m: int,
-        recipe: Recipe | None = None,
+        recipe: BottleneckConfig | None = None,
         device: torch.device | None = None,
-        tokens: RealTokens | None = None,
+        tokens: AttentionMaskHolder | None = None,
     ) -> None:
         super().__init__()
-        recipe = recipe or Recipe()
+        recipe = recipe or BottleneckConfig()
         at: dict[str, Any] = {"device": device, "dtype": torch.float32}
         self.down = nn.Linear(d, m, **at)
         self.between = nn.ModuleList(nn.Linear(m, m, **at) for _ in range(recipe.depth - 1))
         norms: dict[str, Callable[[], nn.Module]] = {
             "none": nn.Identity,
             "layer": partial(nn.LayerNorm, m, **at),
-            "batch": partial(TokenBatchNorm, m, tokens or RealTokens(), device),
+            "batch": partial(TokenBatchNorm, m, tokens or AttentionMaskHolder(), device),
         }
         self.norm = nn.ModuleList(norms[recipe.norm]() for _ in range(recipe.depth))
         self.activation = ACTIVATIONS[recipe.activation]()
@@ -131,7 +131,7 @@ class Bottleneck(nn.Module):
         self.up = nn.Linear(m, d, **at)
         self.scale = nn.Parameter(torch.ones((), **at)) if recipe.scale == "learnt" else float(recipe.scale)
         for linear in (self.down, *self.between, self.up):
-            cut_normal_(linear.weight, recipe.init_std)
+            truncated_normal_(linear.weight, recipe.init_std)
             nn.init.zeros_(linear.bias)
         if recipe.norm != "none" or self.activation(torch.zeros(())) != 0:
             nn.init.zeros_(self.up.weight)
@@ -157,7 +157,7 @@ class Adapted(nn.Module):
     and h itself while ``bypassed``.
     """
 
-    def __init__(self, dropout: nn.Module | None, adapter: Bottleneck, join: Join = "serial") -> None:
+    def __init__(self, dropout: nn.Module | None, adapter: Bottleneck, join: Insertion = "serial") -> None:
         super().__init__()
         self.dropout = dropout
         self.adapter = adapter
@@ -165,20 +165,20 @@ class Adapted(nn.Module):
         self.bypassed = False
         self.input: Tensor | None = None
 
-    def see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def capture_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take the sub-layer's input: a forward pre-hook of the module that gets it first."""
         self.input = args[0] if args else kwargs["hidden_states"]
 
     def forward(self, x: Tensor) -> Tensor:
         """``x``: (..., d), the output of the sub-layer's projection."""
-        hidden = self.plain(x)
+        hidden = self.without_adapter(x)
         read, self.input = hidden if self.join == "serial" else self.input, None
         if self.bypassed:
             return hidden
         added: Tensor = self.adapter(read)
         return hidden * (1 + added) if self.join == "multiplicative" else hidden + added
 
-    def plain(self, x: Tensor) -> Tensor:
+    def without_adapter(self, x: Tensor) -> Tensor:
         """What stood here before the adapter."""
         out: Tensor = x if self.dropout is None else self.dropout(x)
         return out
@@ -192,12 +192,12 @@ class Adapted(nn.Module):
 class AdaptedProjection(Adapted):
     """The same where no dropout follows the projection: it takes the projection's place, and its tensors' names."""
 
-    def __init__(self, projection: nn.Linear, adapter: Bottleneck, join: Join = "serial") -> None:
+    def __init__(self, projection: nn.Linear, adapter: Bottleneck, join: Insertion = "serial") -> None:
         super().__init__(None, adapter, join)
         self.weight, self.bias = projection.weight, projection.bias
         self._projection = (projection,)  # in a tuple: not a child, or each tensor would have two names
 
-    def plain(self, x: Tensor) -> Tensor:
+    def without_adapter(self, x: Tensor) -> Tensor:
         """The projection."""
         return nn.functional.linear(x, self.weight, self.bias)
 
@@ -208,6 +208,6 @@ class AdaptedProjection(Adapted):
         return projection.train(self.training)
 
 
-def cut_normal_(weight: Tensor, std: float) -> Tensor:
+def truncated_normal_(weight: Tensor, std: float) -> Tensor:
     """Fill ``weight`` from a normal(0, std) whose values beyond two standard deviations are drawn again."""
     return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)

@@ -17,7 +17,7 @@ SubLayer = Literal["attention", "feed_forward"]
 
 
 @dataclass(frozen=True)
-class Place:
+class SubLayerPaths:
     """Where one sub-layer of a layer takes an adapter: between its dropout and its residual addition."""
 
     entry: str
@@ -36,7 +36,7 @@ class Family:
 
     layers: str
     """From the base model to its list of layers."""
-    places: Mapping[SubLayer, Place]
+    places: Mapping[SubLayer, SubLayerPaths]
     shape: Callable[[Any], Shape]
     """Sizes, from a transformers configuration."""
     query_value: tuple[str, ...]
@@ -142,9 +142,11 @@ def _modernbert(config: Any) -> Shape:
     )  # fmt: skip
 
 
-_BERT_PLACES: dict[SubLayer, Place] = {
-    "attention": Place("attention", "attention.output.dense", "attention.output.dropout", "attention.output.LayerNorm"),
-    "feed_forward": Place("intermediate", "output.dense", "output.dropout", "output.LayerNorm"),
+_BERT_PLACES: dict[SubLayer, SubLayerPaths] = {
+    "attention": SubLayerPaths(
+        "attention", "attention.output.dense", "attention.output.dropout", "attention.output.LayerNorm"
+    ),
+    "feed_forward": SubLayerPaths("intermediate", "output.dense", "output.dropout", "output.LayerNorm"),
 }
 _SELF = ("attention.self.query", "attention.self.value")
 _KEY_VALUE = ("attention.self.key", "attention.self.value")
@@ -165,8 +167,8 @@ FAMILIES: dict[str, Family] = {
     "distilbert": Family(
         layers="transformer.layer",
         places={
-            "attention": Place("attention", "attention.out_lin", None, "sa_layer_norm"),
-            "feed_forward": Place("ffn", "ffn.lin2", "ffn.dropout", "output_layer_norm"),
+            "attention": SubLayerPaths("attention", "attention.out_lin", None, "sa_layer_norm"),
+            "feed_forward": SubLayerPaths("ffn", "ffn.lin2", "ffn.dropout", "output_layer_norm"),
         },
         shape=_distilbert,
         query_value=("attention.q_lin", "attention.v_lin"),
@@ -180,7 +182,7 @@ FAMILIES: dict[str, Family] = {
     "mpnet": Family(
         layers="encoder.layer",
         places={
-            "attention": Place("attention", "attention.attn.o", "attention.dropout", "attention.LayerNorm"),
+            "attention": SubLayerPaths("attention", "attention.attn.o", "attention.dropout", "attention.LayerNorm"),
             "feed_forward": _BERT_PLACES["feed_forward"],
         },
         shape=_mpnet,
@@ -190,8 +192,8 @@ FAMILIES: dict[str, Family] = {
     "modernbert": Family(
         layers="layers",
         places={
-            "attention": Place("attn", "attn.Wo", "attn.out_drop", None),
-            "feed_forward": Place("mlp", "mlp.Wo", None, None),
+            "attention": SubLayerPaths("attn", "attn.Wo", "attn.out_drop", None),
+            "feed_forward": SubLayerPaths("mlp", "mlp.Wo", None, None),
         },
         shape=_modernbert,
         query_value=("attn.Wqkv",),

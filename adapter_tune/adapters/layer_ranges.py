@@ -11,14 +11,14 @@ from pydantic import BeforeValidator
 
 from adapter_tune.foundation.errors import UsageError
 
-Span = str | Sequence[int]
+LayerRange = str | Sequence[int]
 
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 _TOP = re.compile(r"top-(\d{1,6})")
 _HOW = "write all, a range such as 6-11, top-6, or a list such as [0, 11]"
 
 
-def checked(value: object) -> object:
+def check_layer_range(value: object) -> object:
     """A span as it is, if it is one whatever the backbone; pydantic's validator."""
     if isinstance(value, str):
         bounds, top = _RANGE.fullmatch(value), _TOP.fullmatch(value)
@@ -31,10 +31,10 @@ def checked(value: object) -> object:
     raise ValueError(_HOW)
 
 
-SpanOption = Annotated[str | list[int], BeforeValidator(checked)]
+LayerRangeOption = Annotated[str | list[int], BeforeValidator(check_layer_range)]
 
 
-def layers_in(span: Span, count: int, what: str = "strategy.layers") -> tuple[int, ...]:
+def layers_in(span: LayerRange, count: int, what: str = "strategy.layers") -> tuple[int, ...]:
     """The layers that a span names, in order.
 
     Args:
@@ -46,7 +46,7 @@ def layers_in(span: Span, count: int, what: str = "strategy.layers") -> tuple[in
         UsageError: it is no span, or names a layer that is not there.
     """
     try:
-        value = checked(span)
+        value = check_layer_range(span)
     except ValueError as error:
         raise UsageError(f"{what}: {error}, got {reprlib.repr(span)}") from None
     if isinstance(value, list):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedSize:
     """The sizes of a published BERT, under the names that transformers has for them."""
 
     num_hidden_layers: int
@@ -25,19 +25,19 @@ class Published:
 
 _CASED = 28_996  # WordPiece vocabulary of the cased models
 
-PUBLISHED: dict[str, Published] = {
-    "google-bert/bert-base-uncased": Published(12, 768, 3072, 12),
-    "google-bert/bert-base-cased": Published(12, 768, 3072, 12, _CASED),
-    "google-bert/bert-large-uncased": Published(24, 1024, 4096, 16),
-    "google-bert/bert-large-cased": Published(24, 1024, 4096, 16, _CASED),
+PUBLISHED_SIZES: dict[str, PublishedSize] = {
+    "google-bert/bert-base-uncased": PublishedSize(12, 768, 3072, 12),
+    "google-bert/bert-base-cased": PublishedSize(12, 768, 3072, 12, _CASED),
+    "google-bert/bert-large-uncased": PublishedSize(24, 1024, 4096, 16),
+    "google-bert/bert-large-cased": PublishedSize(24, 1024, 4096, 16, _CASED),
     **{
-        f"google/bert_uncased_L-{layers}_H-{d}_A-{d // 64}": Published(layers, d, 4 * d, d // 64)
+        f"google/bert_uncased_L-{layers}_H-{d}_A-{d // 64}": PublishedSize(layers, d, 4 * d, d // 64)
         for layers in (2, 4, 6, 8, 10, 12)
         for d in (128, 256, 512, 768)
     },
 }
 
 
-def published(model_id: str) -> Published | None:
+def published_size(model_id: str) -> PublishedSize | None:
     """The sizes of a published model (``bert-base-uncased`` works as well as its full id), or None."""
-    return PUBLISHED.get(model_id) or PUBLISHED.get(f"google-bert/{model_id}")
+    return PUBLISHED_SIZES.get(model_id) or PUBLISHED_SIZES.get(f"google-bert/{model_id}")

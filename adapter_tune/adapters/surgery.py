@@ -12,9 +12,9 @@ from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
-from adapter_tune.adapters.bottleneck import Adapted, AdaptedProjection, Bottleneck, Join, RealTokens
-from adapter_tune.adapters.families import Place, SubLayer, family_of
-from adapter_tune.adapters.layer_ranges import Span, layers_in
+from adapter_tune.adapters.bottleneck import Adapted, AdaptedProjection, AttentionMaskHolder, Bottleneck, Insertion
+from adapter_tune.adapters.families import SubLayer, SubLayerPaths, family_of
+from adapter_tune.adapters.layer_ranges import LayerRange, layers_in
 from adapter_tune.foundation.errors import RunError
 
 
@@ -26,7 +26,7 @@ class Site:
     sub_layer: SubLayer
     module: nn.Module
     """The Transformer layer."""
-    place: Place
+    place: SubLayerPaths
 
     @property
     def norm(self) -> nn.LayerNorm | None:
@@ -56,7 +56,7 @@ class Site:
 
 
 @dataclass
-class _Before:
+class _Original:
     """What surgery changed, so that it can be undone; kept in the model, and copied with it."""
 
     norms: list[tuple[nn.Module, dict[str, Tensor]]] = field(default_factory=list)
@@ -89,12 +89,12 @@ def frozen_layers(model: nn.Module) -> int:
     return next(trained, len(layers))
 
 
-def silence(model: nn.Module, where: Literal["on", "frozen-off", "off"]) -> None:
+def disable_dropout(model: nn.Module, where: Literal["on", "frozen-off", "off"]) -> None:
     """Turn the backbone's own dropout off, in place: below the first trained tensor, or everywhere (not the head's)."""
     if where == "on" or (where == "frozen-off" and not frozen_layers(model)):
         return
     trained = layers_of(model)[frozen_layers(model) :] if where == "frozen-off" else []
-    spared = {id(m) for module in (*trained, *_brought(model)) for m in module.modules()}
+    spared = {id(m) for module in (*trained, *_added_modules(model)) for m in module.modules()}
     for module in base_of(model).modules():
         if id(module) not in spared:
             for name in ("p", "drop_prob", "attention_dropout"):  # of modules of dropout, and ModernBERT's attention
@@ -102,7 +102,7 @@ def silence(model: nn.Module, where: Literal["on", "frozen-off", "off"]) -> None
                     setattr(module, name, 0.0)
 
 
-def _brought(model: nn.Module) -> Iterator[nn.Module]:
+def _added_modules(model: nn.Module) -> Iterator[nn.Module]:
     """What a strategy put in: adapters, and what peft puts beside the projections that it wraps."""
     yield from (adapted.adapter for adapted in adapters_of(model))
     for module in model.modules():
@@ -145,7 +145,7 @@ def sites(model: nn.Module) -> list[Site]:
     ]
 
 
-def attach(model: nn.Module, site: Site, adapter: Bottleneck, join: Join = "serial") -> Adapted:
+def attach(model: nn.Module, site: Site, adapter: Bottleneck, join: Insertion = "serial") -> Adapted:
     """Put an adapter between the site's dropout and its residual addition, in the mode the site is in.
 
     The LayerNorm behind it is copied first, so that ``detach`` can bring it back.
@@ -155,21 +155,21 @@ def attach(model: nn.Module, site: Site, adapter: Bottleneck, join: Join = "seri
     """
     if site.adapted is not None:
         raise RunError(f"layer {site.layer} ({site.sub_layer}) has an adapter already: load a fresh backbone first")
-    behind, before = site.behind, _before(model)
+    behind, before = site.behind, _original_of(model)
     kind = Adapted if site.place.dropout else AdaptedProjection
     adapted = kind(cast(nn.Linear, behind), adapter, join)
     adapted.train(behind.training)
     site.put(adapted)
     if join != "serial":
         entry = site.module.get_submodule(site.place.entry)
-        before.taps.append(entry.register_forward_pre_hook(adapted.see, with_kwargs=True))
+        before.taps.append(entry.register_forward_pre_hook(adapted.capture_input, with_kwargs=True))
     return adapted
 
 
-def watch_tokens(model: nn.Module) -> RealTokens:
+def track_attention_mask(model: nn.Module) -> AttentionMaskHolder:
     """The mask of the batch that is in the model, for batch normalisation inside adapters."""
-    tokens = RealTokens()
-    _before(model).taps.append(base_of(model).register_forward_pre_hook(tokens.see, with_kwargs=True))
+    tokens = AttentionMaskHolder()
+    _original_of(model).taps.append(base_of(model).register_forward_pre_hook(tokens.capture, with_kwargs=True))
     return tokens
 
 
@@ -207,7 +207,7 @@ def detach(model: nn.Module) -> None:
     for site in found:
         assert site.adapted is not None
         site.put(site.adapted.original())
-    before = _before(model)
+    before = _original_of(model)
     for tap in before.taps:
         tap.remove()
     for norm, state in before.norms:
@@ -216,7 +216,7 @@ def detach(model: nn.Module) -> None:
     del model.__dict__[_KEY]
 
 
-def bypass(model: nn.Module, span: Span = "all", *, sub_layer: SubLayer | None = None) -> ExitStack:
+def bypass(model: nn.Module, span: LayerRange = "all", *, sub_layer: SubLayer | None = None) -> ExitStack:
     """Skip the adapters of a span of layers at once, trained LayerNorms left as they are.
 
     Args:
@@ -258,10 +258,10 @@ def _pooler(model: nn.Module) -> nn.Module | None:
 _KEY = "before_surgery"
 
 
-def _before(model: nn.Module) -> _Before:
+def _original_of(model: nn.Module) -> _Original:
     """The record of a model; LayerNorms are copied when it is begun, before anything is trained."""
     if _KEY not in model.__dict__:
         states = [(norm, {k: v.detach().clone() for k, v in norm.state_dict().items()})
                   for norm in layer_norms(base_of(model))]  # fmt: skip
-        model.__dict__[_KEY] = _Before(norms=cast(Any, states))
-    return cast(_Before, model.__dict__[_KEY])
+        model.__dict__[_KEY] = _Original(norms=cast(Any, states))
+    return cast(_Original, model.__dict__[_KEY])

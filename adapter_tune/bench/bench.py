@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from adapter_tune.adapters.families import shape_of
-from adapter_tune.bench.row_lengths import drawn
-from adapter_tune.bench.worker import shape_config, work
+from adapter_tune.bench.row_lengths import sample_lengths
+from adapter_tune.bench.worker import shape_config, worker_main
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.modeling.precision import TYPES, pick_device, product_rate, resolved
+from adapter_tune.modeling.precision import TYPES, matmul_rate, resolve_device, resolve_precision
 from adapter_tune.training.arguments import check_training
 
 WARM = 2
@@ -78,13 +78,13 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
     for config in cases.values():  # what does not fit is said before anything is built
         check_training(config)
         config.strategy.formula(shape_of(shape_config(config)))
-        drawn(lengths, 1, config.data.max_length)
+        sample_lengths(lengths, 1, config.data.max_length)
     first = next(iter(cases.values()))
-    device = pick_device(first.training.device)
-    precision = resolved(first.training.precision, device)
-    rate = product_rate(device, TYPES[precision])
+    device = resolve_device(first.training.device)
+    precision = resolve_precision(first.training.precision, device)
+    rate = matmul_rate(device, TYPES[precision])
     taken, ends = (_one_after_the_other if device == "cuda" else _in_turns)(cases, lengths, steps)
-    rate = max(rate, product_rate(device, TYPES[precision]))  # whatever else the machine did at either end
+    rate = max(rate, matmul_rate(device, TYPES[precision]))  # whatever else the machine did at either end
     about = {
         "model": first.model.id, "lengths": lengths, "batch_size": first.training.batch_size, "steps": steps,
         "device": torch.cuda.get_device_name() if device == "cuda" else device, "precision": precision,
@@ -137,7 +137,7 @@ class _Process:
         self.name, (here, there) = name, context.Pipe()
         self.connection = here
         self.process = context.Process(
-            target=work, args=(config.model_dump(), lengths, count, list(sys.path), there), daemon=True
+            target=worker_main, args=(config.model_dump(), lengths, count, list(sys.path), there), daemon=True
         )
         self.process.start()
         there.close()  # else an end of the process would go unnoticed

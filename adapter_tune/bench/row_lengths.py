@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from adapter_tune.foundation.errors import UsageError, unknown
+from adapter_tune.foundation.errors import UsageError, unknown_name
 
 QUANTILES: dict[str, tuple[int, ...]] = {
     "cola": (4, 6, 7, 8, 8, 9, 9, 9, 10, 10, 10, 11, 11, 12, 12, 13, 14, 15, 17, 20, 47),
@@ -19,7 +19,7 @@ QUANTILES: dict[str, tuple[int, ...]] = {
 """Percentiles 0, 5, ... 100 of the training rows with BERT's uncased vocabulary (20,000 rows of SST-2 and MNLI)."""
 
 
-def drawn(what: str, rows: int, longest: int, seed: int = 0) -> np.ndarray[Any, Any]:
+def sample_lengths(what: str, rows: int, longest: int, seed: int = 0) -> np.ndarray[Any, Any]:
     """Lengths of so many rows, cut at ``longest``.
 
     Args:
@@ -36,7 +36,7 @@ def drawn(what: str, rows: int, longest: int, seed: int = 0) -> np.ndarray[Any, 
             raise UsageError(f"--lengths: {what} tokens a row, but data.max_length is {longest}")
         return np.full(rows, int(what))
     if what not in QUANTILES:
-        raise UsageError(f"--lengths: {unknown('task', what, QUANTILES)}; or give a number of tokens")
+        raise UsageError(f"--lengths: {unknown_name('task', what, QUANTILES)}; or give a number of tokens")
     points = np.interp(np.random.default_rng(seed).random(rows), np.linspace(0, 1, 21), QUANTILES[what])
     found: np.ndarray[Any, Any] = np.minimum(points.round().astype(int), longest)
     return found

@@ -17,23 +17,23 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, TrainerCallback
 
-from adapter_tune.adapters.published_sizes import published
+from adapter_tune.adapters.published_sizes import published_size
 from adapter_tune.adapters.surgery import frozen_layers, layers_of
-from adapter_tune.bench.row_lengths import drawn
+from adapter_tune.bench.row_lengths import sample_lengths
 from adapter_tune.config.schema import RunConfig, parse_config
 from adapter_tune.data.splits import Splits
 from adapter_tune.demo.location import DEMO, located_model
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.backbone import check_length, head_options, load_config
-from adapter_tune.modeling.build import Built, prepare
-from adapter_tune.modeling.precision import pick_device, wait
-from adapter_tune.training.speed_monitor import Clock, peak_memory
+from adapter_tune.modeling.build import PreparedModel, prepare
+from adapter_tune.modeling.precision import resolve_device, synchronize
+from adapter_tune.training.speed_monitor import SpeedMonitor, peak_memory
 from adapter_tune.training.trainer import AdapterTrainer
 
 _EVALUATED = 8  # batches
 
 
-def work(values: dict[str, Any], lengths: str, count: int, path: list[str], parent: Connection) -> None:
+def worker_main(values: dict[str, Any], lengths: str, count: int, path: list[str], parent: Connection) -> None:
     """A process's whole life: build, then take as many steps as it is told to, ``count`` in all."""
     sys.path[:] = path
     try:
@@ -48,7 +48,7 @@ class _Worker:
 
     def __init__(self, config: RunConfig, lengths: str, count: int, parent: Connection) -> None:
         self.config, self.parent = config, parent
-        self.device = pick_device(config.training.device)
+        self.device = resolve_device(config.training.device)
         self.imported = peak_memory(self.device) or 0
         self.lengths, self.count = lengths, count
 
@@ -60,18 +60,18 @@ class _Worker:
         t = config.training
         with tempfile.TemporaryDirectory() as folder:
             config = config.model_copy(update={"output": folder})
-            built = _random(config)
-            operations = operations_a_token(built.model)
-            words = cast(Any, built.model.config).vocab_size
+            prepared = _random(config)
+            operations = operations_a_token(prepared.model)
+            words = cast(Any, prepared.model.config).vocab_size
             count = self.count * t.batch_size * t.gradient_accumulation
             train = _rows(config, words, self.lengths, count, seed=1)
             held = _rows(config, words, self.lengths, _EVALUATED * t.eval_batch_size, seed=2)
-            splits = Splits(train, {config.record.validation[0]: held})
+            splits = Splits(train, {config.task_spec.validation[0]: held})
             tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))  # pads with id 0, as BERT's own
-            clock = Clock()
-            trainer = _Timed(config, built, tokenizer, Path(folder), splits, [_Turns(self)], clock)
+            speed_monitor = SpeedMonitor()
+            trainer = _Timed(config, prepared, tokenizer, Path(folder), splits, [_Turns(self)], speed_monitor)
             if trainer.prefix is not None:
-                operations = operations_a_token(built.model, kept=trainer.prefix.depth)
+                operations = operations_a_token(prepared.model, kept=trainer.prefix.depth)
             self.trainer = trainer
             trainer.train()
             values = trainer.evaluate()  # the second time, when everything is warm
@@ -103,7 +103,7 @@ class _Timed(AdapterTrainer):
             return super().compute_loss(*args, **kwargs)
         start = time.perf_counter()
         out = super().compute_loss(*args, **kwargs)
-        wait(self.args.device.type)
+        synchronize(self.args.device.type)
         self.times["forward"] += time.perf_counter() - start
         return out
 
@@ -113,7 +113,7 @@ class _Timed(AdapterTrainer):
             return super().training_step(model, inputs, num_items_in_batch)
         start, before = time.perf_counter(), self.times["forward"]
         out = super().training_step(model, inputs, num_items_in_batch)
-        wait(self.args.device.type)
+        synchronize(self.args.device.type)
         self.done = time.perf_counter()
         self.times["backward"] += self.done - start - (self.times["forward"] - before)
         return out
@@ -136,39 +136,43 @@ class _Turns(TrainerCallback):
         self.taken += 1
         if self.taken < self.wanted:
             return
-        wait(self.worker.device)
+        synchronize(self.worker.device)
         now, trainer, (examples, tokens) = time.perf_counter(), self.worker.trainer, self.before
-        trainer.clock.settle()
-        report = {"steps": self.taken, "seconds": now - self.start, "examples": trainer.clock.examples - examples,
-                  "tokens": trainer.clock.real - tokens}  # fmt: skip
+        trainer.speed_monitor.settle()
+        report = {
+            "steps": self.taken,
+            "seconds": now - self.start,
+            "examples": trainer.speed_monitor.examples - examples,
+            "tokens": trainer.speed_monitor.real - tokens,
+        }
         if trainer.has_phases:
             report |= {**trainer.times, "optimiser": now - trainer.done}
             trainer.times.clear()
         self._turn(report)
 
     def _turn(self, report: dict[str, float]) -> None:
-        clock = self.worker.trainer.clock
+        speed_monitor = self.worker.trainer.speed_monitor
         self.wanted, self.taken = self.worker.turn(report), 0
-        self.start, self.before = time.perf_counter(), (clock.examples, clock.real)
+        self.start, self.before = time.perf_counter(), (speed_monitor.examples, speed_monitor.real)
 
 
-def has_prefix(config: RunConfig) -> bool:
+def has_frozen_layers(config: RunConfig) -> bool:
     """Whether a strategy leaves the lowest layers frozen; no weights are made."""
     return frozen_layers(_random(config, "meta").model) > 0
 
 
-def _random(config: RunConfig, device: str = "cpu") -> Built:
+def _random(config: RunConfig, device: str = "cpu") -> PreparedModel:
     """A model of the backbone's shape with random weights, prepared as a run's."""
     torch.manual_seed(config.training.seed)
     with torch.device(device):
         model = AutoModelForSequenceClassification.from_config(shape_config(config), dtype=torch.float32)
     prepare(model, config.strategy, train_pooler=config.strategy.trains_pooler or config.model.pooler == "train")
-    return Built(model, config.model, "random", frozenset())
+    return PreparedModel(model, config.model, "random", frozenset())
 
 
 def shape_config(config: RunConfig) -> Any:
     """The backbone's transformers configuration, without the Hub for a published BERT."""
-    known, options = published(config.model.id), head_options(config.record)
+    known, options = published_size(config.model.id), head_options(config.task_spec)
     found = BertConfig(**asdict(known), **options) if known else load_config(config.model, options)
     check_length(config.data.max_length, found)
     return found
@@ -192,11 +196,11 @@ def operations_a_token(model: nn.Module, kept: int = 0) -> int:
 def _rows(config: RunConfig, vocabulary: int, lengths: str, count: int, seed: int) -> Any:
     """Random rows of the given lengths."""
     rng = np.random.default_rng(seed)
-    sizes = drawn(lengths, count, config.data.max_length, seed)
+    sizes = sample_lengths(lengths, count, config.data.max_length, seed)
     return datasets.Dataset.from_dict(
         {
             "input_ids": [rng.integers(vocabulary // 2, vocabulary, size).tolist() for size in sizes],
             "attention_mask": [[1] * size for size in sizes],
-            "labels": rng.integers(0, config.record.num_labels, count).tolist(),
+            "labels": rng.integers(0, config.task_spec.num_labels, count).tolist(),
         }
     )

@@ -8,7 +8,7 @@ from typing import Literal
 from adapter_tune.commands import options as o
 from adapter_tune.commands.common import newest_run
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.foundation.startup import ready_libraries
+from adapter_tune.foundation.startup import prepare_libraries
 
 
 def ablate(
@@ -27,7 +27,7 @@ def ablate(
     if attention_only and feed_forward_only:
         raise UsageError("--attention-only and --feed-forward-only: give one of them, or neither for both kinds")
     folder = newest_run(run, runs, demo)
-    ready_libraries(demo)
+    prepare_libraries(demo)
     from adapter_tune.report.figures import heatmap, save
     from adapter_tune.report.terminal import show_ablation
     from adapter_tune.runs.reload import ablate_run

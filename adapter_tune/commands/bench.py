@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapter_tune.commands import options as o
 from adapter_tune.commands.common import as_yaml
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.foundation.startup import ready_libraries
+from adapter_tune.foundation.startup import prepare_libraries
 
 _HELD = [["training.backbone_dropout=off", f"training.cache_frozen_prefix={value}"] for value in ("off", "on")]
 
@@ -25,7 +25,7 @@ def bench(
     import json
     from dataclasses import asdict
 
-    from adapter_tune.adapters.published_sizes import published
+    from adapter_tune.adapters.published_sizes import published_size
     from adapter_tune.config.compose import compose
     from adapter_tune.strategies import REGISTRY, Injection
 
@@ -45,16 +45,16 @@ def bench(
         given = {**flags, "--strategy strategy.name": name, "--m strategy.m": size}
         composed[text] = [compose(None, given, [*own, *more, *sets]) for more in ([], *(_HELD if kept else ()))]
     first = next(iter(composed.values()))[0]
-    if published(first.model.id) is None:
-        ready_libraries()
+    if published_size(first.model.id) is None:
+        prepare_libraries()
     from adapter_tune.bench.bench import bench as measure
-    from adapter_tune.bench.worker import has_prefix
+    from adapter_tune.bench.worker import has_frozen_layers
     from adapter_tune.report.terminal import show_bench
 
     cases = {}
     for text, (plain, *held) in composed.items():
         cases[text] = plain
-        if held and has_prefix(plain):
+        if held and has_frozen_layers(plain):
             cases[f"{text}, no dropout"], cases[f"{text}, states kept"] = held
     rows, about = measure(cases, lengths, steps)
     if as_json:

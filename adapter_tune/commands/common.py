@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.foundation.startup import ready_libraries
+from adapter_tune.foundation.startup import prepare_libraries
 
 
 def as_yaml(flag: str, text: str | None) -> Any:
@@ -70,11 +70,11 @@ def print_counts(configs: list[Any], num_labels: int, *, max_length: int | None 
     """Print the counts of several configurations."""
     import json
 
-    from adapter_tune.adapters.published_sizes import published
+    from adapter_tune.adapters.published_sizes import published_size
     from adapter_tune.demo.location import DEMO
 
-    if not all(published(config.model.id) for config in configs):
-        ready_libraries(all(config.model.id == DEMO for config in configs))
+    if not all(published_size(config.model.id) for config in configs):
+        prepare_libraries(all(config.model.id == DEMO for config in configs))
     from adapter_tune.modeling.build import count_on_meta
     from adapter_tune.report.terminal import show_count
 

@@ -19,7 +19,7 @@ def config_validate(file: o.AnyConfig, task: o.Task = None) -> None:
 
     composed = compose(file, {"--task task": task})
     if composed.task == CUSTOM:
-        from adapter_tune.data.custom import settled
+        from adapter_tune.data.custom import resolve_custom_data
 
-        composed = settled(composed)
+        composed = resolve_custom_data(composed)
     print(f"{file} is valid: it would run in {composed.folder}")

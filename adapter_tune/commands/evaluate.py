@@ -7,7 +7,7 @@ from pathlib import Path
 from adapter_tune.commands import options as o
 from adapter_tune.commands.common import newest_run
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.foundation.startup import ready_libraries
+from adapter_tune.foundation.startup import prepare_libraries
 
 
 def evaluate(
@@ -25,7 +25,7 @@ def evaluate(
     if output_json is not None and (output_json.is_dir() or not output_json.parent.is_dir()):
         raise UsageError(f"--output-json: {output_json} cannot be written; name a file in a folder that is there")
     folder = newest_run(run, output, demo)
-    ready_libraries(demo)
+    prepare_libraries(demo)
     from adapter_tune.runs.reload import evaluate_run
 
     result = evaluate_run(folder, split=split, batch_size=batch_size, model=model, demo=demo)

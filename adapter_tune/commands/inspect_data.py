@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapter_tune.commands import options as o
 from adapter_tune.commands.common import own_flags, task_of
-from adapter_tune.foundation.startup import ready_libraries
+from adapter_tune.foundation.startup import prepare_libraries
 
 
 def inspect_data(
@@ -28,13 +28,13 @@ def inspect_data(
     own = own_flags(train_file, validation_file, test_file, text_column, text_pair_column, label_column, problem)
     flags = {"--task task": task_of(task, train_file), "--model model.id": model, **own}
     composed = compose(config, flags, set_ or [], demo=demo)
-    ready_libraries(demo)
-    from adapter_tune.data.custom import settled
+    prepare_libraries(demo)
+    from adapter_tune.data.custom import resolve_custom_data
     from adapter_tune.data.inspection import inspect
     from adapter_tune.modeling.backbone import load_tokenizer
     from adapter_tune.report.terminal import show_inspection
 
-    composed = settled(composed)
+    composed = resolve_custom_data(composed)
     found = inspect(composed, load_tokenizer(composed.model))
     if as_json:
         print(found.model_dump_json(indent=2))

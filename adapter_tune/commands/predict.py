@@ -8,7 +8,7 @@ from typing import Any
 from adapter_tune.commands import options as o
 from adapter_tune.commands.common import newest_run
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.foundation.startup import ready_libraries
+from adapter_tune.foundation.startup import prepare_libraries
 
 
 def predict(
@@ -41,7 +41,7 @@ def predict(
     if output is not None:
         check_target(output)
     folder = newest_run(run, runs, demo)
-    ready_libraries(demo)
+    prepare_libraries(demo)
     from adapter_tune.report.terminal import show
     from adapter_tune.runs.predict import predict_file, predict_split, predict_text
     from adapter_tune.runs.reload import predictor

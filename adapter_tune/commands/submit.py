@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapter_tune.commands import options as o
-from adapter_tune.foundation.startup import ready_libraries
+from adapter_tune.foundation.startup import prepare_libraries
 
 
 def submit(
@@ -16,7 +16,7 @@ def submit(
     demo: o.Demo = False,
 ) -> None:
     """Write the zip for GLUE's leaderboard from one finished run a task."""
-    ready_libraries(demo)
+    prepare_libraries(demo)
     from adapter_tune.report.terminal import show
     from adapter_tune.runs.submit import submit as write
 

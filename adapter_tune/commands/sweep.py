@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune.commands import options as o
-from adapter_tune.foundation.startup import ready_libraries
+from adapter_tune.foundation.startup import prepare_libraries
 
 log = logging.getLogger("adapter_tune")
 
@@ -26,7 +26,7 @@ def sweep(
 
     wanted = read_sweep(file)
     folder = output / wanted.name
-    ready_libraries(wanted.demo)
+    prepare_libraries(wanted.demo)
     if dry_run:
         _plan(wanted, folder, workers)
         return
@@ -37,7 +37,7 @@ def sweep(
     from adapter_tune.sweeps.live import Live
     from adapter_tune.sweeps.spec import cells as all_cells
     from adapter_tune.sweeps.spec import config_of, samples
-    from adapter_tune.sweeps.workers import settle
+    from adapter_tune.sweeps.workers import resolve_sweep_data
 
     tried = all_cells(wanted) if wanted.method == "grid" else samples(wanted)
     known: dict[str, Any] = {}
@@ -45,7 +45,7 @@ def sweep(
     folder.mkdir(parents=True, exist_ok=True)
     atomic_files.write_text(folder / "sweep.yaml", to_yaml(wanted.model_dump()))
     with Live(wanted.name, workers) as live:
-        ledger, best = settle(wanted, folder, storage, workers, live.show, known)
+        ledger, best = resolve_sweep_data(wanted, folder, storage, workers, live.show, known)
     atomic_files.write_text(folder / "selection.json", json.dumps(best, indent=2) + "\n")
     if as_json:
         print(json.dumps(best, indent=2))
@@ -66,26 +66,26 @@ def sweep(
 
 def _check(configs: list[Any], known: dict[str, Any]) -> None:
     """Say before anything runs what is wrong with data of the user's own, and what does not fit its backbone."""
-    from adapter_tune.data.custom import settled
+    from adapter_tune.data.custom import resolve_custom_data
     from adapter_tune.run_files.result import FILE
 
     fitting: set[str] = set()
     for config in configs:
-        if (settled(config, known).folder / FILE).is_file():
+        if (resolve_custom_data(config, known).folder / FILE).is_file():
             continue
         if (key := repr((config.model, config.strategy, config.data.max_length))) not in fitting:
-            from adapter_tune.modeling.build import check_fit  # and torch, which a finished sweep needs not
+            from adapter_tune.modeling.build import check_backbone_fits  # and torch, which a finished sweep needs not
 
-            check_fit(config)
+            check_backbone_fits(config)
             fitting.add(key)
 
 
 def _plan(wanted: Any, folder: Path, workers: int) -> None:
     """What a sweep would do: every cell checked, parameters counted, time estimated from a short probe."""
     from adapter_tune.report.terminal import show
-    from adapter_tune.sweeps.cost import plan
+    from adapter_tune.sweeps.cost import estimate_cost
 
-    found = plan(wanted, folder)
+    found = estimate_cost(wanted, folder)
     rows = [[r.strategy, f"{r.runs:,}", f"{r.trained:,}", f"{r.seconds / 60:,.1f}"] for r in found.rows]
     show(f"{wanted.name}: {found.runs:,} runs", ["strategy", "runs", "trained parameters", "minutes"], rows)
     several = f"{workers} worker{'s' * (workers > 1)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapter_tune.commands import options as o
 from adapter_tune.commands.common import as_yaml, model_flags, own_flags, print_counts, task_of
-from adapter_tune.foundation.startup import ready_libraries
+from adapter_tune.foundation.startup import prepare_libraries
 
 
 def train(
@@ -48,17 +48,17 @@ def train(
     }
     composed = compose(config, flags, set_ or [], demo=demo)
     if dry_run:
-        from adapter_tune.data.custom import settled
+        from adapter_tune.data.custom import resolve_custom_data
         from adapter_tune.training.arguments import check_training
 
-        composed = settled(composed)
+        composed = resolve_custom_data(composed)
         check_training(composed)
         print(to_yaml(composed.model_dump()))
-        print_counts([composed], composed.record.num_labels, max_length=composed.data.max_length)
+        print_counts([composed], composed.task_spec.num_labels, max_length=composed.data.max_length)
         return
     from adapter_tune.report.terminal import show_result
 
-    ready_libraries(demo)
+    prepare_libraries(demo)
     from adapter_tune.runs.run import run
 
     show_result(run(composed, force=force, resume=resume))

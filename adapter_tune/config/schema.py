@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
-from adapter_tune.foundation.errors import FieldError, unknown
+from adapter_tune.foundation.errors import FieldError, unknown_name
 from adapter_tune.foundation.validation_messages import first_problem
 from adapter_tune.strategies import Houlsby, Strategy, parse_strategy
 from adapter_tune.tasks.glue import CUSTOM, TASKS, Task, get_task
@@ -139,7 +139,7 @@ def _task_name(value: object) -> str:
     if not isinstance(value, str):
         raise FieldError(("task",), f"should be the name of a task, got {reprlib.repr(value)}")
     if value not in (*TASKS, CUSTOM):
-        raise FieldError(("task",), unknown("task", value, (*TASKS, CUSTOM)))
+        raise FieldError(("task",), unknown_name("task", value, (*TASKS, CUSTOM)))
     return value
 
 
@@ -186,20 +186,33 @@ class RunConfig(Section):
         return self
 
     @property
-    def record(self) -> Task:
+    def task_spec(self) -> Task:
         """The task's record; for data of the user's own made of the ``data`` section once it is settled."""
         if self.task != CUSTOM:
             return get_task(self.task)
         d = self.data
         assert d.text_column is not None and d.metric is not None
         text = (d.text_column,) if d.text_pair_column is None else (d.text_column, d.text_pair_column)
-        several = d.problem == "multi_label"
+        is_multi_label = d.problem == "multi_label"
         shown = (
-            ("f1_micro", "f1_macro") if several else ("accuracy", "f1_macro") if d.labels else ("pearson", "spearmanr")
+            ("f1_micro", "f1_macro")
+            if is_multi_label
+            else ("accuracy", "f1_macro")
+            if d.labels
+            else ("pearson", "spearmanr")
         )
         metrics = tuple(dict.fromkeys((d.metric, *shown)))
         labels = tuple(d.labels or ())
-        return Task(CUSTOM, "your own data", text, labels, metrics, d.metric, several=several, bounds=(-1e30, 1e30))
+        return Task(
+            CUSTOM,
+            "your own data",
+            text,
+            labels,
+            metrics,
+            d.metric,
+            is_multi_label=is_multi_label,
+            bounds=(-1e30, 1e30),
+        )
 
     @property
     def learning_rate(self) -> float:

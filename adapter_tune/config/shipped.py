@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter_tune.foundation.errors import UsageError, unknown
+from adapter_tune.foundation.errors import UsageError, unknown_name
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -29,7 +29,7 @@ def find_config(name: str, *, sweeps: bool = False) -> Path:
     if path.is_file() or (name not in shipped and path.suffix in (".yaml", ".yml")):
         return path
     if name not in shipped:
-        raise UsageError(f"no file '{name}', and {unknown('shipped configuration', name, shipped)}")
+        raise UsageError(f"no file '{name}', and {unknown_name('shipped configuration', name, shipped)}")
     return shipped[name]
 
 

@@ -6,7 +6,7 @@ import logging
 
 from adapter_tune.config.schema import DataConfig
 from adapter_tune.data.labels import label_columns
-from adapter_tune.foundation.errors import UsageError, unknown
+from adapter_tune.foundation.errors import UsageError, unknown_name
 
 log = logging.getLogger("adapter_tune")
 
@@ -35,7 +35,7 @@ def with_columns(data: DataConfig, there: list[str], where: str) -> DataConfig:
         if strange := next((each for each in named if each not in there), None):
             if option == "label_column" and set(strange.split(",")) <= set(there):
                 raise UsageError(f"--label-column: '{strange}' is several columns, which go with --problem multi_label")
-            raise UsageError(f"{_flag(option)}: {where}: {unknown('column', strange, there)}")
+            raise UsageError(f"{_flag(option)}: {where}: {unknown_name('column', strange, there)}")
     found = _guessed(data, there)
     for option, name in found.items():
         if name is None and option != "text_pair_column":

@@ -19,20 +19,20 @@ import datasets
 from adapter_tune.config.schema import DataConfig, RunConfig
 from adapter_tune.data.columns import with_columns
 from adapter_tune.data.labels import (
-    Placed,
+    LocatedRow,
     check_names,
     class_of,
     classes,
     has_label,
     kind_of,
     label_columns,
+    multi_label_of,
     number_of,
-    several,
 )
-from adapter_tune.data.row_files import Row, existing, placed_rows
+from adapter_tune.data.row_files import Row, existing, located_rows
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation import atomic_files
-from adapter_tune.foundation.errors import RunError, UsageError, unknown
+from adapter_tune.foundation.errors import RunError, UsageError, unknown_name
 from adapter_tune.foundation.hub_errors import loading
 from adapter_tune.tasks.glue import CUSTOM, Task
 from adapter_tune.tasks.metrics import check_metric
@@ -45,7 +45,7 @@ _NOTHING = hashlib.sha256().hexdigest()[:16]  # of runs on a data set, before th
 _SEED = 0  # of the rows held out; not the run's seed, so that seeds compare training alone
 
 
-def settled(config: RunConfig, known: dict[str, Any] | None = None) -> RunConfig:
+def resolve_custom_data(config: RunConfig, known: dict[str, Any] | None = None) -> RunConfig:
     """The configuration with everything about the data decided; a GLUE task's is returned as it is.
 
     Args:
@@ -60,32 +60,32 @@ def settled(config: RunConfig, known: dict[str, Any] | None = None) -> RunConfig
         return config
     known, key = {} if known is None else known, f"settled {config.data!r}"
     if key not in known:
-        found = _settled(config.data)
+        found = _resolve(config.data)
         known |= {key: found, f"settled {found!r}": found}
     return config.model_copy(update={"data": known[key]})
 
 
-def _settled(data: DataConfig) -> DataConfig:
+def _resolve(data: DataConfig) -> DataConfig:
     _check_sources(data)
     _check_digest(data)
     rows = list(_rows(data, "train"))
     if not rows:
-        raise RunError(f"{where_from(data, 'train')}: no rows; it needs some to train on")
-    data = with_columns(data, list(rows[0][1]), where_from(data, "train"))
+        raise RunError(f"{describe_source(data, 'train')}: no rows; it needs some to train on")
+    data = with_columns(data, list(rows[0][1]), describe_source(data, "train"))
     if data.labels is not None:
         check_names(data.labels)
-    kind = data.problem if data.problem != "auto" else kind_of(rows, data, where_from(data, "train"))
+    kind = data.problem if data.problem != "auto" else kind_of(rows, data, describe_source(data, "train"))
     data = data.model_copy(update={"problem": kind})
-    labels = None if kind == "regression" else data.labels or classes(rows, data, where_from(data, "train"))
+    labels = None if kind == "regression" else data.labels or classes(rows, data, describe_source(data, "train"))
     metric = data.metric or {"regression": "r2", "multi_label": "f1_micro"}.get(kind, "accuracy")
     check_metric(metric, kind, len(labels or ()))
     changes = {"labels": labels, "metric": metric, "digest": _digest(data)}
     said = f"regression of column '{data.label_column}'" if labels is None else f"{len(labels)} classes"
-    log.info("%s: %s", where_from(data, "train"), said)
+    log.info("%s: %s", describe_source(data, "train"), said)
     return data.model_copy(update=changes)
 
 
-def tables(config: RunConfig) -> dict[str, datasets.Dataset]:
+def load_tables(config: RunConfig) -> dict[str, datasets.Dataset]:
     """Train, validation and, where there is one, test split of settled data: text columns, and the label.
 
     Without validation rows a share of the training rows is held out, by class.
@@ -113,11 +113,15 @@ def label_name(task: Task) -> str:
 def _held_out(rows: datasets.Dataset, config: RunConfig) -> tuple[datasets.Dataset, datasets.Dataset]:
     from sklearn.model_selection import train_test_split
 
-    labels = None if config.record.is_regression or config.record.several else list(rows[label_name(config.record)])
+    labels = (
+        None
+        if config.task_spec.is_regression or config.task_spec.is_multi_label
+        else list(rows[label_name(config.task_spec)])
+    )
     smallest = min(Counter(labels).values()) if labels else 2
-    least = 2 if config.record.is_regression else config.record.num_labels  # one number has no r2
+    least = 2 if config.task_spec.is_regression else config.task_spec.num_labels  # one number has no r2
     wanted = max(round(config.data.holdout * len(rows)), least if smallest > 1 else 1)
-    if len(rows) - wanted < config.record.num_labels:
+    if len(rows) - wanted < config.task_spec.num_labels:
         raise RunError(f"{len(rows)} rows are too few to hold some out; name validation rows with --validation-file")
     if smallest < 2:
         log.info("a class has one row only, so the rows held out are drawn without regard to classes")
@@ -129,11 +133,11 @@ def _held_out(rows: datasets.Dataset, config: RunConfig) -> tuple[datasets.Datas
 
 def _table(config: RunConfig, split: str) -> datasets.Dataset:
     """One split, every label turned into its id or number; None where a test row has none."""
-    data, task = config.data, config.record
+    data, task = config.data, config.task_spec
     ids = {name: number for number, name in enumerate(task.labels)}
     columns: dict[str, list[Any]] = {column: [] for column in (*task.text, label_name(task))}
     for place, row in _rows(data, split, task.text):
-        where = f"{where_from(data, split)}, {place}"
+        where = f"{describe_source(data, split)}, {place}"
         if split == "test" and not has_label(row, data):
             label = None
         else:
@@ -142,16 +146,16 @@ def _table(config: RunConfig, split: str) -> datasets.Dataset:
         for column in task.text:
             columns[column].append(row[column])
     kind: Any = datasets.Value("float32" if task.is_regression else "int64")
-    kind = datasets.List(datasets.Value("float32")) if task.several else kind
+    kind = datasets.List(datasets.Value("float32")) if task.is_multi_label else kind
     features = datasets.Features({**{column: datasets.Value("string") for column in task.text}, label_name(task): kind})
     if not columns[label_name(task)]:
-        raise RunError(f"{where_from(data, split)}: no rows; it needs some, or leave it out")
+        raise RunError(f"{describe_source(data, split)}: no rows; it needs some, or leave it out")
     return datasets.Dataset.from_dict(columns, features)
 
 
 def _label(row: Row, config: RunConfig, ids: dict[str, int], where: str, *, needed: bool) -> Any:
     """The id, ids or number of a row's label; None where it is not needed and is nothing that training had."""
-    data, task = config.data, config.record
+    data, task = config.data, config.task_spec
     if task.is_regression:
         try:
             return number_of(row, data, where, task.bounds)
@@ -159,27 +163,27 @@ def _label(row: Row, config: RunConfig, ids: dict[str, int], where: str, *, need
             if needed:
                 raise
             return None
-    names = several(row, data, where) if task.several else [class_of(row, data, where)]
+    names = multi_label_of(row, data, where) if task.is_multi_label else [class_of(row, data, where)]
     strange = next((name for name in names if name not in ids), None)
     if strange is not None and needed:
-        raise RunError(f"{where}: {unknown('label', strange, ids)} (the classes of the training rows)")
+        raise RunError(f"{where}: {unknown_name('label', strange, ids)} (the classes of the training rows)")
     if strange is not None:
         return None
-    return [float(name in names) for name in ids] if task.several else ids[names[0]]
+    return [float(name in names) for name in ids] if task.is_multi_label else ids[names[0]]
 
 
-def _rows(data: DataConfig, split: str, text: tuple[str, ...] = ()) -> Iterator[Placed]:
+def _rows(data: DataConfig, split: str, text: tuple[str, ...] = ()) -> Iterator[LocatedRow]:
     """Rows with where they stand; the text columns are checked."""
     file = getattr(data, f"{split}_file")
     if file is not None:
-        yield from placed_rows(file, text)
+        yield from located_rows(file, text)
         return
     found = _data_set(data)[split]
     for number, values in enumerate(found):
         row = {name: _named(value, found.features[name]) for name, value in values.items()}
         for column in text:
             if not isinstance(row.get(column), str):
-                raise RunError(f"{where_from(data, split)}, row {number}: column '{column}' holds no text")
+                raise RunError(f"{describe_source(data, split)}, row {number}: column '{column}' holds no text")
         yield f"row {number}", row
 
 
@@ -218,7 +222,7 @@ def _check_sources(data: DataConfig) -> None:
         existing(file)
     if data.holdout != DataConfig.model_fields["holdout"].default and _has(data, "validation"):
         raise UsageError(f"data.holdout={data.holdout:g}: nothing is held out where there are validation rows, as in "
-                         f"{where_from(data, 'validation')}; leave one of them out")  # fmt: skip
+                         f"{describe_source(data, 'validation')}; leave one of them out")  # fmt: skip
     if data.train_file is None:
         return
     if data.source not in (_NO_SOURCE, DEMO):
@@ -253,12 +257,12 @@ def _check_digest(data: DataConfig) -> None:
     for file in _files(data):
         existing(file)
     if (found := _digest(data)) != data.digest:
-        named = ", ".join(_files(data)) or where_from(data, "")
+        named = ", ".join(_files(data)) or describe_source(data, "")
         raise RunError(f"{named}: not the data of the run (the digest is {found}, the run's {data.digest}); bring back "
                        "what it was trained on, or train on this")  # fmt: skip
 
 
-def where_from(data: DataConfig, split: str) -> str:
+def describe_source(data: DataConfig, split: str) -> str:
     """What a split's rows are from, for messages."""
     file = getattr(data, f"{split}_file", None) or data.train_file
     return file or f"data set {data.source}{split and f' ({split})'}"

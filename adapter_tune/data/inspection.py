@@ -21,7 +21,7 @@ PERCENTILES = (50, 90, 99, 100)
 _NO_LIMIT = 10**6
 
 
-class Look(BaseModel):
+class SplitInspection(BaseModel):
     """What there is to know about a split."""
 
     model_config = ConfigDict(frozen=True)
@@ -52,7 +52,7 @@ class Inspection(BaseModel):
     task: str
     columns: tuple[str, ...]
     is_regression: bool
-    splits: list[Look]
+    splits: list[SplitInspection]
     samples: list[tuple[str, str]]
     """Decoded tokens, and the label."""
 
@@ -63,12 +63,12 @@ def inspect(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Inspection
     Raises:
         UsageError: or RunError, as of loading the data.
     """
-    task, splits = config.record, raw_splits(config)
+    task, splits = config.task_spec, raw_splits(config)
     texts = {name: [list(rows[column]) for column in task.text] for name, rows in splits.items()}
     labels = {name: _labels(task, name, rows) for name, rows in splits.items()}
     trained = set(zip(*texts["train"], strict=True))
     looks = [
-        _look(name, texts[name], labels[name], config, tokenizer, set() if name == "train" else trained)
+        _inspect_split(name, texts[name], labels[name], config, tokenizer, set() if name == "train" else trained)
         for name in splits
     ]
     first = encode_texts([column[:SAMPLES] for column in texts["train"]], tokenizer, config.data.max_length)
@@ -83,14 +83,14 @@ def inspect(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Inspection
     )
 
 
-def _look(
+def _inspect_split(
     name: str,
     texts: list[list[str]],
     labels: Sequence[Any],
     config: RunConfig,
     tokenizer: PreTrainedTokenizerBase,
     trained: set[tuple[str, ...]],
-) -> Look:
+) -> SplitInspection:
     rows = list(zip(*texts, strict=True))
     lengths = np.array([len(row["input_ids"]) for row in encode_texts(texts, tokenizer, _NO_LIMIT)])
     seen: dict[tuple[str, ...], Any] = {}
@@ -99,10 +99,10 @@ def _look(
         repeated += row in seen
         contradicted += None not in (known := seen.get(row), label) and known != label
         seen.setdefault(row, label)
-    return Look(
+    return SplitInspection(
         split=name,
         rows=len(rows),
-        labels=_shares(config.record, labels),
+        labels=_shares(config.task_spec, labels),
         tokens={_percentile(p): int(np.percentile(lengths, p, method="higher")) for p in PERCENTILES},
         cut_share=float((lengths > config.data.max_length).mean()),
         empty=sum(any(not text.strip() for text in row) for row in rows),
@@ -129,13 +129,13 @@ def _shares(task: Task, labels: Sequence[Any]) -> dict[str, float]:
         return {}
     if task.is_regression:
         return {"lowest": min(known), "mean": float(np.mean(known)), "highest": max(known)}
-    if task.several:
+    if task.is_multi_label:
         return {name: float(np.mean([row[number] for row in known])) for number, name in enumerate(task.labels)}
     counts = Counter(int(label) for label in known)
     return {name: counts[number] / len(known) for number, name in enumerate(task.labels)}
 
 
 def _label(task: Task, label: Any) -> str:
-    if task.several:
+    if task.is_multi_label:
         return SEVERAL.join(name for name, holds in zip(task.labels, label, strict=True) if holds)
     return f"{label:g}" if task.is_regression else task.labels[int(label)]

@@ -12,11 +12,13 @@ from adapter_tune.foundation.errors import RunError, UsageError
 
 _MANY = 200  # distinct integers that are hardly classes
 
-Placed = tuple[str, Row]
+LocatedRow = tuple[str, Row]
 """Where a row stands, and the row."""
 
 
-def kind_of(rows: list[Placed], data: DataConfig, where: str) -> Literal["classification", "multi_label", "regression"]:
+def kind_of(
+    rows: list[LocatedRow], data: DataConfig, where: str
+) -> Literal["classification", "multi_label", "regression"]:
     """What the labels are, where nothing was said.
 
     Raises:
@@ -58,7 +60,7 @@ def check_names(names: list[str]) -> None:
         raise UsageError(f"data.labels: {len(names)} classes; name two or more, or leave it out")
 
 
-def classes(rows: list[Placed], data: DataConfig, where: str) -> list[str]:
+def classes(rows: list[LocatedRow], data: DataConfig, where: str) -> list[str]:
     """Names of the classes, numbers in their order and words in the alphabet's.
 
     Args:
@@ -72,7 +74,7 @@ def classes(rows: list[Placed], data: DataConfig, where: str) -> list[str]:
     if data.problem == "multi_label":
         if "," in (data.label_column or ""):
             return (data.label_column or "").split(",")
-        names = {name for place, row in rows for name in several(row, data, f"{where}, {place}")}
+        names = {name for place, row in rows for name in multi_label_of(row, data, f"{where}, {place}")}
     else:
         names = {class_of(row, data, f"{where}, {place}") for place, row in rows}
     if not names:
@@ -103,7 +105,7 @@ def _cell(row: Row, column: str, where: str) -> Any:
     return row[column]
 
 
-def several(row: Row, data: DataConfig, where: str) -> list[str]:
+def multi_label_of(row: Row, data: DataConfig, where: str) -> list[str]:
     """The labels of a row: a list, words with ; between, or the names of the columns that hold 1."""
     column = data.label_column or ""
     if "," in column:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from adapter_tune.data.parquet_writer import BATCH, write_parquet
 from adapter_tune.foundation import atomic_files
-from adapter_tune.foundation.errors import RunError, UsageError, unknown
+from adapter_tune.foundation.errors import RunError, UsageError, unknown_name
 
 Row = dict[str, Any]
 _Writer = Callable[[Path, Iterator[Row], list[str], Path | None], int]
@@ -48,16 +48,16 @@ def read_rows(source: str, columns: Sequence[str]) -> Iterator[Row]:
         given = getattr(sys.stdin, "buffer", None) or (line.encode() for line in sys.stdin)
         yield from _lines(given, columns)
         return
-    yield from (row for _, row in placed_rows(source, columns))
+    yield from (row for _, row in located_rows(source, columns))
 
 
-def placed_rows(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+def located_rows(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     """The rows of a file as of ``read_rows``, each with its place: ``line 7``."""
     path = existing(source)
     for number, (place, row) in enumerate(_READERS[_ending(path)](path)):
         for column in columns:
             if column not in row and number == 0:
-                raise UsageError(f"{path}: {unknown('column', column, list(row))}")
+                raise UsageError(f"{path}: {unknown_name('column', column, list(row))}")
             if column not in row:
                 raise RunError(f"{path}, {place}: {absent(column, row)}")
             if not isinstance(row[column], str):

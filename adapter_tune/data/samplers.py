@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 _WINDOW = 50  # batches among which rows of like length are brought together
 
 
-class LengthGrouped(Sampler[int]):
+class LengthGroupedSampler(Sampler[int]):
     """Random batches of rows of like length; the order is a function of seed and epoch alone.
 
     Args:
@@ -43,7 +43,7 @@ class LengthGrouped(Sampler[int]):
             yield from batches[index].tolist()
 
 
-class Longest(Sampler[int]):
+class LongestFirstSampler(Sampler[int]):
     """Every row once, the longest first: for evaluation, where the order does not matter to the scores."""
 
     def __init__(self, lengths: Sequence[int]) -> None:

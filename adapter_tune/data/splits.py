@@ -19,12 +19,12 @@ from datasets.fingerprint import Hasher
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from adapter_tune.config.schema import DataConfig, RunConfig
-from adapter_tune.data.custom import label_name, tables, where_from
+from adapter_tune.data.custom import describe_source, label_name, load_tables
 from adapter_tune.demo.dataset import located_data
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.hub_errors import loading
 from adapter_tune.tasks.glue import CUSTOM, Task
-from adapter_tune.tasks.metrics import refused
+from adapter_tune.tasks.metrics import undefined_reason
 
 _LOCAL = "name a local copy with --set data.source=DIR"
 log = logging.getLogger("adapter_tune")
@@ -45,7 +45,7 @@ class Splits:
 
 def load_splits(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Splits:
     """The training split and every validation split of the run's task; errors as of ``load_rows``."""
-    names = config.record.validation
+    names = config.task_spec.validation
     rows = load_rows(config, tokenizer, ("train", *names))
     return Splits(rows["train"], {name: rows[name] for name in names})
 
@@ -57,10 +57,10 @@ def load_rows(config: RunConfig, tokenizer: PreTrainedTokenizerBase, names: Iter
         UsageError: the task has no such split, its labels are not public, or ``data.max_length`` leaves no room.
         RunError: the data set cannot be loaded, or is not what the task table says.
     """
-    task, data = config.record, config.data
+    task, data = config.task_spec, config.data
     for name in names:
         check_split(task, name)
-    found = _found(config, task.name)
+    found = _load(config, task.name)
     out = {}
     for name in names:
         if name not in found:
@@ -86,12 +86,12 @@ def raw_split(config: RunConfig, split: str) -> Any:
         UsageError: the task has no such split.
         RunError: the data set cannot be loaded, or lacks the task's columns.
     """
-    task = config.record
+    task = config.task_spec
     names = ("train", *task.validation, *task.test, *task.diagnostic)
     if split not in names:
         raise UsageError(f"task {task.name} has no split '{split}'; choose from {', '.join(names)}")
     part, name = (split, "test") if split in task.diagnostic else (task.name, split)
-    found = _found(config, part)
+    found = _load(config, part)
     if name not in found:
         raise UsageError(f"{_where(config, part)}: no split {name}; choose from {', '.join(found)}")
     _check_texts(found[name], task, _where(config, part, name))
@@ -100,8 +100,8 @@ def raw_split(config: RunConfig, split: str) -> Any:
 
 def raw_splits(config: RunConfig) -> dict[str, Any]:
     """Every split of the run's task as it is, the training split first; errors as of ``raw_split``."""
-    task = config.record
-    found = _found(config, task.name)
+    task = config.task_spec
+    found = _load(config, task.name)
     names = [name for name in ("train", *task.validation, *task.test) if name in found]
     for name in names:
         _check_texts(found[name], task, _where(config, task.name, name))
@@ -111,14 +111,14 @@ def raw_splits(config: RunConfig) -> dict[str, Any]:
 def _where(config: RunConfig, part: str, split: str = "") -> str:
     """What rows are from, for messages: a file of the user's own, or a part of a data set."""
     if config.task == CUSTOM:
-        return where_from(config.data, split)
+        return describe_source(config.data, split)
     return f"data set {config.data.source} ({part}{split and f', {split}'})"
 
 
-def _found(config: RunConfig, part: str) -> Any:
+def _load(config: RunConfig, part: str) -> Any:
     """Splits by name: of a part of the GLUE data set, or of the user's own data."""
     if config.task == CUSTOM:
-        return tables(config)
+        return load_tables(config)
     with loading("data set", f"{config.data.source} ({part})", _LOCAL):
         source = located_data(config.data.source)
         return datasets.load_dataset(source, part, cache_dir=_local_cache(source))
@@ -191,7 +191,7 @@ def _check_texts(rows: Any, task: Task, where: str) -> None:
 
 
 def _check_labels(rows: Any, task: Task, where: str) -> None:
-    if task.several:  # made from names, and checked, when they were read
+    if task.is_multi_label:  # made from names, and checked, when they were read
         return
     labels = rows.data.column(label_name(task)).to_numpy()
     if not np.issubdtype(labels.dtype, np.number if task.is_regression else np.integer):
@@ -206,7 +206,7 @@ def _check_labels(rows: Any, task: Task, where: str) -> None:
 def _check_score(rows: Any, task: Task, where: str) -> None:
     """There is a score of these rows (one number alone has no r2), or no epoch could be the best."""
     labels = rows[label_name(task)][:]
-    if reason := refused(task.headline, labels, labels, quiet=True):
+    if reason := undefined_reason(task.headline, labels, labels, quiet=True):
         raise RunError(f"{where}: {len(rows)} rows have no {task.headline} ({reason}); name more validation rows")
 
 

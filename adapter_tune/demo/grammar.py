@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from adapter_tune.demo.lexicon import LEXICON, participle, past, plural, third
-from adapter_tune.demo.meaning import Clause, Thing
+from adapter_tune.demo.meaning import Clause, Entity
 
 _NAMES = {sense.name for sense in LEXICON.values() if sense.part == "name"}
 
@@ -31,7 +31,7 @@ def article(word: str) -> str:
     return "an" if word[0] in "aeiou" and not word.startswith("uni") else "a"
 
 
-def noun_phrase(thing: Thing, rng: Random, definite: bool = True) -> str:
+def noun_phrase(thing: Entity, rng: Random, definite: bool = True) -> str:
     """``the big dog``, ``a hound``, ``the dogs``, ``two dogs``, ``tom``; any word of the meaning."""
     word = rng.choice(thing.noun.words)
     if thing.noun.part == "name":
@@ -104,7 +104,7 @@ def be(tense: str, many: bool) -> str:
     return {"past": ("was", "were"), "present": ("is", "are")}[tense][many]
 
 
-def pronoun(thing: Thing) -> str:
+def pronoun(thing: Entity) -> str:
     """he, she, they, or it."""
     if thing.plural:
         return "they"
@@ -118,7 +118,7 @@ def written(words: str, end: str = ".") -> str:
     return text[:1].upper() + text[1:] + end
 
 
-def _asked(clause: Clause, asked: str) -> Thing:
+def _asked(clause: Clause, asked: str) -> Entity:
     thing = clause.agent if asked == "agent" else clause.patient
     assert thing is not None
     return thing

@@ -9,7 +9,7 @@ from adapter_tune.demo.lexicon import Sense
 
 
 @dataclass(frozen=True)
-class Thing:
+class Entity:
     """A participant: what it is, what it is like, whether it is several."""
 
     noun: Sense
@@ -21,11 +21,11 @@ class Thing:
 class Clause:
     """Somebody does something (to somebody, somewhere), or somebody is of some quality; or it is not so."""
 
-    agent: Thing
+    agent: Entity
     verb: Sense
     """A verb, or the adjective of "the dog was big"."""
-    patient: Thing | None = None
-    place: Thing | None = None
+    patient: Entity | None = None
+    place: Entity | None = None
     negated: bool = False
 
     @property
@@ -97,7 +97,7 @@ def _fits(first: Clause, second: Clause) -> list[Fit]:
     return [_fit_words(first.verb, second.verb), *(_fit_things(a, b) for a, b in pairs if a or b)]
 
 
-def _fit_things(first: Thing | None, second: Thing | None) -> Fit:
+def _fit_things(first: Entity | None, second: Entity | None) -> Fit:
     if first is None or second is None:
         return Fit.ABOVE if first is None else Fit.BELOW
     fits = {_fit_words(first.noun, second.noun), _fit_quality(first.adjective, second.adjective)} - {Fit.SAME}

@@ -15,7 +15,7 @@ from adapter_tune.demo.grammar import (
     sentence,
 )
 from adapter_tune.demo.lexicon import LEXICON, participle, past, senses, third
-from adapter_tune.demo.meaning import Clause, Fit, Thing, compare, relation
+from adapter_tune.demo.meaning import Clause, Entity, Fit, compare, relation
 from adapter_tune.demo.world import World
 
 _POLARITIES = {
@@ -192,8 +192,8 @@ def reference(world: World) -> tuple[str, str, str]:
     return f"{sentence(action, rng, draw_style(rng))} {reason}", texts[0], texts[1]
 
 
-def _person(world: World) -> Thing:
+def _person(world: World) -> Entity:
     rng = world.rng
     if rng.random() < 0.3:
-        return Thing(world.noun("person", "animal"), plural=True)
-    return Thing(rng.choice(world.people))
+        return Entity(world.noun("person", "animal"), plural=True)
+    return Entity(rng.choice(world.people))

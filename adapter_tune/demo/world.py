@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from adapter_tune.demo.lexicon import LEXICON, Sense, senses
-from adapter_tune.demo.meaning import Clause, Thing
+from adapter_tune.demo.meaning import Clause, Entity
 
 BEINGS = ("animal", "person")
 
@@ -32,20 +32,20 @@ class World:
         """A quality that such a noun can have."""
         return self.rng.choice(self._adjectives["thing" if noun.kind in ("thing", "place") else "being"])
 
-    def being(self, quality: float = 0.25, several: float = 0.2) -> Thing:
+    def being(self, quality: float = 0.25, several: float = 0.2) -> Entity:
         """An animal, a person or somebody with a name."""
         if self.rng.random() < 0.2:
-            return Thing(self.rng.choice(self.people))
+            return Entity(self.rng.choice(self.people))
         noun = self.noun(*BEINGS)
         return self._dressed(noun, quality, several)
 
-    def thing(self, quality: float = 0.25, several: float = 0.2) -> Thing:
+    def thing(self, quality: float = 0.25, several: float = 0.2) -> Entity:
         """A thing."""
         return self._dressed(self.noun("thing"), quality, several)
 
-    def place(self) -> Thing:
+    def place(self) -> Entity:
         """A place."""
-        return Thing(self.noun("place"))
+        return Entity(self.noun("place"))
 
     def clause(self, placed: float = 0.4, states: float = 0.2) -> Clause:
         """Somebody does something or is of some quality."""
@@ -66,7 +66,7 @@ class World:
             patient = self.thing() if object_ == "thing" else self.being()
         return Clause(agent, verb, patient, place)
 
-    def said_of(self, agent: Thing) -> Clause:
+    def said_of(self, agent: Entity) -> Clause:
         """Another clause about the same one."""
         kinds = ["being", "being>being"] + ["person>thing"] * (agent.noun.kind != "animal")
         if self.rng.random() < 0.3:
@@ -93,7 +93,7 @@ class World:
         for slot in ("agent", "patient", "place"):
             thing = getattr(clause, slot)
             if thing and thing.noun.hypernym and self.rng.random() < 0.5:
-                clause = clause.with_(**{slot: Thing(LEXICON[thing.noun.hypernym], thing.adjective, thing.plural)})
+                clause = clause.with_(**{slot: Entity(LEXICON[thing.noun.hypernym], thing.adjective, thing.plural)})
         return clause
 
     def sibling(self, noun: Sense) -> Sense:
@@ -104,9 +104,9 @@ class World:
             group = [s for s in self.people if s.part == noun.part]
         return self.rng.choice([s for s in group if s != noun])
 
-    def _dressed(self, noun: Sense, quality: float, several: float) -> Thing:
+    def _dressed(self, noun: Sense, quality: float, several: float) -> Entity:
         adjective = self.adjective(noun) if self.rng.random() < quality else None
-        return Thing(noun, adjective, self.rng.random() < several)
+        return Entity(noun, adjective, self.rng.random() < several)
 
     def slot(self, clause: Clause) -> str:
         """One of the slots that hold somebody or something."""
@@ -128,7 +128,7 @@ def _to_member(world: World, clause: Clause) -> Clause | None:
         return None
     slot = world.rng.choice(slots)
     thing = getattr(clause, slot)
-    return clause.with_(**{slot: Thing(world.sibling(thing.noun), thing.adjective, thing.plural)})
+    return clause.with_(**{slot: Entity(world.sibling(thing.noun), thing.adjective, thing.plural)})
 
 
 def _another_noun(world: World, clause: Clause) -> Clause | None:
@@ -136,7 +136,7 @@ def _another_noun(world: World, clause: Clause) -> Clause | None:
     thing = getattr(clause, slot)
     noun = world.sibling(thing.noun)
     taken = [t.noun for t in (clause.agent, clause.patient) if t]
-    return None if noun in taken else clause.with_(**{slot: Thing(noun, thing.adjective, thing.plural)})
+    return None if noun in taken else clause.with_(**{slot: Entity(noun, thing.adjective, thing.plural)})
 
 
 def _swap_roles(world: World, clause: Clause) -> Clause | None:
@@ -165,7 +165,7 @@ def _quality(world: World, clause: Clause) -> Clause | None:
     slot = world.rng.choice(slots)
     thing = getattr(clause, slot)
     adjective = None if thing.adjective else world.adjective(thing.noun)
-    return clause.with_(**{slot: Thing(thing.noun, adjective, thing.plural)})
+    return clause.with_(**{slot: Entity(thing.noun, adjective, thing.plural)})
 
 
 def _place(world: World, clause: Clause) -> Clause | None:

@@ -16,7 +16,7 @@ from adapter_tune.foundation import distributed
 T = TypeVar("T")
 
 console = Console(
-    stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=not distributed.is_first()
+    stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=not distributed.is_main_process()
 )
 
 
@@ -37,7 +37,7 @@ def library_noise(quiet: bool) -> None:
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def quiet_libraries() -> Iterator[None]:
     """Nothing is said of what goes on inside but warnings."""
     log = logging.getLogger("adapter_tune")
     level, quiet = log.level, console.quiet
@@ -59,7 +59,7 @@ class Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:,.0f} rows/s")
 
 
-def counted(rows: Iterator[T], what: str, total: int | None = None) -> Iterator[T]:
+def progress_bar(rows: Iterator[T], what: str, total: int | None = None) -> Iterator[T]:
     """The same rows; on a terminal with a bar of how many, how fast and, where the total is known, how long still."""
     if not console.is_terminal:
         yield from rows

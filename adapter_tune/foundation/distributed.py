@@ -10,7 +10,7 @@ from adapter_tune.foundation.errors import UsageError
 T = TypeVar("T")
 
 
-def count() -> int:
+def world_size() -> int:
     """Processes of this run."""
     return max(1, int(os.environ.get("WORLD_SIZE") or 1))
 
@@ -20,14 +20,14 @@ def rank() -> int:
     return int(os.environ.get("RANK") or 0)
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """True for the one that writes and speaks."""
     return rank() == 0
 
 
-def agreed(answer: T) -> T:
+def agree(answer: T) -> T:
     """The first process's answer, in all of them; they meet over gloo, as for training on a CPU."""
-    if count() == 1:
+    if world_size() == 1:
         return answer
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
@@ -37,7 +37,7 @@ def agreed(answer: T) -> T:
     return found  # type: ignore[no-any-return]
 
 
-def refuse_sharding() -> None:
+def check_launcher() -> None:
     """Refuse launchers' settings that shard what is trained: checkpoints here hold it whole.
 
     Raises:
@@ -51,16 +51,16 @@ def refuse_sharding() -> None:
             )
 
 
-def share(batch_size: int) -> int:
+def per_process_batch_size(batch_size: int) -> int:
     """Rows of a batch for each process.
 
     Raises:
         UsageError: they cannot be shared out evenly.
     """
-    each, left = divmod(batch_size, count())
+    each, left = divmod(batch_size, world_size())
     if left:
         raise UsageError(
-            f"training.batch_size is {batch_size}, the rows of one step over all processes, and {count()} processes "
-            f"cannot share them evenly; set training.batch_size={max(1, each) * count()}"
+            f"training.batch_size is {batch_size}, the rows of one step over all processes, and {world_size()} "
+            f"processes cannot share them evenly; set training.batch_size={max(1, each) * world_size()}"
         )
     return each

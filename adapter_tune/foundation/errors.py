@@ -43,7 +43,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return named or any(words in str(error) for words in _NO_MEMORY)
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     """The message for an unknown ``name``: the nearest known one first, then all of them.
 
     >>> unknown("task", "mnly", ["cola", "mnli"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 
-def ready_libraries(demo: bool = False) -> None:
+def prepare_libraries(demo: bool = False) -> None:
     """Before the first heavy import: decide whether the Hub is there, and silence what is below."""
     import warnings
 

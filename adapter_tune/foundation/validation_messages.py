@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from adapter_tune.foundation.errors import unknown
+from adapter_tune.foundation.errors import unknown_name
 
 Loc = tuple[str, ...]
 
@@ -22,7 +22,7 @@ def first_problem(error: ValidationError, schema: type[BaseModel]) -> tuple[Loc,
     detail = details[0]
     loc = tuple(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return loc, unknown("option", loc[-1], _fields(schema, loc[:-1]))
+        return loc, unknown_name("option", loc[-1], _fields(schema, loc[:-1]))
     if detail["type"] == "missing":
         return loc, "is missing"
     if detail["type"] in ("model_type", "model_attributes_type"):

@@ -72,21 +72,21 @@ def check_length(max_length: int, config: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedBackbone:
     """A backbone as its checkpoint gives it, nothing done to it yet."""
 
     model: PreTrainedModel
     unexpected: set[str]
-    fresh: frozenset[str]
+    newly_initialized: frozenset[str]
     fingerprint: str
 
 
-class Kept:
+class BackboneCache:
     """What a process keeps from one run to the next: the last backbone, tokenizers, tokenised data."""
 
     def __init__(self) -> None:
         self.things: dict[str, Any] = {}
-        self._backbone: tuple[str, Loaded] | None = None
+        self._backbone: tuple[str, LoadedBackbone] | None = None
 
     def get(self, key: str, make: Callable[[], Any]) -> Any:
         """The thing under a key, made if it is not there."""
@@ -94,19 +94,19 @@ class Kept:
             self.things[key] = make()
         return self.things[key]
 
-    def backbone(self, config: RunConfig) -> Loaded:
+    def backbone(self, config: RunConfig) -> LoadedBackbone:
         """A copy of the backbone, loaded if another one was loaded last."""
-        key = repr((config.model.id, config.model.revision, head_options(config.record)))
+        key = repr((config.model.id, config.model.revision, head_options(config.task_spec)))
         if self._backbone is None or self._backbone[0] != key:
             self._backbone = None  # two at a time would be one too many
-            self._backbone = (key, load(config))
+            self._backbone = (key, load_backbone(config))
         loaded = self._backbone[1]
         return replace(loaded, model=copy.deepcopy(loaded.model))
 
 
-def load(config: RunConfig) -> Loaded:
+def load_backbone(config: RunConfig) -> LoadedBackbone:
     """A backbone with a head for the task, in float32; errors as of ``load_tokenizer``."""
-    task = config.record
+    task = config.task_spec
     _check_shards(config.model.id)
     with loading("model", config.model.id, _LOCAL), _without_report():
         model, info = AutoModelForSequenceClassification.from_pretrained(
@@ -119,8 +119,8 @@ def load(config: RunConfig) -> Loaded:
             ignore_mismatched_sizes=True,  # another task's head; ours is drawn anew
             **head_options(task),
         )
-    fresh = _fresh_tensors(config.model.id, model, info)
-    return Loaded(model, set(info["unexpected_keys"]), fresh, fingerprint(model, fresh))
+    newly_initialized = _newly_initialized(config.model.id, model, info)
+    return LoadedBackbone(model, set(info["unexpected_keys"]), newly_initialized, fingerprint(model, newly_initialized))
 
 
 def head_options(task: Task) -> dict[str, Any]:
@@ -135,24 +135,24 @@ def head_options(task: Task) -> dict[str, Any]:
 
 
 def _problem(task: Task) -> str:
-    if task.several:
+    if task.is_multi_label:
         return "multi_label_classification"
     return "regression" if task.is_regression else "single_label_classification"
 
 
-def fingerprint(model: nn.Module, fresh: frozenset[str] = frozenset()) -> str:
+def fingerprint(model: nn.Module, newly_initialized: frozenset[str] = frozenset()) -> str:
     """SHA-256 over name, type, shape and bytes of a backbone's tensors as loaded, before anything is attached.
 
     They are loaded in float32, so a checkpoint has one fingerprint whatever type its file stores it in.
 
     Args:
         model: with or without a head, which is left out.
-        fresh: names (in the whole model) of tensors that no checkpoint held; they are left out.
+        newly_initialized: names (in the whole model) of tensors that no checkpoint held; they are left out.
     """
     inside = {id(p) for p in (*base_of(model).parameters(), *pooler_parameters(model))}
     digest = hashlib.sha256()
     for name, p in sorted(model.named_parameters(), key=lambda item: item[0]):
-        if id(p) in inside and name not in fresh:
+        if id(p) in inside and name not in newly_initialized:
             digest.update(f"{name} {p.dtype} {tuple(p.shape)}\n".encode())
             digest.update(p.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -185,7 +185,7 @@ def _without_report() -> Iterator[None]:
         transformers_logging.set_verbosity(before)
 
 
-def _fresh_tensors(model_id: str, model: nn.Module, info: dict[str, Any]) -> frozenset[str]:
+def _newly_initialized(model_id: str, model: nn.Module, info: dict[str, Any]) -> frozenset[str]:
     """Names of the tensors that the checkpoint did not fill: the head, and a pooler that it lacks.
 
     Raises:

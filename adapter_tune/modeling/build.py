@@ -15,17 +15,17 @@ from transformers import (
     PreTrainedModel,
 )
 
-from adapter_tune.adapters.bottleneck import cut_normal_
+from adapter_tune.adapters.bottleneck import truncated_normal_
 from adapter_tune.adapters.families import family_of, shape_of
 from adapter_tune.adapters.formula import ParameterCount, Shape
 from adapter_tune.adapters.parameter_count import count_parameters
-from adapter_tune.adapters.published_sizes import published
+from adapter_tune.adapters.published_sizes import published_size
 from adapter_tune.adapters.surgery import head_modules, pooler_parameters
 from adapter_tune.config.schema import ModelConfig, RunConfig
 from adapter_tune.demo.location import DEMO, located_model
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.hub_errors import resolved_revision
-from adapter_tune.modeling.backbone import Kept, check_length, load, load_config
+from adapter_tune.modeling.backbone import BackboneCache, check_length, load_backbone, load_config
 from adapter_tune.strategies import Strategy
 
 _HEAD_STD = 0.02  # the released code's initial head, cut at two deviations
@@ -37,20 +37,20 @@ _ASSUMED_TRAINED = (
 
 
 @dataclass(frozen=True)
-class Built:
+class PreparedModel:
     """A model ready to train, with what is known of where it came from."""
 
     model: PreTrainedModel
     config: ModelConfig
     """The backbone's section with ``pooler`` decided and ``revision`` resolved."""
     fingerprint: str
-    fresh: frozenset[str]
+    newly_initialized: frozenset[str]
     """Names of the tensors that no checkpoint held; they are saved with the adapter, trained or not."""
     notes: list[str] = field(default_factory=list)
     """Decisions that a user should know of."""
 
 
-def check_fit(config: RunConfig) -> None:
+def check_backbone_fits(config: RunConfig) -> None:
     """Refuse what does not fit the backbone, from its configuration alone: before data is read and weights are loaded.
 
     Raises:
@@ -68,7 +68,7 @@ def check_fit(config: RunConfig) -> None:
         raise UsageError(f"training.gradient_checkpointing: {backbone.model_type} does not have it; leave it out")
 
 
-def build_model(config: RunConfig, kept: Kept | None = None) -> Built:
+def build_model(config: RunConfig, kept: BackboneCache | None = None) -> PreparedModel:
     """Load the backbone in float32, freeze it, and unfreeze what is trained.
 
     Random weights (head, adapters) are drawn from torch's global generator, seeded with the run's seed.
@@ -77,28 +77,28 @@ def build_model(config: RunConfig, kept: Kept | None = None) -> Built:
         RunError: the backbone cannot be loaded or is of an unsupported family.
         UsageError: ``data.max_length`` is more than the backbone takes.
     """
-    loaded = load(config) if kept is None else kept.backbone(config)
-    model, fresh = loaded.model, loaded.fresh
-    pooler, notes = _decide_pooler(config, model, loaded.unexpected, fresh)
+    loaded = load_backbone(config) if kept is None else kept.backbone(config)
+    model, newly_initialized = loaded.model, loaded.newly_initialized
+    pooler, notes = _decide_pooler(config, model, loaded.unexpected, newly_initialized)
     settled = ModelConfig(
-        id=_lasting(config.model.id),
+        id=_absolute_id(config.model.id),
         revision=resolved_revision(located_model(config.model.id), config.model.revision),
         pooler=pooler,
     )
     torch.manual_seed(config.training.seed)  # whatever loading drew, or did not
-    _draw_pooler(model, fresh)
+    _draw_pooler(model, newly_initialized)
     torch.manual_seed(config.training.seed)
     prepare(model, config.strategy, train_pooler=pooler == "train")
-    return Built(model, settled, loaded.fingerprint, fresh, notes)
+    return PreparedModel(model, settled, loaded.fingerprint, newly_initialized, notes)
 
 
-def _draw_pooler(model: Any, fresh: frozenset[str]) -> None:
+def _draw_pooler(model: Any, newly_initialized: frozenset[str]) -> None:
     """A pooler that the checkpoint lacks, as the model's own initialisation draws it."""
     names = {id(p): name for name, p in model.named_parameters()}
     for parameter in pooler_parameters(model):
-        if names[id(parameter)] in fresh and parameter.dim() > 1:
+        if names[id(parameter)] in newly_initialized and parameter.dim() > 1:
             nn.init.normal_(parameter.data, std=model.config.initializer_range)
-        elif names[id(parameter)] in fresh:
+        elif names[id(parameter)] in newly_initialized:
             nn.init.zeros_(parameter.data)
 
 
@@ -108,7 +108,7 @@ def prepare(model: nn.Module, strategy: Strategy, *, train_pooler: bool) -> None
     for module in head_modules(model):
         module.requires_grad_(True)
         if isinstance(module, nn.Linear):
-            cut_normal_(module.weight.data, _HEAD_STD)
+            truncated_normal_(module.weight.data, _HEAD_STD)
             if module.bias is not None:
                 nn.init.zeros_(module.bias.data)
     for parameter in pooler_parameters(model) if train_pooler else ():
@@ -130,7 +130,7 @@ def count_on_meta(
     Returns:
         The count, the backbone's shape, and what had to be assumed.
     """
-    known = None if Path(located_model(config.id)).is_dir() else published(config.id)
+    known = None if Path(located_model(config.id)).is_dir() else published_size(config.id)
     bert = BertConfig(**asdict(known), **options) if known else load_config(config, options)
     if max_length is not None:
         check_length(max_length, bert)
@@ -146,13 +146,13 @@ def count_on_meta(
     return count_parameters(model, formula), shape, notes
 
 
-def _lasting(model_id: str) -> str:
+def _absolute_id(model_id: str) -> str:
     """The name under which a backbone is found from any working directory."""
     return str(Path(model_id).resolve()) if model_id != DEMO and Path(model_id).is_dir() else model_id
 
 
 def _decide_pooler(
-    config: RunConfig, model: nn.Module, unexpected: set[str], fresh: frozenset[str]
+    config: RunConfig, model: nn.Module, unexpected: set[str], newly_initialized: frozenset[str]
 ) -> tuple[Any, list[str]]:
     """Whether the pooler is trained, and the reason where the user left it open.
 
@@ -172,6 +172,6 @@ def _decide_pooler(
     if any(key.startswith(objective) for key in unexpected):
         return "frozen", []
     inside = {id(p) for p in pooler_parameters(model)}
-    is_random = any(name in fresh for name, p in model.named_parameters() if id(p) in inside)
+    is_random = any(name in newly_initialized for name, p in model.named_parameters() if id(p) in inside)
     state = "has no pooler" if is_random else f"has no {objective}, so its pooler may be stale"
     return "train", [f"the pooler is trained with the head: the checkpoint {state} (model.pooler=frozen keeps it)"]

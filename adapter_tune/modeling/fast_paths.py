@@ -15,27 +15,27 @@ from transformers.masking_utils import sdpa_mask
 
 from adapter_tune.adapters.bottleneck import TokenBatchNorm
 from adapter_tune.adapters.families import family_of
-from adapter_tune.adapters.surgery import layers_of, silence
+from adapter_tune.adapters.surgery import disable_dropout, layers_of
 from adapter_tune.config.schema import TrainingConfig
-from adapter_tune.modeling.build import Built
-from adapter_tune.modeling.precision import Precision, hold, pick_device, resolved
+from adapter_tune.modeling.build import PreparedModel
+from adapter_tune.modeling.precision import Precision, cast_frozen_weights, resolve_device, resolve_precision
 
 _NAME = "adapter_tune"
 _BITS = 16  # random bits an element: a probability is met within 2^-17
 _SHORT = 128  # tokens up to which attention written out in bf16 is the faster one without gradients, too
 
 
-def make_ready(built: Built, training: TrainingConfig) -> Precision:
+def prepare_to_compute(prepared: PreparedModel, training: TrainingConfig) -> Precision:
     """Hold the frozen backbone in the run's precision, silence its dropout, put fast paths in; the precision."""
-    precision = resolved(training.precision, pick_device(training.device))
-    hold(built.model, precision, built.fresh)
-    silence(built.model, training.backbone_dropout)
+    precision = resolve_precision(training.precision, resolve_device(training.device))
+    cast_frozen_weights(prepared.model, precision, prepared.newly_initialized)
+    disable_dropout(prepared.model, training.backbone_dropout)
     if training.fast:
-        quicken(built.model)
+        enable_fast_paths(prepared.model)
     return precision
 
 
-def quicken(model: Any) -> None:
+def enable_fast_paths(model: Any) -> None:
     """Put every fast path into a classifier that has one, in place and once; it must run for classification only.
 
     Dropout, also that of attention, on the CPU; attention through the transformers interface; and a top layer that
@@ -62,7 +62,7 @@ def computes_one_token(model: Any) -> bool:
     return any(isinstance(getattr(hook, "__self__", None), FirstToken) for hook in hooks)
 
 
-def keep(like: Tensor, p: float) -> Tensor:
+def dropout_mask(like: Tensor, p: float) -> Tensor:
     """Zero with probability ``p``, else 1 / (1 - p), in the shape and type of ``like``; drawn from torch's generator.
 
     A 64-bit draw decides over four elements, which is several times as fast as ``bernoulli_`` is on a CPU.
@@ -78,7 +78,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
     """Dropout in training; PyTorch's own where it is fast, or where there is nothing to draw."""
     if x.device.type != "cpu" or not 2**-_BITS < p < 1 - 2**-_BITS:
         return nn.functional.dropout(x, p)
-    return x * keep(x, p)
+    return x * dropout_mask(x, p)
 
 
 class Dropout(nn.Dropout):
@@ -132,7 +132,7 @@ def attention(
             scores = scores + bias.masked_fill_(~attention_mask, torch.finfo(scores.dtype).min)
         weights = torch.softmax(scores, dim=-1)
         if dropout:
-            weights = weights * keep(weights, dropout)
+            weights = weights * dropout_mask(weights, dropout)
         return torch.matmul(weights, value).transpose(1, 2).contiguous(), None
 
 

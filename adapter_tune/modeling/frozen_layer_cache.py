@@ -25,16 +25,16 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from adapter_tune.adapters.surgery import frozen_layers, layers_of
 from adapter_tune.config.schema import RunConfig
-from adapter_tune.data.samplers import Longest
+from adapter_tune.data.samplers import LongestFirstSampler
 from adapter_tune.data.splits import Splits, collator, lengths
-from adapter_tune.foundation.console import counted
+from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling import state_store
-from adapter_tune.modeling.build import Built
+from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import computes_one_token
-from adapter_tune.modeling.layer_replay import recalled
-from adapter_tune.modeling.precision import TYPES, pick_device, resolved
-from adapter_tune.modeling.state_store import Layout, States
+from adapter_tune.modeling.layer_replay import replayed_layers
+from adapter_tune.modeling.precision import TYPES, resolve_device, resolve_precision
+from adapter_tune.modeling.state_store import StateLayout, StateStore
 
 _ROW, _STATES = "row", "states"
 _FOLDER = ".frozen-prefix"
@@ -42,39 +42,46 @@ _GIB = 1 << 30
 log = logging.getLogger("adapter_tune")
 
 
-class Prefix:
+class FrozenLayerCache:
     """Stored states of all rows of a run, in the place of the layers that gave them until ``restore``.
 
     Args:
         folder: of the states; they are computed if they are not there.
         config: of the run.
-        built: the model, ready.
+        prepared: the model, ready.
         splits: the data.
         tokenizer: pads the batches.
     """
 
     def __init__(
-        self, folder: Path, config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrainedTokenizerBase
+        self,
+        folder: Path,
+        config: RunConfig,
+        prepared: PreparedModel,
+        splits: Splits,
+        tokenizer: PreTrainedTokenizerBase,
     ) -> None:
         start = time.perf_counter()
-        self.collate = collator(config.data, tokenizer, pick_device(config.training.device))
+        self.collate = collator(config.data, tokenizer, resolve_device(config.training.device))
         self.batch: Tensor | None = None
         """States of the batch that is in the model (rows, tokens, d)."""
-        layout = _layout(config, built, splits)
+        layout = _layout(config, prepared, splits)
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_dead(folder.parent)
         with FileLock(f"{folder}.lock"):  # other runs wait for the one that computes them
             if not state_store.is_there(folder):
                 state_store.make_room(folder.parent, layout.size, int(config.training.cache_limit * _GIB))
                 notes: dict[str, Any] = {}
-                log.info("the lowest %d layers are frozen: computing them once", frozen_layers(built.model))
-                parts = _computed(config, built, splits, self.collate, notes)
-                state_store.write(folder, layout, counted(parts, "frozen layers"), notes)
-        self.stored = States(folder, layout)
-        self.one_token = computes_one_token(built.model) and frozen_layers(built.model) == len(layers_of(built.model))
+                log.info("the lowest %d layers are frozen: computing them once", frozen_layers(prepared.model))
+                parts = _computed(config, prepared, splits, self.collate, notes)
+                state_store.write(folder, layout, progress_bar(parts, "frozen layers"), notes)
+        self.stored = StateStore(folder, layout)
+        self.one_token = computes_one_token(prepared.model) and frozen_layers(prepared.model) == len(
+            layers_of(prepared.model)
+        )
         self.splits = _numbered(splits)
-        self.depth, self._undo = frozen_layers(built.model), ExitStack()
-        self._undo.enter_context(recalled(built.model, self.depth, self._given))
+        self.depth, self._undo = frozen_layers(prepared.model), ExitStack()
+        self._undo.enter_context(replayed_layers(prepared.model, self.depth, self._given))
         self.seconds = time.perf_counter() - start
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -108,7 +115,7 @@ def _remove_dead(parent: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def planned(config: RunConfig, built: Built, splits: Splits) -> Path | None:
+def cache_folder(config: RunConfig, prepared: PreparedModel, splits: Splits) -> Path | None:
     """The folder of the states that a run should keep or has kept; None for none.
 
     Raises:
@@ -119,28 +126,32 @@ def planned(config: RunConfig, built: Built, splits: Splits) -> Path | None:
         return None
     if t.cache_frozen_prefix == "auto" and (t.backbone_dropout == "on" or _epochs(config, splits) <= 1):
         return None
-    size, problem = _layout(config, built, splits).size / _GIB, ""
+    size, problem = _layout(config, prepared, splits).size / _GIB, ""
     if t.shard_backbone:
         problem = "training.shard_backbone takes the frozen layers apart"
-    elif not frozen_layers(built.model):
+    elif not frozen_layers(prepared.model):
         problem = f"strategy {config.strategy.name} trains in the lowest layer or below it"
     elif size > t.cache_limit:
         problem = f"{size:.3g} GiB are needed and training.cache_limit is {t.cache_limit:g}"
     if problem and t.cache_frozen_prefix == "on":
         raise UsageError(f"training.cache_frozen_prefix is on, but {problem}; set it to auto")
-    return None if problem else Path(config.output) / _FOLDER / _key(config, built, splits)
+    return None if problem else Path(config.output) / _FOLDER / _key(config, prepared, splits)
 
 
-def _key(config: RunConfig, built: Built, splits: Splits) -> str:
+def _key(config: RunConfig, prepared: PreparedModel, splits: Splits) -> str:
     t = config.training
     decides = {
-        "backbone": [built.fingerprint, cast(Any, built.model.config).to_json_string()],
+        "backbone": [prepared.fingerprint, cast(Any, prepared.model.config).to_json_string()],
         "data": [rows._fingerprint for rows in _parts(splits)],
-        "layers": frozen_layers(built.model),
+        "layers": frozen_layers(prepared.model),
         "fast": t.fast,
         "padding": config.data.padding,
         "batch": t.eval_batch_size,  # the last bits of a state depend on its batch
-        "computed": [resolved(t.precision, pick_device(t.device)), pick_device(t.device), torch.__version__],
+        "computed": [
+            resolve_precision(t.precision, resolve_device(t.device)),
+            resolve_device(t.device),
+            torch.__version__,
+        ],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -164,22 +175,22 @@ def _numbered(splits: Splits) -> Splits:
     return Splits(out[0], dict(zip(splits.validation, out[1:], strict=True)))
 
 
-def _layout(config: RunConfig, built: Built, splits: Splits) -> Layout:
+def _layout(config: RunConfig, prepared: PreparedModel, splits: Splits) -> StateLayout:
     tokens = np.concatenate([lengths(rows) for rows in _parts(splits)])
-    if computes_one_token(built.model) and frozen_layers(built.model) == len(layers_of(built.model)):
+    if computes_one_token(prepared.model) and frozen_layers(prepared.model) == len(layers_of(prepared.model)):
         tokens = np.ones_like(tokens)
-    precision = resolved(config.training.precision, pick_device(config.training.device))
-    return Layout(tokens, cast(Any, built.model.config).hidden_size, TYPES[precision])
+    precision = resolve_precision(config.training.precision, resolve_device(config.training.device))
+    return StateLayout(tokens, cast(Any, prepared.model.config).hidden_size, TYPES[precision])
 
 
 def _computed(
-    config: RunConfig, built: Built, splits: Splits, collate: DataCollatorWithPadding, notes: dict[str, Any]
+    config: RunConfig, prepared: PreparedModel, splits: Splits, collate: DataCollatorWithPadding, notes: dict[str, Any]
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Numbers and states of rows, in the batches of evaluation, so that they are evaluation's to the bit."""
     t, start = config.training, 0
-    device = pick_device(t.device)
-    dtype = TYPES[resolved(t.precision, device)]
-    model = built.model.to(device).eval()
+    device = resolve_device(t.device)
+    dtype = TYPES[resolve_precision(t.precision, device)]
+    model = prepared.model.to(device).eval()
     found: list[Any] = []
 
     def stop(module: nn.Module, args: Any, out: Any) -> None:
@@ -189,7 +200,7 @@ def _computed(
     hook = layers_of(model)[frozen_layers(model) - 1].register_forward_hook(stop)
     try:
         for rows in _parts(splits):
-            order = list(Longest(lengths(rows)))
+            order = list(LongestFirstSampler(lengths(rows)))
             for first in range(0, len(order), t.eval_batch_size):
                 chosen = order[first : first + t.eval_batch_size]
                 batch = collate([rows[row] for row in chosen])

@@ -11,7 +11,7 @@ from torch import nn
 from adapter_tune.adapters.surgery import layer_list
 
 
-class Recalled(nn.Module):
+class ReplayedLayer(nn.Module):
     """In the place of a layer: gives what was given before, in the form in which the layer gave it.
 
     Args:
@@ -33,13 +33,13 @@ class Recalled(nn.Module):
 
 
 @contextmanager
-def recalled(model: nn.Module, depth: int, given: Callable[[], Any]) -> Iterator[None]:
+def replayed_layers(model: nn.Module, depth: int, given: Callable[[], Any]) -> Iterator[None]:
     """A model whose ``depth`` lowest layers all give what ``given`` returns; only the topmost one's is read."""
     layers = layer_list(model)
     replaced = list(layers)[:depth]
     try:
         for index, layer in enumerate(replaced):
-            layers[index] = Recalled(layer, given)
+            layers[index] = ReplayedLayer(layer, given)
         yield
     finally:
         for index, layer in enumerate(replaced):

@@ -22,7 +22,7 @@ TYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.b
 _MATRICES = (nn.Linear, nn.Embedding, nn.Conv1d)
 
 
-def pick_device(wanted: str) -> str:
+def resolve_device(wanted: str) -> str:
     """The kind of device to run on.
 
     Raises:
@@ -36,7 +36,7 @@ def pick_device(wanted: str) -> str:
     return wanted
 
 
-def resolved(wanted: Literal["auto", "float32", "bf16", "fp16"], device: str) -> Precision:
+def resolve_precision(wanted: Literal["auto", "float32", "bf16", "fp16"], device: str) -> Precision:
     """The precision of a run on a kind of device; ``auto`` takes bf16 where it is multiplied natively and faster.
 
     Raises:
@@ -60,10 +60,10 @@ def has_bf16(device: str) -> bool:
 @cache
 def _bf16_is_faster() -> bool:
     """Measured, for some processors with bf16 but no matrix unit multiply float32 twice as fast."""
-    return product_rate("cpu", torch.bfloat16, 256) > product_rate("cpu", torch.float32, 256)
+    return matmul_rate("cpu", torch.bfloat16, 256) > matmul_rate("cpu", torch.float32, 256)
 
 
-def product_rate(device: str, dtype: torch.dtype, size: int | None = None) -> float:
+def matmul_rate(device: str, dtype: torch.dtype, size: int | None = None) -> float:
     """The best measured rate of products of random matrices, operations a second: two a multiplication.
 
     Args:
@@ -83,21 +83,21 @@ def product_rate(device: str, dtype: torch.dtype, size: int | None = None) -> fl
 
 def _seconds(device: str, work: Callable[[], object]) -> float:
     """Time that work takes: on a GPU by the device's own clock, without the time to launch it."""
-    wait(device)
+    synchronize(device)
     if device == "cuda":
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         start.record()
         work()
         end.record()
-        wait(device)
+        synchronize(device)
         return 1e-3 * float(start.elapsed_time(end))
     begun = time.perf_counter()
     work()
-    wait(device)
+    synchronize(device)
     return time.perf_counter() - begun
 
 
-def wait(device: str) -> None:
+def synchronize(device: str) -> None:
     """Until the device has done what it was given."""
     if device == "cuda":
         torch.cuda.synchronize()
@@ -105,7 +105,7 @@ def wait(device: str) -> None:
         torch.mps.synchronize()
 
 
-def hold(model: nn.Module, precision: Precision, keep: frozenset[str] = frozenset()) -> None:
+def cast_frozen_weights(model: nn.Module, precision: Precision, keep: frozenset[str] = frozenset()) -> None:
     """Hold frozen matrices in the narrow type, in place: half the memory, and no cast at every step.
 
     Args:

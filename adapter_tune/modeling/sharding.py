@@ -18,18 +18,18 @@ from torch.nn.parallel import DistributedDataParallel
 from adapter_tune.adapters.surgery import base_of, layers_of
 
 
-def shard(model: nn.Module, fresh: frozenset[str], device: torch.device) -> None:
+def shard(model: nn.Module, newly_initialized: frozenset[str], device: torch.device) -> None:
     """Cut the frozen tensors of each layer, of the embeddings and of the rest; in place, once processes are connected.
 
     A layer's tensors are gathered for as long as it computes, forward and backward.
 
     Args:
         model: ready to train.
-        fresh: names of tensors that no checkpoint held; they are saved, trained or not, and stay whole.
+        newly_initialized: names of tensors that no checkpoint held; they are saved, trained or not, and stay whole.
         device: of this process; what stays whole is moved there, too.
     """
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    whole = {p for name, p in model.named_parameters() if p.requires_grad or name in fresh}
+    whole = {p for name, p in model.named_parameters() if p.requires_grad or name in newly_initialized}
     for module in (cast(nn.Module, base_of(model).embeddings), *layers_of(model), model):
         fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params=whole)
     for tensor in (*whole, *model.buffers()):

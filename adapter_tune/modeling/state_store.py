@@ -22,7 +22,7 @@ _STATES, _META = "states.bin", "meta.json"
 
 
 @dataclass(frozen=True)
-class Layout:
+class StateLayout:
     """What a file of states holds: for row i, ``tokens[i]`` vectors of ``d`` numbers."""
 
     tokens: np.ndarray[Any, Any]
@@ -35,14 +35,14 @@ class Layout:
         return int(self.tokens.sum()) * self.d * self.dtype.itemsize
 
 
-class States:
+class StateStore:
     """A file of states, open for reading.
 
     Raises:
         RunError: it is of another size than the layout, or damaged.
     """
 
-    def __init__(self, folder: Path, layout: Layout) -> None:
+    def __init__(self, folder: Path, layout: StateLayout) -> None:
         self.layout, self.ends = layout, np.cumsum(layout.tokens)
         if (folder / _STATES).stat().st_size != layout.size:
             raise RunError(f"{folder}: of another size than its rows need; remove it and run the same again")
@@ -67,7 +67,9 @@ def is_there(folder: Path) -> bool:
     return (folder / _META).is_file() and (folder / _STATES).is_file()
 
 
-def write(folder: Path, layout: Layout, parts: Iterable[tuple[Sequence[int], Tensor]], notes: dict[str, Any]) -> None:
+def write(
+    folder: Path, layout: StateLayout, parts: Iterable[tuple[Sequence[int], Tensor]], notes: dict[str, Any]
+) -> None:
     """Write states that come in any order; the folder appears when all are there.
 
     Args:
@@ -113,7 +115,7 @@ def make_room(parent: Path, size: int, limit: int) -> None:
         total -= held
 
 
-def _mapped(path: Path, layout: Layout, *, write: bool) -> Tensor:
+def _mapped(path: Path, layout: StateLayout, *, write: bool) -> Tensor:
     count = layout.size // layout.dtype.itemsize
     return torch.from_file(str(path), shared=write, size=count, dtype=layout.dtype).view(-1, layout.d)
 

@@ -15,7 +15,7 @@ from adapter_tune.report import figures
 from adapter_tune.report.collect import Collected
 from adapter_tune.report.report_tables import best_sizes, costs, every_run, table_1
 from adapter_tune.report.table import Grid
-from adapter_tune.report.unique_names import Thing, file_names, told_apart
+from adapter_tune.report.unique_names import NamedItem, file_names, shortest_unique_names
 from adapter_tune.run_files.ablation_result import Ablation
 
 _STYLE = """
@@ -121,7 +121,7 @@ def _pictures(found: Collected) -> Iterator[Picture]:
 
 def _heatmaps(found: Collected) -> Iterator[Picture]:
     ablations = {str(number): ablation for number, (ablation, _) in enumerate(found.ablations)}
-    names = told_apart(Thing(key, _names(ablation)) for key, ablation in ablations.items())
+    names = shortest_unique_names(NamedItem(key, _names(ablation)) for key, ablation in ablations.items())
     stems = file_names({key: f"ablation-{name}" for key, name in names.items()})
     for key, ablation in ablations.items():
         caption = f"{ablation.task}: adapters of spans taken out of {names[key]} (Figure 6)"

@@ -10,25 +10,25 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapter_tune.config.schema import DataConfig
-from adapter_tune.foundation.errors import FieldError, unknown
+from adapter_tune.foundation.errors import FieldError, unknown_name
 from adapter_tune.foundation.validation_messages import first_problem
 from adapter_tune.run_files.result import Result
 from adapter_tune.tasks.glue import CUSTOM, TASKS
 
 
-class Part(BaseModel):
+class StoredSection(BaseModel):
     """Base of its sections: exact types, other keys passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
-class StoredStrategy(Part):
+class StoredStrategy(StoredSection):
     """The rest of its options stands in names as it is."""
 
     name: str
 
 
-class StoredData(Part):
+class StoredData(StoredSection):
     """What tells data apart."""
 
     source: str = DataConfig.model_fields["source"].default
@@ -45,7 +45,7 @@ class StoredData(Part):
     digest: str | None = None
 
 
-class StoredTraining(Part):
+class StoredTraining(StoredSection):
     """What stands in the list of every run."""
 
     epochs: float
@@ -55,7 +55,7 @@ class StoredTraining(Part):
     seed: int
 
 
-class Stored(Part):
+class Stored(StoredSection):
     """The configuration."""
 
     strategy: StoredStrategy
@@ -70,7 +70,7 @@ def stored(result: Result) -> Stored:
         FieldError: the first value that it cannot use, or a task that nobody knows.
     """
     if result.task not in (*TASKS, CUSTOM):
-        raise FieldError(("task",), unknown("task", result.task, (*TASKS, CUSTOM)))
+        raise FieldError(("task",), unknown_name("task", result.task, (*TASKS, CUSTOM)))
     try:
         return Stored.model_validate(result.config)
     except ValidationError as error:

@@ -6,8 +6,8 @@ import textwrap
 
 from adapter_tune.adapters.families import bert_shape
 from adapter_tune.adapters.formula import Shape
-from adapter_tune.adapters.published_sizes import published
-from adapter_tune.foundation.errors import UsageError, unknown
+from adapter_tune.adapters.published_sizes import published_size
+from adapter_tune.foundation.errors import UsageError, unknown_name
 from adapter_tune.foundation.validation_messages import meanings
 from adapter_tune.report.terminal import show
 from adapter_tune.strategies import REGISTRY, Strategy
@@ -28,7 +28,7 @@ def show_strategy(name: str) -> None:
         UsageError: there is none of that name.
     """
     if name not in REGISTRY:
-        raise UsageError(f"list strategies: {unknown('strategy', name, REGISTRY)}")
+        raise UsageError(f"list strategies: {unknown_name('strategy', name, REGISTRY)}")
     cls = REGISTRY[name]
     default = cls()
     formula = default.formula(_bert_base())
@@ -60,7 +60,7 @@ def share(strategy: Strategy) -> float:
 
 
 def _bert_base() -> Shape:
-    return bert_shape(published(_MODEL))
+    return bert_shape(published_size(_MODEL))
 
 
 def _options(cls: type[Strategy]) -> str:

@@ -12,7 +12,7 @@ _LONGEST = 200
 """Bytes; file systems take 255, and there are endings to come."""
 
 
-class Thing(NamedTuple):
+class NamedItem(NamedTuple):
     """Something that is shown under one of several names."""
 
     identity: str
@@ -21,7 +21,7 @@ class Thing(NamedTuple):
     """From the shortest to the one that says all."""
 
 
-def told_apart(things: Iterable[Thing]) -> dict[str, str]:
+def shortest_unique_names(things: Iterable[NamedItem]) -> dict[str, str]:
     """By identity the first of a thing's names that no other thing has, or its last."""
     by: dict[str, tuple[str, ...]] = {}
     for thing in things:

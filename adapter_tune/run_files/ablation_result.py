@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import FieldError
-from adapter_tune.run_files.json_files import read_record
+from adapter_tune.run_files.json_files import read_json
 
 FORMAT = 1
 FILE = "ablation.json"
@@ -91,4 +91,4 @@ class Ablation(BaseModel):
 
 def read_ablation(folder: Path) -> Ablation:
     """The ablation in a folder; errors as of ``read_record``."""
-    return read_record(folder / FILE, Ablation, FORMAT, "run adapter-tune ablate again")
+    return read_json(folder / FILE, Ablation, FORMAT, "run adapter-tune ablate again")

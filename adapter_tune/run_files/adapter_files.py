@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from adapter_tune.adapters.surgery import added_buffers
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.run_files.json_files import read_record
+from adapter_tune.run_files.json_files import read_json
 
 ADAPTER = "adapter"
 """The adapter's folder in a run's."""
@@ -55,20 +55,20 @@ class AdapterConfig(BaseModel):
     """Of the file with the weights; not in format 1."""
 
 
-def saved_tensors(model: nn.Module, fresh: frozenset[str]) -> dict[str, Tensor]:
+def saved_tensors(model: nn.Module, newly_initialized: frozenset[str]) -> dict[str, Tensor]:
     """The tensors that belong to an adapter, by name: the trained ones, those that no checkpoint holds, statistics."""
-    own = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad or name in fresh}
+    own = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad or name in newly_initialized}
     return {**own, **added_buffers(model)}
 
 
-def save_weights(model: nn.Module, fresh: frozenset[str], folder: Path) -> Path:
+def save_weights(model: nn.Module, newly_initialized: frozenset[str], folder: Path) -> Path:
     """Write ``adapter_model.safetensors`` into a folder.
 
     Raises:
         RunError: it cannot be written (a full disk).
     """
     path = folder / WEIGHTS
-    tensors = {name: t.contiguous().cpu() for name, t in saved_tensors(model, fresh).items()}
+    tensors = {name: t.contiguous().cpu() for name, t in saved_tensors(model, newly_initialized).items()}
     sums = {name: _checksum(t) for name, t in tensors.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,12 +79,14 @@ def save_weights(model: nn.Module, fresh: frozenset[str], folder: Path) -> Path:
     return path
 
 
-def load_weights(model: nn.Module, fresh: frozenset[str], folder: Path, described: AdapterConfig | None = None) -> None:
+def load_weights(
+    model: nn.Module, newly_initialized: frozenset[str], folder: Path, described: AdapterConfig | None = None
+) -> None:
     """Fill the model's own tensors from ``adapter_model.safetensors``, each one or none at all.
 
     Args:
         model: whose tensors are filled.
-        fresh: as of ``saved_tensors``.
+        newly_initialized: as of ``saved_tensors``.
         folder: of the adapter, or a checkpoint.
         described: what the adapter's configuration says, held against the file.
 
@@ -92,7 +94,7 @@ def load_weights(model: nn.Module, fresh: frozenset[str], folder: Path, describe
         UsageError: there is no such file.
         RunError: it is damaged, or a tensor is missing, left over, or of another shape or type.
     """
-    path, wanted = folder / WEIGHTS, saved_tensors(model, fresh)
+    path, wanted = folder / WEIGHTS, saved_tensors(model, newly_initialized)
     with _opened(folder) as file:
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
         sums = (file.metadata() or {}).get(_SUMS, "{}")
@@ -152,9 +154,9 @@ def _opened(folder: Path) -> Iterator[Any]:
         raise RunError(f"{path}: cannot be read ({error}); the file is damaged or cut short, copy it again") from None
 
 
-def save_adapter(folder: Path, model: nn.Module, fresh: frozenset[str], described: AdapterConfig) -> None:
+def save_adapter(folder: Path, model: nn.Module, newly_initialized: frozenset[str], described: AdapterConfig) -> None:
     """Write weights and ``adapter_config.json``, with the weights' SHA-256 in it, into a folder."""
-    path = save_weights(model, fresh, folder)
+    path = save_weights(model, newly_initialized, folder)
     described = described.model_copy(update={"sha256": atomic_files.sha256(path)})
     (folder / CONFIG).write_text(json.dumps(described.model_dump(), indent=2) + "\n", encoding="utf-8")
 
@@ -166,7 +168,7 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
         UsageError: the folder is not one of an adapter.
         RunError: the file is damaged, or was written by a newer version.
     """
-    return read_record(folder / CONFIG, AdapterConfig, FORMAT, "copy it again")
+    return read_json(folder / CONFIG, AdapterConfig, FORMAT, "copy it again")
 
 
 def check_backbone(adapter: AdapterConfig, model_id: str, fingerprint: str) -> None:

@@ -15,7 +15,7 @@ from adapter_tune.foundation.validation_messages import first_problem
 R = TypeVar("R", bound=BaseModel)
 
 
-def read_record(path: Path, schema: type[R], newest: int, fix: str) -> R:
+def read_json(path: Path, schema: type[R], newest: int, fix: str) -> R:
     """The record in a JSON file.
 
     Args:

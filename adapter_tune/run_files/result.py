@@ -15,7 +15,7 @@ from adapter_tune import __version__
 from adapter_tune.adapters.formula import ParameterCount
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation import atomic_files
-from adapter_tune.run_files.json_files import read_record
+from adapter_tune.run_files.json_files import read_json
 
 FORMAT = 1
 """Version of the result file; a reader refuses a newer one."""
@@ -29,13 +29,13 @@ Scores = dict[str, dict[str, float]]
 """Metric values by split."""
 
 
-class Part(BaseModel):
+class ResultSection(BaseModel):
     """Base of a result's parts; keys of a later version are passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
 
-class Backbone(Part):
+class Backbone(ResultSection):
     """Which backbone was adapted."""
 
     id: str
@@ -45,7 +45,7 @@ class Backbone(Part):
     """SHA-256 over the backbone's tensors as loaded."""
 
 
-class Headline(Part):
+class Headline(ResultSection):
     """The score that stands for the run."""
 
     split: str
@@ -53,7 +53,7 @@ class Headline(Part):
     value: float
 
 
-class Speed(Part):
+class Speed(ResultSection):
     """How fast the run was. Training time leaves out evaluation and the writing of checkpoints."""
 
     device: str
@@ -69,14 +69,14 @@ class Speed(Part):
     """Of the process on a CPU, of the allocator on a GPU."""
 
 
-class Storage(Part):
+class Storage(ResultSection):
     """Where the run lies."""
 
     folder: str
     adapter_bytes: int
 
 
-class Result(Part):
+class Result(ResultSection):
     """All that is known about a finished run; ``result.json`` holds the same keys."""
 
     format: int = FORMAT
@@ -109,7 +109,7 @@ def read_result(folder: Path) -> Result:
         UsageError: the folder is not that of a finished run.
         RunError: the file is damaged, or was written by a newer version.
     """
-    return read_record(folder / FILE, Result, FORMAT, "run again with --force")
+    return read_json(folder / FILE, Result, FORMAT, "run again with --force")
 
 
 def finished_runs(output: Path) -> list[Path]:

@@ -18,7 +18,7 @@ _LOCK, _HOLDER = ".lock", ".holder"
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def lock_run_folder(folder: Path) -> Iterator[None]:
     """Hold a folder, made if it is not there, while the block lasts; a process that dies lets go of it.
 
     Raises:

@@ -20,14 +20,14 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase
 from adapter_tune.adapters.families import SubLayer
 from adapter_tune.adapters.surgery import bypass, layers_of, sites
 from adapter_tune.config.schema import RunConfig
-from adapter_tune.data.samplers import Longest
+from adapter_tune.data.samplers import LongestFirstSampler
 from adapter_tune.data.splits import collator, lengths
-from adapter_tune.foundation.console import counted
+from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.modeling.build import Built
-from adapter_tune.modeling.fast_paths import make_ready
-from adapter_tune.modeling.layer_replay import recalled
-from adapter_tune.modeling.precision import TYPES, pick_device
+from adapter_tune.modeling.build import PreparedModel
+from adapter_tune.modeling.fast_paths import prepare_to_compute
+from adapter_tune.modeling.layer_replay import replayed_layers
+from adapter_tune.modeling.precision import TYPES, resolve_device
 from adapter_tune.tasks.glue import Task
 from adapter_tune.training.trainer import Scorer
 
@@ -42,13 +42,13 @@ def spans_of(layers: int) -> list[Span]:
     return [(first, last) for first in range(layers) for last in range(first, layers)]
 
 
-def ablated(config: RunConfig, built: Built, rows: Any, tokenizer: PreTrainedTokenizerBase,
+def ablated(config: RunConfig, prepared: PreparedModel, rows: Any, tokenizer: PreTrainedTokenizerBase,
             sub_layer: SubLayer | None = None) -> dict[Span, dict[str, float]]:  # fmt: skip
     """Scores of the whole model and of every span, computed in the batches of evaluation.
 
     Args:
         config: the run's.
-        built: its trained model.
+        prepared: its trained model.
         rows: a tokenised split with labels.
         tokenizer: pads the batches.
         sub_layer: take out only the adapters of this kind.
@@ -56,16 +56,16 @@ def ablated(config: RunConfig, built: Built, rows: Any, tokenizer: PreTrainedTok
     Raises:
         UsageError: the model has no such adapters.
     """
-    if not any(site.adapted and sub_layer in (None, site.sub_layer) for site in sites(built.model)):
+    if not any(site.adapted and sub_layer in (None, site.sub_layer) for site in sites(prepared.model)):
         kind = f"{sub_layer.replace('_', '-')} " if sub_layer else ""
         raise UsageError(f"the run (strategy {config.strategy.name}) has no {kind}adapters to take out")
-    device = pick_device(config.training.device)
-    dtype = TYPES[make_ready(built, config.training)]
-    model = built.model.to(device).eval()
+    device = resolve_device(config.training.device)
+    dtype = TYPES[prepare_to_compute(prepared, config.training)]
+    model = prepared.model.to(device).eval()
     narrow = torch.autocast(device, dtype) if dtype != torch.float32 else nullcontext()
     logits: dict[Span, list[Tensor]] = {}
     labels: list[Tensor] = []
-    for batch in counted(
+    for batch in progress_bar(
         _batches(config, rows, tokenizer), "batches", -(-len(rows) // config.training.eval_batch_size)
     ):
         labels.append(batch.pop("labels"))
@@ -73,9 +73,9 @@ def ablated(config: RunConfig, built: Built, rows: Any, tokenizer: PreTrainedTok
         with torch.inference_mode(), narrow:
             for span, out in spans_logits(model, given, sub_layer):
                 logits.setdefault(span, []).append(out.float().cpu())
-    score, truth = Scorer(config.record), torch.cat(labels).numpy()
+    score, truth = Scorer(config.task_spec), torch.cat(labels).numpy()
     found = {span: score(EvalPrediction(torch.cat(parts).numpy(), truth)) for span, parts in logits.items()}
-    return {span: {name: float(scores[name]) for name in config.record.metrics} for span, scores in found.items()}
+    return {span: {name: float(scores[name]) for name in config.task_spec.metrics} for span, scores in found.items()}
 
 
 def spans_logits(model: Any, batch: dict[str, Tensor], sub_layer: SubLayer | None) -> Iterator[tuple[Span, Tensor]]:
@@ -98,7 +98,7 @@ def spans_logits(model: Any, batch: dict[str, Tensor], sub_layer: SubLayer | Non
             below: Any = whole[first - 1] if first else None
             for last in range(first, len(layers)):
                 out_of_layer = bypass(model, [last], sub_layer=sub_layer) if last in with_adapters else nullcontext()
-                with recalled(model, last, partial(_same, below)), out_of_layer:
+                with replayed_layers(model, last, partial(_same, below)), out_of_layer:
                     yield (first, last), model(**batch).logits
                 below = seen[last]
     finally:
@@ -112,7 +112,7 @@ def _same(value: Any) -> Any:
 
 def majority(task: Task, labels: Iterable[int]) -> dict[str, float] | None:
     """Scores of the most frequent class for every row; None where labels are no classes."""
-    if task.is_regression or task.several:
+    if task.is_regression or task.is_multi_label:
         return None
     truth = np.asarray(list(labels))
     guess = np.zeros((len(truth), task.num_labels))
@@ -122,7 +122,7 @@ def majority(task: Task, labels: Iterable[int]) -> dict[str, float] | None:
 
 
 def _batches(config: RunConfig, rows: Any, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Tensor]]:
-    collate = collator(config.data, tokenizer, pick_device(config.training.device))
-    order, size = list(Longest(lengths(rows))), config.training.eval_batch_size
+    collate = collator(config.data, tokenizer, resolve_device(config.training.device))
+    order, size = list(LongestFirstSampler(lengths(rows))), config.training.eval_batch_size
     for start in range(0, len(order), size):
         yield dict(collate([rows[i] for i in order[start : start + size]]))

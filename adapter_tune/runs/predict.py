@@ -17,11 +17,11 @@ from adapter_tune.config.schema import RunConfig
 from adapter_tune.data.custom import label_name
 from adapter_tune.data.row_files import Row, read_rows, row_count, write_rows
 from adapter_tune.data.splits import collator, encode_texts, raw_split
-from adapter_tune.foundation.console import counted
+from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.modeling.build import Built
-from adapter_tune.modeling.fast_paths import make_ready
-from adapter_tune.modeling.precision import TYPES, pick_device, resolved
+from adapter_tune.modeling.build import PreparedModel
+from adapter_tune.modeling.fast_paths import prepare_to_compute
+from adapter_tune.modeling.precision import TYPES, resolve_device, resolve_precision
 from adapter_tune.tasks.glue import CUSTOM, Task
 
 WINDOW = 8192  # rows that are sorted by length together, and all that is held in memory of a file
@@ -33,33 +33,33 @@ class Predictor:
     """A trained model that scores texts, with the batches that evaluation has."""
 
     config: RunConfig
-    built: Built
+    prepared: PreparedModel
     tokenizer: PreTrainedTokenizerBase
 
     def __post_init__(self) -> None:
-        make_ready(self.built, self.config.training)
-        self.built.model.to(self.device).eval()
+        prepare_to_compute(self.prepared, self.config.training)
+        self.prepared.model.to(self.device).eval()
 
     @property
     def device(self) -> str:
         """Where the model computes."""
-        return pick_device(self.config.training.device)
+        return resolve_device(self.config.training.device)
 
     @property
     def task(self) -> Task:
         """The task of the run."""
-        return self.config.record
+        return self.config.task_spec
 
     def logits(self, encoded: Sequence[dict[str, Any]]) -> np.ndarray[Any, Any]:
         """Logits (rows, labels) in float32, in the order of the rows; computed with the longest rows first."""
         order = np.argsort([-len(row["input_ids"]) for row in encoded], kind="stable")
         size, collate = self.config.training.eval_batch_size, collator(self.config.data, self.tokenizer, self.device)
-        dtype = TYPES[resolved(self.config.training.precision, self.device)]
+        dtype = TYPES[resolve_precision(self.config.training.precision, self.device)]
         parts = []
         with torch.inference_mode(), torch.autocast(self.device, dtype, enabled=dtype != torch.float32):
             for start in range(0, len(order), size):
                 batch = collate([encoded[i] for i in order[start : start + size]])
-                out = self.built.model(**{key: value.to(self.device) for key, value in batch.items()})
+                out = self.prepared.model(**{key: value.to(self.device) for key, value in batch.items()})
                 parts.append(out.logits.float().cpu().numpy())
         found = np.empty_like(np.concatenate(parts))
         found[order] = np.concatenate(parts)
@@ -97,7 +97,7 @@ class Predictor:
         """What is said of a row: the label's name and a probability by label, or a number for a regression."""
         if self.task.is_regression:
             return {PREDICTION: float(logits[0])}
-        if self.task.several:
+        if self.task.is_multi_label:
             each = 1 / (1 + np.exp(-logits))
             scores = {f"score_{name}": float(share) for name, share in zip(self.task.labels, each, strict=True)}
             return {
@@ -134,7 +134,7 @@ def _by_name(label: Any, task: Task) -> Any:
     """A label as a prediction would say it; None where a row has none."""
     if task.is_regression or label is None:
         return label
-    if task.several:
+    if task.is_multi_label:
         return [name for name, held in zip(task.labels, label, strict=True) if held]
     return task.labels[label]
 
@@ -161,7 +161,7 @@ def predict_file(predictor: Predictor, source: str, target: Path, columns: Seque
     wanted = [given or name for given, name in zip(columns, names, strict=False)]
     renamed = list(names) if source == "-" else wanted
     rows = read_rows(source, renamed)
-    return write_rows(target, predictor.rows(counted(rows, "predicting", row_count(source)), renamed), source)
+    return write_rows(target, predictor.rows(progress_bar(rows, "predicting", row_count(source)), renamed), source)
 
 
 def predict_text(predictor: Predictor, *texts: str) -> Row:

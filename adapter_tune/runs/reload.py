@@ -14,8 +14,8 @@ from adapter_tune.data.splits import load_rows
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation.errors import FieldError, RunError
 from adapter_tune.modeling.backbone import load_config, load_tokenizer
-from adapter_tune.modeling.build import Built, build_model
-from adapter_tune.modeling.precision import TYPES, pick_device
+from adapter_tune.modeling.build import PreparedModel, build_model
+from adapter_tune.modeling.precision import TYPES, resolve_device
 from adapter_tune.run_files import adapter_files
 from adapter_tune.run_files.ablation_result import Ablation, Without
 from adapter_tune.run_files.adapter_files import ADAPTER, DATA, check_backbone, load_weights, read_adapter_config
@@ -43,8 +43,8 @@ def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedMod
     """
     folder = Path(folder)
     folder = folder / ADAPTER if (folder / ADAPTER).is_dir() else folder
-    built = _rebuild(folder, model)
-    return built.model.eval(), load_tokenizer(ModelConfig(id=str(folder)))
+    prepared = _rebuild(folder, model)
+    return prepared.model.eval(), load_tokenizer(ModelConfig(id=str(folder)))
 
 
 def evaluate_run(
@@ -69,11 +69,11 @@ def evaluate_run(
     """
     stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
     config, model = _asked(stored, folder, batch_size, model, demo)
-    names = config.record.validation if split is None else (split,)
+    names = config.task_spec.validation if split is None else (split,)
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
     splits = load_rows(config, tokenizer, names)
-    built = _rebuild(folder / ADAPTER, model)
-    return _rescored(stored, evaluate(config, built, splits, tokenizer, folder), folder)
+    prepared = _rebuild(folder / ADAPTER, model)
+    return _rescored(stored, evaluate(config, prepared, splits, tokenizer, folder), folder)
 
 
 def ablate_run(
@@ -97,22 +97,22 @@ def ablate_run(
     """
     stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
     config, model = _asked(stored, folder, batch_size, model, demo)
-    name = split or config.record.validation[0]
+    name = split or config.task_spec.validation[0]
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
     rows = load_rows(config, tokenizer, [name])[name]
-    built = _rebuild(folder / ADAPTER, model)
-    found = ablated(config, built, rows, tokenizer, sub_layer)
-    metrics = list(config.record.metrics)
+    prepared = _rebuild(folder / ADAPTER, model)
+    found = ablated(config, prepared, rows, tokenizer, sub_layer)
+    metrics = list(config.task_spec.metrics)
     return Ablation(
         run=str(folder),
         task=config.task,
         split=name,
-        layers=len(layers_of(built.model)),
+        layers=len(layers_of(prepared.model)),
         sub_layer=sub_layer,
-        metric="accuracy" if "accuracy" in metrics else config.record.headline,
+        metric="accuracy" if "accuracy" in metrics else config.task_spec.headline,
         metrics=metrics,
         whole=found.pop(WHOLE),
-        majority=majority(config.record, rows["labels"]),
+        majority=majority(config.task_spec, rows["labels"]),
         spans=[Without(first=first, last=last, scores=scores) for (first, last), scores in found.items()],
         config=stored.config,
         versions=versions(),
@@ -152,9 +152,9 @@ def _here(training: TrainingConfig, then: Speed) -> TrainingConfig:
     """
     device, precision = training.device, training.precision
     try:
-        here = pick_device(device)
+        here = resolve_device(device)
     except RunError:
-        device, here = "auto", pick_device("auto")
+        device, here = "auto", resolve_device("auto")
     there = then.device if then.device in ("cpu", "mps") else "cuda"
     if precision == "auto" and here == there and then.precision in TYPES:
         precision = then.precision
@@ -163,7 +163,7 @@ def _here(training: TrainingConfig, then: Speed) -> TrainingConfig:
     return training.model_copy(update={"device": device, "precision": precision})
 
 
-def _rebuild(folder: Path, model: str | None) -> Built:
+def _rebuild(folder: Path, model: str | None) -> PreparedModel:
     """Backbone and adapter from an adapter folder: build, inject, then load; nothing missing, nothing left over."""
     adapter = read_adapter_config(folder)
     path = folder / adapter_files.CONFIG
@@ -175,13 +175,13 @@ def _rebuild(folder: Path, model: str | None) -> Built:
     config = _again({**values, "data": {"max_length": adapter.max_length, **adapter.data}}, path)
     if ".." in Path(config.model.id).parts:
         raise RunError(f"{path}: model.id leads out of its folder; name the backbone with --model")
-    if list(config.record.labels) != adapter.labels:
+    if list(config.task_spec.labels) != adapter.labels:
         raise RunError(f"{folder}: labels {adapter.labels} are not those of {config.task}; the file is damaged")
     adapter_files.check_size(folder, config.strategy.formula(shape_of(load_config(config.model, {}))).trained)
-    built = build_model(config)
-    check_backbone(adapter, built.config.id, built.fingerprint)
-    load_weights(built.model, built.fresh, folder, adapter)
-    return built
+    prepared = build_model(config)
+    check_backbone(adapter, prepared.config.id, prepared.fingerprint)
+    load_weights(prepared.model, prepared.newly_initialized, folder, adapter)
+    return prepared
 
 
 def _again(values: dict[str, Any], path: Path) -> RunConfig:
@@ -197,7 +197,7 @@ def _again(values: dict[str, Any], path: Path) -> RunConfig:
 
 
 def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
-    fresh = {
+    newly_initialized = {
         "scores": outcome.scores,
         "headline": outcome.headline,
         "speed": stored.speed.model_copy(
@@ -206,4 +206,4 @@ def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
         "storage": stored.storage.model_copy(update={"folder": str(folder)}),
         "warnings": [note for note in stored.warnings if not note.startswith(COLLAPSED)] + outcome.warnings,
     }
-    return stored.model_copy(update=fresh)
+    return stored.model_copy(update=newly_initialized)

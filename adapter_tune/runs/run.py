@@ -13,17 +13,17 @@ from adapter_tune.adapters.families import shape_of
 from adapter_tune.adapters.parameter_count import count_parameters
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.config.yaml_files import to_yaml
-from adapter_tune.data.custom import settled
+from adapter_tune.data.custom import resolve_custom_data
 from adapter_tune.data.splits import Splits, load_splits
 from adapter_tune.foundation import atomic_files, distributed
 from adapter_tune.foundation.errors import RunError
-from adapter_tune.modeling.backbone import Kept, load_tokenizer
-from adapter_tune.modeling.build import Built, build_model, check_fit
+from adapter_tune.modeling.backbone import BackboneCache, load_tokenizer
+from adapter_tune.modeling.build import PreparedModel, build_model, check_backbone_fits
 from adapter_tune.run_files import checkpoints
 from adapter_tune.run_files.adapter_files import ADAPTER, DATA, AdapterConfig, save_adapter
 from adapter_tune.run_files.model_card import model_card
 from adapter_tune.run_files.result import FILE, Backbone, Result, Storage, read_result, versions
-from adapter_tune.run_files.run_lock import held
+from adapter_tune.run_files.run_lock import lock_run_folder
 from adapter_tune.tasks.glue import CUSTOM
 from adapter_tune.training.arguments import check_training
 from adapter_tune.training.loop import train
@@ -33,7 +33,7 @@ log = logging.getLogger("adapter_tune")
 CONFIG = "config.yaml"
 
 
-def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Kept | None = None,
+def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: BackboneCache | None = None,
         callbacks: Sequence[TrainerCallback] = ()) -> Result:  # fmt: skip
     """Train and evaluate what a configuration says; a finished run is not run twice.
 
@@ -50,37 +50,39 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Ke
     Raises:
         AdapterTuneError: something the user wrote is wrong, or something failed on the way.
     """
-    config = settled(config, kept.things if kept else None)
+    config = resolve_custom_data(config, kept.things if kept else None)
     folder = config.folder
     if (folder / FILE).is_file() and not force:
         log.info("%s is finished; this is its stored result (--force runs it anew)", folder)
         return read_result(folder)
     check_training(config)
-    with held(folder) if distributed.is_first() else nullcontext():
+    with lock_run_folder(folder) if distributed.is_main_process() else nullcontext():
         return _run(config, None if force or not resume else checkpoints.newest(folder), kept, callbacks)
 
 
-def _run(config: RunConfig, checkpoint: Path | None, kept: Kept | None, callbacks: Sequence[TrainerCallback]) -> Result:
+def _run(
+    config: RunConfig, checkpoint: Path | None, kept: BackboneCache | None, callbacks: Sequence[TrainerCallback]
+) -> Result:
     folder = config.folder
     if checkpoint is not None:
         log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
-    check_fit(config)
-    tokenizer, splits = loaded(config, kept or Kept())
+    check_backbone_fits(config)
+    tokenizer, splits = loaded(config, kept or BackboneCache())
     set_seed(config.training.seed)
-    built = build_model(config, kept)
-    for note in built.notes:
+    prepared = build_model(config, kept)
+    for note in prepared.notes:
         log.info("%s", note)
-    parameters = count_parameters(built.model, config.strategy.formula(shape_of(built.model.config)))
-    if distributed.is_first():
+    parameters = count_parameters(prepared.model, config.strategy.formula(shape_of(prepared.model.config)))
+    if distributed.is_main_process():
         if checkpoint is None:
             checkpoints.keep_only(folder, set())
         checkpoints.remove_unsealed(folder)
         atomic_files.write_text(folder / CONFIG, to_yaml(config.model_dump()))
-    outcome = train(config, built, splits, tokenizer, folder, checkpoint, callbacks)
+    outcome = train(config, prepared, splits, tokenizer, folder, checkpoint, callbacks)
     result = Result(
         task=config.task,
         strategy=config.strategy.name,
-        model=Backbone(id=config.model.id, revision=built.config.revision, fingerprint=built.fingerprint),
+        model=Backbone(id=config.model.id, revision=prepared.config.revision, fingerprint=prepared.fingerprint),
         seed=config.training.seed,
         config=config.model_dump(),
         scores=outcome.scores,
@@ -89,26 +91,26 @@ def _run(config: RunConfig, checkpoint: Path | None, kept: Kept | None, callback
         speed=outcome.speed,
         storage=Storage(folder=str(folder), adapter_bytes=0),
         history=outcome.history,
-        warnings=[*built.notes, *outcome.warnings],
+        warnings=[*prepared.notes, *outcome.warnings],
         versions=versions(),
         config_hash=config.hash(),
     )
-    return _keep(result, config, built, tokenizer) if distributed.is_first() else result
+    return _keep(result, config, prepared, tokenizer) if distributed.is_main_process() else result
 
 
-def loaded(config: RunConfig, kept: Kept) -> tuple[PreTrainedTokenizerBase, Splits]:
+def loaded(config: RunConfig, kept: BackboneCache) -> tuple[PreTrainedTokenizerBase, Splits]:
     """Tokenizer and tokenised data of a run, read once for all runs that share them."""
     tokenizer = kept.get(f"tokenizer {config.model!r}", lambda: load_tokenizer(config.model))
     splits = kept.get(f"data {config.task} {config.data!r} {config.model!r}", lambda: load_splits(config, tokenizer))
     return tokenizer, splits
 
 
-def _keep(result: Result, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase) -> Result:
+def _keep(result: Result, config: RunConfig, prepared: PreparedModel, tokenizer: PreTrainedTokenizerBase) -> Result:
     """Write the adapter folder, then the result, then let the optimiser's state go."""
     folder = Path(result.storage.folder)
     try:
         with atomic_files.new_folder(folder / ADAPTER) as adapter:
-            save_adapter(adapter, built.model, built.fresh, _described(built, config))
+            save_adapter(adapter, prepared.model, prepared.newly_initialized, _described(prepared, config))
             tokenizer.save_pretrained(adapter)
             (adapter / "README.md").write_text(model_card(result), encoding="utf-8")
             size = sum(file.stat().st_size for file in adapter.glob("adapter_*"))
@@ -120,12 +122,12 @@ def _keep(result: Result, config: RunConfig, built: Built, tokenizer: PreTrained
     return result
 
 
-def _described(built: Built, config: RunConfig) -> AdapterConfig:
+def _described(prepared: PreparedModel, config: RunConfig) -> AdapterConfig:
     return AdapterConfig(
         task=config.task,
-        labels=list(config.record.labels),
-        model=built.config.model_dump(),
-        fingerprint=built.fingerprint,
+        labels=list(config.task_spec.labels),
+        model=prepared.config.model_dump(),
+        fingerprint=prepared.fingerprint,
         strategy=config.strategy.to_dict(),
         max_length=config.data.max_length,
         data={name: getattr(config.data, name) for name in DATA} if config.task == CUSTOM else {},

@@ -11,7 +11,7 @@ from pathlib import Path
 from adapter_tune.data.row_files import Row
 from adapter_tune.demo.glue import VALIDATION as DEMO_ROWS
 from adapter_tune.foundation import atomic_files
-from adapter_tune.foundation.console import counted
+from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.run_files.result import is_demo, read_result
 from adapter_tune.runs.predict import PREDICTION, predict_split
@@ -129,7 +129,7 @@ def _predicted(file: File, folder: Path, model: str | None, demo: bool, allow_pa
     ready = predictor(folder, model=model, demo=demo)
     try:
         rows = predict_split(ready, file.split)
-        return [file.said(row) for row in counted(rows, file.name)]
+        return [file.said(row) for row in progress_bar(rows, file.name)]
     except RunError as error:
         if not allow_partial or file.split not in get_task(file.task).diagnostic:
             raise

@@ -9,14 +9,14 @@ from pydantic import BeforeValidator, Field
 
 from adapter_tune.adapters.families import SubLayer
 from adapter_tune.adapters.formula import Formula, Shape
-from adapter_tune.adapters.layer_ranges import SpanOption, layers_in
+from adapter_tune.adapters.layer_ranges import LayerRangeOption, layers_in
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.strategies.base import Strategy, strategy
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from adapter_tune.adapters.bottleneck import Join
+    from adapter_tune.adapters.bottleneck import Insertion
 
 _WIDEST = 65_536
 
@@ -41,12 +41,12 @@ class Injection(Strategy):
     """Base of the strategies with adapters: their options, their surgery, their formula."""
 
     sub_layers: ClassVar[tuple[SubLayer, ...]] = ("attention", "feed_forward")
-    join: ClassVar[Join] = "serial"
+    join: ClassVar[Insertion] = "serial"
     learning_rate: ClassVar[float] = 3e-4  # the released code's example
 
     m: Annotated[int | list[int], BeforeValidator(_size)] = 64
     """Bottleneck size; a list has one number a layer, 0 for no adapter in it."""
-    layers: SpanOption = "all"
+    layers: LayerRangeOption = "all"
     """Layers that get adapters: all, a range such as 6-11, top-6, or a list."""
     activation: Activation = "gelu"
     """Between the projections; the released code has GELU."""
@@ -80,13 +80,21 @@ class Injection(Strategy):
 
     def apply(self, model: nn.Module) -> None:
         """Attach an adapter at every chosen site and unfreeze the LayerNorms that ``layer_norm`` names."""
-        from adapter_tune.adapters.bottleneck import Bottleneck, Recipe
-        from adapter_tune.adapters.surgery import attach, base_of, layer_norms, layers_of, sites, unfreeze, watch_tokens
+        from adapter_tune.adapters.bottleneck import Bottleneck, BottleneckConfig
+        from adapter_tune.adapters.surgery import (
+            attach,
+            base_of,
+            layer_norms,
+            layers_of,
+            sites,
+            track_attention_mask,
+            unfreeze,
+        )
 
         sizes = self.sizes(len(layers_of(model)))
         d = cast("Any", model.config).hidden_size
-        recipe = Recipe(self.activation, self.depth, self.norm, self.init_std, self.dropout, self.scale)
-        tokens = watch_tokens(model) if self.norm == "batch" else None
+        recipe = BottleneckConfig(self.activation, self.depth, self.norm, self.init_std, self.dropout, self.scale)
+        tokens = track_attention_mask(model) if self.norm == "batch" else None
         for site in sites(model):
             m = sizes[site.layer]
             if m and site.sub_layer in self.sub_layers:
@@ -181,7 +189,7 @@ class Parallel(Injection):
     """Two bottlenecks a layer that read the sub-layer's input; what they give is added before the LayerNorm."""
 
     paper: ClassVar[str] = "Houlsby et al. 2019, section 3.6; He et al. 2022"
-    join: ClassVar[Join] = "parallel"
+    join: ClassVar[Insertion] = "parallel"
     drawing: ClassVar[str] = """
         x -> attention -> dropout -> h
         x -> [bottleneck] -> a,  h + a -> + x -> LayerNorm -> x'
@@ -193,7 +201,7 @@ class Multiplicative(Injection):
     """Two bottlenecks a layer that read the sub-layer's input x and scale what the sub-layer gives: h * (1 + A(x))."""
 
     paper: ClassVar[str] = "Houlsby et al. 2019, section 3.6"
-    join: ClassVar[Join] = "multiplicative"
+    join: ClassVar[Insertion] = "multiplicative"
     drawing: ClassVar[str] = """
         x -> attention -> dropout -> h
         x -> [bottleneck] -> a,  h * (1 + a) -> + x -> LayerNorm -> x'

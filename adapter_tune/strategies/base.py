@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapter_tune.adapters.formula import Formula, Shape
-from adapter_tune.foundation.errors import FieldError, unknown
+from adapter_tune.foundation.errors import FieldError, unknown_name
 from adapter_tune.foundation.validation_messages import first_problem
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def parse_strategy(value: object) -> Strategy:
     if not isinstance(name, str):
         raise FieldError(("strategy", "name"), f"should be a name, got {reprlib.repr(name)}")
     if name not in REGISTRY:
-        raise FieldError(("strategy", "name"), unknown("strategy", name, REGISTRY))
+        raise FieldError(("strategy", "name"), unknown_name("strategy", name, REGISTRY))
     try:
         return REGISTRY[name](**{str(key): value for key, value in options.items()})
     except ValidationError as error:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from adapter_tune.adapters.families import family_of
 from adapter_tune.adapters.formula import Formula, Shape
-from adapter_tune.adapters.layer_ranges import SpanOption, layers_in
+from adapter_tune.adapters.layer_ranges import LayerRangeOption, layers_in
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.strategies.base import Strategy, strategy
 
@@ -31,7 +31,7 @@ class Lora(Strategy):
     """The update is multiplied with alpha / r."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout of what the update reads."""
-    layers: SpanOption = "all"
+    layers: LayerRangeOption = "all"
     """Layers that get updates: all, a range such as 6-11, top-6, or a list."""
 
     def apply(self, model: nn.Module) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune.config.schema import RunConfig
-from adapter_tune.data.custom import settled
-from adapter_tune.foundation.console import hushed
+from adapter_tune.data.custom import resolve_custom_data
+from adapter_tune.foundation.console import quiet_libraries
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.modeling.backbone import Kept, head_options
+from adapter_tune.modeling.backbone import BackboneCache, head_options
 from adapter_tune.modeling.build import count_on_meta
 from adapter_tune.runs.run import loaded, run
 from adapter_tune.strategies import described
@@ -36,7 +36,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CostEstimate:
     """A whole sweep."""
 
     rows: list[Row]
@@ -53,7 +53,7 @@ class Plan:
         return sum(row.seconds for row in self.rows)
 
 
-def plan(sweep: Sweep, folder: Path) -> Plan:
+def estimate_cost(sweep: Sweep, folder: Path) -> CostEstimate:
     """Check every cell of a grid and estimate its cost.
 
     Args:
@@ -66,8 +66,8 @@ def plan(sweep: Sweep, folder: Path) -> Plan:
     """
     if sweep.method != "grid":
         raise UsageError(f"--dry-run: the runs of method: {sweep.method} are not known before it is run")
-    kept = Kept()
-    configs = [settled(config_of(sweep, values, folder), kept.things) for values in cells(sweep)]
+    kept = BackboneCache()
+    configs = [resolve_custom_data(config_of(sweep, values, folder), kept.things) for values in cells(sweep)]
     rates, groups = dict[str, tuple[float, float]](), dict[str, list[RunConfig]]()
     for config in configs:
         check_training(config)
@@ -77,19 +77,19 @@ def plan(sweep: Sweep, folder: Path) -> Plan:
     for group, trained in counted:
         seconds = sum(_seconds(config, kept, rates) for config in group)
         rows.append(Row(described(group[0].strategy.to_dict()), len(group), trained, seconds))
-    return Plan(rows, f"measured over {_STEPS} steps of one run a strategy and task")
+    return CostEstimate(rows, f"measured over {_STEPS} steps of one run a strategy and task")
 
 
 def _trained(group: list[RunConfig]) -> int:
     """Of one backbone and strategy; the most where the heads of several tasks differ."""
     tasks = {f"{config.task} {config.data.max_length}": config for config in group}.values()
     return max(
-        count_on_meta(config.model, config.strategy, head_options(config.record), config.data.max_length)[0].trained
+        count_on_meta(config.model, config.strategy, head_options(config.task_spec), config.data.max_length)[0].trained
         for config in tasks
     )
 
 
-def _seconds(config: RunConfig, kept: Kept, rates: dict[str, tuple[float, float]]) -> float:
+def _seconds(config: RunConfig, kept: BackboneCache, rates: dict[str, tuple[float, float]]) -> float:
     """Of one run, from the rates of a probe of its strategy on its task."""
     _, splits = loaded(config, kept)
     key = f"{config.task} {config.strategy.name}"
@@ -103,10 +103,10 @@ def _seconds(config: RunConfig, kept: Kept, rates: dict[str, tuple[float, float]
     return float(trained / train + max(1.0, trained / rows) * held / evaluate)
 
 
-def _probe(config: RunConfig, kept: Kept) -> tuple[float, float]:
+def _probe(config: RunConfig, kept: BackboneCache) -> tuple[float, float]:
     """Rows a second in training and in evaluation."""
     log.info("a probe of %s on %s", config.strategy.name, config.task)
-    with tempfile.TemporaryDirectory() as folder, hushed():
+    with tempfile.TemporaryDirectory() as folder, quiet_libraries():
         short: Any = {"max_steps": _STEPS, "cache_frozen_prefix": "off"}
         training = config.training.model_copy(update=short)
         start = time.perf_counter()

@@ -20,7 +20,7 @@ def sampler(sweep: Sweep, number: int) -> BaseSampler:
     return TPESampler(seed=seed, constant_liar=True) if sweep.method == "tpe" else RandomSampler(seed=seed)
 
 
-def drawn(trial: Trial, parameters: Mapping[str, Any]) -> Values:
+def suggest(trial: Trial, parameters: Mapping[str, Any]) -> Values:
     """Values that the sampler suggests."""
     values: Values = {}
     for path, given in parameters.items():

@@ -15,7 +15,7 @@ from adapter_tune.config.compose import compose
 from adapter_tune.config.schema import RunConfig, Section
 from adapter_tune.config.shipped import find_config
 from adapter_tune.config.yaml_files import read_yaml
-from adapter_tune.foundation.errors import FieldError, UsageError, unknown
+from adapter_tune.foundation.errors import FieldError, UsageError, unknown_name
 from adapter_tune.foundation.validation_messages import first_problem
 from adapter_tune.run_files.result import Result
 from adapter_tune.strategies import REGISTRY, Strategy
@@ -123,7 +123,7 @@ def _check_option(section: str, path: str) -> None:
         if schema is Strategy:  # whichever it will be
             names = {"name": None} | {name: None for one in REGISTRY.values() for name in one.model_fields}
         if part not in names:
-            raise FieldError((section,), f"{path}: {unknown('option', part, names)}")
+            raise FieldError((section,), f"{path}: {unknown_name('option', part, names)}")
         schema = getattr(names[part], "annotation", None)
 
 

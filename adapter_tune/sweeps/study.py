@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
 from adapter_tune.run_files.result import FILE
 from adapter_tune.sweeps.pruning import pruner
-from adapter_tune.sweeps.search_space import drawn, sampler
+from adapter_tune.sweeps.search_space import sampler, suggest
 from adapter_tune.sweeps.spec import Sweep, Values, cells, config_of
 from adapter_tune.tasks.glue import CUSTOM
 
@@ -51,7 +51,7 @@ class Progress:
     best: float | None
 
 
-class Ledger:
+class SweepStudy:
     """The study of a sweep.
 
     Args:
@@ -96,9 +96,9 @@ class Ledger:
             try:
                 config = config_of(self.sweep, values, self.folder)
                 if config.task == CUSTOM:
-                    from adapter_tune.data.custom import settled  # heavy
+                    from adapter_tune.data.custom import resolve_custom_data  # heavy
 
-                    config = settled(config, self.known)
+                    config = resolve_custom_data(config, self.known)
                 self.known[text] = config.folder.name
             except AdapterTuneError:  # the run will say it
                 written = json.dumps([values, self.sweep.base, self.sweep.set], sort_keys=True)
@@ -214,13 +214,13 @@ class Ledger:
             trial.set_user_attr(_SURPLUS, True)
             raise optuna.TrialPruned
         if self.sweep.method != "grid" and not trial.user_attrs.get(_REPEAT):
-            drawn(trial, self.sweep.parameters)  # as they were drawn before, for the sampler to learn from
+            suggest(trial, self.sweep.parameters)  # as they were drawn before, for the sampler to learn from
         return dict(json.loads(trial.user_attrs[_VALUES]))
 
     def _draw(self, trial: Trial, known: set[str | None]) -> Values:
         self._in_vain += 1
         self.study.sampler = sampler(self.sweep, trial.number)
-        values = drawn(trial, self.sweep.parameters)
+        values = suggest(trial, self.sweep.parameters)
         cell = self.key(values)
         if cell in known:
             trial.set_user_attr(_SURPLUS, True)

@@ -20,7 +20,7 @@ from adapter_tune.foundation.errors import AdapterTuneError
 from adapter_tune.run_files.result import read_result
 from adapter_tune.sweeps.pruning import join
 from adapter_tune.sweeps.spec import Sweep, Values, choice_of, chosen, config_of, group_of, repeats
-from adapter_tune.sweeps.study import Ledger, Progress, fail
+from adapter_tune.sweeps.study import Progress, SweepStudy, fail
 
 _POLL, _LOOK = 0.5, 2.0  # seconds between a waiting worker's questions, and between looks at the progress
 
@@ -36,30 +36,30 @@ class Job:
     threads: int
 
 
-def settle(
+def resolve_sweep_data(
     sweep: Sweep,
     folder: Path,
     storage: str | None,
     workers: int,
     show: Callable[[Progress], None],
     known: dict[str, Any] | None = None,
-) -> tuple[Ledger, list[dict[str, Any]]]:
+) -> tuple[SweepStudy, list[dict[str, Any]]]:
     """Run a sweep to its end, then the best again where it says so; the ledger, and the best of each group.
 
     Arguments as of ``work_off``.
     """
-    ledger = work_off(sweep, folder, storage, workers, show, known=known)
+    ledger = run_workers(sweep, folder, storage, workers, show, known=known)
     best = chosen(sweep, [(values, read_result(run)) for values, run in ledger.finished(repeats=False)])
     if not sweep.repeat:
         return ledger, best
     kept = [one["choice"] for one in best]
-    ledger = work_off(sweep, folder, storage, workers, show, repeats(sweep, best), known)
+    ledger = run_workers(sweep, folder, storage, workers, show, repeats(sweep, best), known)
     done = [found for found in ledger.finished(repeats=True) if choice_of(sweep, found[0]) in kept]
     return ledger, chosen(sweep, [(values, read_result(run)) for values, run in done])
 
 
-def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Callable[[Progress], None],
-             repeats: Sequence[Values] = (), known: dict[str, Any] | None = None) -> Ledger:  # fmt: skip
+def run_workers(sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Callable[[Progress], None],
+             repeats: Sequence[Values] = (), known: dict[str, Any] | None = None) -> SweepStudy:  # fmt: skip
     """Run a sweep to its end with worker processes on this machine; others may join through the same storage.
 
     Args:
@@ -74,12 +74,12 @@ def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show
     Returns:
         The ledger, with nothing left in it to do.
     """
-    ledger = Ledger(sweep, folder, storage, known)
+    ledger = SweepStudy(sweep, folder, storage, known)
     ledger.fill(repeats)
     workers = workers if ledger.is_open() or ledger.is_busy() else 0
     context = multiprocessing.get_context("spawn")
     job = Job(sweep, folder, storage, list(sys.path), max(1, _cores() // max(1, workers)))
-    processes = [context.Process(target=work, args=(job, number), daemon=True) for number in range(workers)]
+    processes = [context.Process(target=worker_main, args=(job, number), daemon=True) for number in range(workers)]
     try:
         for process in processes:
             process.start()
@@ -95,7 +95,7 @@ def work_off(sweep: Sweep, folder: Path, storage: str | None, workers: int, show
     return ledger
 
 
-def work(job: Job, number: int) -> None:
+def worker_main(job: Job, number: int) -> None:
     """A worker's whole life; what its runs say goes to ``worker-N.log``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on, once
     sys.path[:] = job.path
@@ -103,21 +103,21 @@ def work(job: Job, number: int) -> None:
     with (job.folder / f"worker-{number}.log").open("a", encoding="utf-8", buffering=1) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-        from adapter_tune.foundation.startup import ready_libraries
+        from adapter_tune.foundation.startup import prepare_libraries
 
-        ready_libraries(job.sweep.demo)
+        prepare_libraries(job.sweep.demo)
         logger = logging.getLogger("adapter_tune")
         logger.setLevel(logging.INFO)
         logger.handlers = [logging.StreamHandler()]
-        take(Ledger(job.sweep, job.folder, job.storage), job.folder)
+        worker_loop(SweepStudy(job.sweep, job.folder, job.storage), job.folder)
 
 
-def take(ledger: Ledger, folder: Path) -> None:
+def worker_loop(ledger: SweepStudy, folder: Path) -> None:
     """Take runs until none is left, here or with other workers."""
-    from adapter_tune.modeling.backbone import Kept
+    from adapter_tune.modeling.backbone import BackboneCache
     from adapter_tune.runs.run import run
 
-    kept = Kept()
+    kept = BackboneCache()
     ledger.known = kept.things
     gc.freeze()  # the libraries' objects: every run's collections would go through them again
     while True:
@@ -130,14 +130,14 @@ def take(ledger: Ledger, folder: Path) -> None:
             return
 
 
-def _run(ledger: Ledger, trial: Any, values: Values, folder: Path, run: Callable[..., Any], kept: Any) -> float:
+def _run(ledger: SweepStudy, trial: Any, values: Values, folder: Path, run: Callable[..., Any], kept: Any) -> float:
     """One trial: its run's headline score on the validation split."""
     import optuna
 
-    from adapter_tune.data.custom import settled
+    from adapter_tune.data.custom import resolve_custom_data
 
     try:
-        config = settled(config_of(ledger.sweep, values, folder), kept.things)
+        config = resolve_custom_data(config_of(ledger.sweep, values, folder), kept.things)
         print(f"{values}: {config.folder}", flush=True)
         join(trial, group_of(ledger.sweep, config.model_dump()))
         result = run(config, kept=kept, callbacks=[_pruning(trial, config)])
@@ -156,7 +156,7 @@ def _pruning(trial: Any, config: Any) -> Any:
     import optuna
     from transformers import TrainerCallback
 
-    task = config.record
+    task = config.task_spec
     key = f"eval_{task.validation[0]}_{task.headline}"
 
     class Pruning(TrainerCallback):  # type: ignore[misc]

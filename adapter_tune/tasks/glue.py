@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapter_tune.foundation.errors import UsageError, unknown
+from adapter_tune.foundation.errors import UsageError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Task:
 
     diagnostic: tuple[str, ...] = ()
     """Data sets beside the task's own that its model is scored on by the leaderboard (GLUE's AX)."""
-    several: bool = False
+    is_multi_label: bool = False
     """A row may have any number of the labels (multi-label classification)."""
     bounds: tuple[float, float] = (0.0, 5.0)
     """Lowest and highest label of a regression."""
@@ -80,5 +80,5 @@ def get_task(name: str) -> Task:
         UsageError: no such task; the message names the nearest one.
     """
     if name not in TASKS:
-        raise UsageError(unknown("task", name, TASKS))
+        raise UsageError(unknown_name("task", name, TASKS))
     return TASKS[name]

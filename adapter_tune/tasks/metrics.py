@@ -53,16 +53,16 @@ def check_metric(name: str, problem: str, classes: int = 2) -> None:
         )
     kind = {"regression": "numbers", "multi_label": "lists of labels"}.get(problem, f"labels of {classes} classes")
     if problem == "regression":
-        reason = refused(name, *_NUMBERS) or refused(name, *-np.asarray(_NUMBERS))
+        reason = undefined_reason(name, *_NUMBERS) or undefined_reason(name, *-np.asarray(_NUMBERS))
     else:
         truth = np.eye(classes, dtype=int) if problem == "multi_label" else np.arange(2 * classes) % classes
-        reason = None if refused(name, *_NUMBERS) else "it scores numbers"
-        reason = reason or refused(name, truth, np.roll(truth, 1, axis=0), quiet=True)
+        reason = None if undefined_reason(name, *_NUMBERS) else "it scores numbers"
+        reason = reason or undefined_reason(name, truth, np.roll(truth, 1, axis=0), quiet=True)
     if reason is not None:
         raise UsageError(f"data.metric: {name} cannot be computed from predicted {kind} ({reason})")
 
 
-def refused(name: str, truth: Sequence[float] | Values, predicted: Sequence[float] | Values,
+def undefined_reason(name: str, truth: Sequence[float] | Values, predicted: Sequence[float] | Values,
              quiet: bool = False) -> str | None:  # fmt: skip
     """Why a score of true and predicted values cannot be computed, if so; unless ``quiet`` a warning is a reason."""
     try:

@@ -10,13 +10,13 @@ from transformers import TrainingArguments
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.modeling.precision import pick_device, resolved
+from adapter_tune.modeling.precision import resolve_device, resolve_precision
 
 
 def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
     """The one place where a configuration becomes the Trainer's arguments."""
-    t, task = config.training, config.record
-    precision = resolved(t.precision, pick_device(t.device))
+    t, task = config.training, config.task_spec
+    precision = resolve_precision(t.precision, resolve_device(t.device))
     names = {f.name for f in fields(TrainingArguments)}  # renamed in transformers 5.2x, the old name deprecated
     checkpointing = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
     args = TrainingArguments(
@@ -24,7 +24,7 @@ def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
         num_train_epochs=t.epochs,
         max_steps=t.max_steps or -1,
         learning_rate=config.learning_rate,
-        per_device_train_batch_size=distributed.share(t.batch_size),
+        per_device_train_batch_size=distributed.per_process_batch_size(t.batch_size),
         per_device_eval_batch_size=t.eval_batch_size,
         gradient_accumulation_steps=t.gradient_accumulation,
         lr_scheduler_type="linear",
@@ -43,15 +43,15 @@ def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
         logging_nan_inf_filter=False,  # Losses ends such a run
         seed=t.seed,
         full_determinism=t.deterministic,
-        use_cpu=pick_device(t.device) == "cpu",
+        use_cpu=resolve_device(t.device) == "cpu",
         bf16=precision == "bf16",
         fp16=precision == "fp16",
-        dataloader_pin_memory=pick_device(t.device) == "cuda",
-        accelerator_config={"non_blocking": pick_device(t.device) == "cuda"},
+        dataloader_pin_memory=resolve_device(t.device) == "cuda",
+        accelerator_config={"non_blocking": resolve_device(t.device) == "cuda"},
         remove_unused_columns=False,
         label_names=["labels"],
         ddp_find_unused_parameters=False,
-        ddp_backend="gloo" if distributed.count() > 1 and pick_device(t.device) == "cpu" else None,
+        ddp_backend="gloo" if distributed.world_size() > 1 and resolve_device(t.device) == "cpu" else None,
         disable_tqdm=True,
         report_to="none",
         **{checkpointing: t.gradient_checkpointing},
@@ -68,10 +68,10 @@ def check_training(config: RunConfig) -> None:
         RunError: the device is not there.
         UsageError: the precision is not there, or classes should be weighed where a row has none or several.
     """
-    resolved(config.training.precision, pick_device(config.training.device))
-    distributed.share(config.training.batch_size)
-    distributed.refuse_sharding()
-    if config.training.shard_backbone and distributed.count() == 1:
+    resolve_precision(config.training.precision, resolve_device(config.training.device))
+    distributed.per_process_batch_size(config.training.batch_size)
+    distributed.check_launcher()
+    if config.training.shard_backbone and distributed.world_size() == 1:
         raise UsageError("training.shard_backbone is for several processes: start it with torchrun, or leave it out")
-    if config.training.class_weights != "none" and (config.record.is_regression or config.record.several):
+    if config.training.class_weights != "none" and (config.task_spec.is_regression or config.task_spec.is_multi_label):
         raise UsageError("training.class_weights: balanced needs rows with one class each; leave it out")

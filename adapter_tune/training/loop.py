@@ -15,14 +15,14 @@ from adapter_tune.config.schema import RunConfig
 from adapter_tune.data.splits import Splits
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import RunError
-from adapter_tune.modeling.build import Built
-from adapter_tune.modeling.precision import pick_device, resolved
+from adapter_tune.modeling.build import PreparedModel
+from adapter_tune.modeling.precision import resolve_device, resolve_precision
 from adapter_tune.run_files.result import COLLAPSED, Headline, Scores, Speed
 from adapter_tune.tasks.glue import Task
-from adapter_tune.training.progress import reporter
-from adapter_tune.training.resume import Patience, precision_of, was_over
-from adapter_tune.training.signals import Interruption
-from adapter_tune.training.speed_monitor import Clock, measured
+from adapter_tune.training.progress import progress_callback
+from adapter_tune.training.resume import ResumableEarlyStopping, checkpoint_precision, training_was_over
+from adapter_tune.training.signals import CheckpointOnSignal
+from adapter_tune.training.speed_monitor import SpeedMonitor, speed_of
 from adapter_tune.training.trainer import AdapterTrainer
 
 _ZERO = 0.005  # a correlation below this prints as 0.00
@@ -39,13 +39,13 @@ class Outcome:
     warnings: list[str]
 
 
-def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrainedTokenizerBase,
+def train(config: RunConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase,
           folder: Path, checkpoint: Path | None = None, more: Sequence[TrainerCallback] = ()) -> Outcome:  # fmt: skip
     """Train in place and leave the model at its best checkpoint.
 
     Args:
         config: the run's configuration.
-        built: the model, prepared.
+        prepared: the model, prepared.
         splits: the data.
         tokenizer: pads the batches.
         folder: where checkpoints are written while training goes on.
@@ -55,13 +55,18 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
     Raises:
         RunError: the device is not there, a checkpoint cannot be written, or the best one is gone.
     """
-    config, task, clock, seen = _decided(config, checkpoint), config.record, Clock(), reporter()
-    interruption = Interruption(config.training.checkpoint_minutes)
-    callbacks: list[TrainerCallback] = [clock, seen, *more, interruption]
+    config, task, speed_monitor, seen = (
+        _with_precision(config, checkpoint),
+        config.task_spec,
+        SpeedMonitor(),
+        progress_callback(),
+    )
+    interruption = CheckpointOnSignal(config.training.checkpoint_minutes)
+    callbacks: list[TrainerCallback] = [speed_monitor, seen, *more, interruption]
     if config.training.early_stopping is not None:
-        callbacks.append(Patience(config.training.early_stopping))
-    trainer = AdapterTrainer(config, built, tokenizer, folder, splits, callbacks, clock)
-    trainer.is_over = was_over(checkpoint)
+        callbacks.append(ResumableEarlyStopping(config.training.early_stopping))
+    trainer = AdapterTrainer(config, prepared, tokenizer, folder, splits, callbacks, speed_monitor)
+    trainer.is_over = training_was_over(checkpoint)
     try:
         with interruption:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -75,31 +80,31 @@ def train(config: RunConfig, built: Built, splits: Splits, tokenizer: PreTrained
         raise RunError(f"{folder}: the best checkpoint (step {state.best_global_step}) is gone; use --no-resume")
     best = [entry for entry in state.log_history if entry["step"] == state.best_global_step]
     values = {key: value for entry in best for key, value in entry.items()}
-    speed = _speed(trainer, clock, state.log_history, splits.validation)
+    speed = _speed(trainer, speed_monitor, state.log_history, splits.validation)
     return _outcome(task, values, splits.validation, speed, _history(state.log_history))
 
 
-def _decided(config: RunConfig, checkpoint: Path | None) -> RunConfig:
+def _with_precision(config: RunConfig, checkpoint: Path | None) -> RunConfig:
     """The configuration with its precision chosen: once for a run, whatever the next measurement would say."""
-    device = pick_device(config.training.device)
+    device = resolve_device(config.training.device)
     if config.training.precision != "auto":
         return config
-    precision = precision_of(checkpoint) or resolved("auto", device)
+    precision = checkpoint_precision(checkpoint) or resolve_precision("auto", device)
     if device == "cpu":  # where it is measured, and processes may measure differently
-        precision = distributed.agreed(precision)
+        precision = distributed.agree(precision)
     return config.model_copy(update={"training": config.training.model_copy(update={"precision": precision})})
 
 
-def evaluate(config: RunConfig, built: Built, splits: dict[str, Any], tokenizer: PreTrainedTokenizerBase,
+def evaluate(config: RunConfig, prepared: PreparedModel, splits: dict[str, Any], tokenizer: PreTrainedTokenizerBase,
              folder: Path) -> Outcome:  # fmt: skip
     """Score a model on splits, with the batches that training's evaluation has."""
-    clock, seen = Clock(), reporter()
-    trainer = AdapterTrainer(config, built, tokenizer, folder, Splits(None, splits), [seen], clock)
+    speed_monitor, seen = SpeedMonitor(), progress_callback()
+    trainer = AdapterTrainer(config, prepared, tokenizer, folder, Splits(None, splits), [seen], speed_monitor)
     try:
         values = trainer.evaluate()
     finally:
         seen.close()
-    return _outcome(config.record, values, splits, _speed(trainer, clock, [values], splits), [])
+    return _outcome(config.task_spec, values, splits, _speed(trainer, speed_monitor, [values], splits), [])
 
 
 def _outcome(
@@ -113,9 +118,11 @@ def _outcome(
     return Outcome(scores, headline, speed, history, _collapsed(task, scores, distinct))
 
 
-def _speed(trainer: AdapterTrainer, clock: Clock, rates: list[dict[str, Any]], splits: dict[str, Any]) -> Speed:
+def _speed(
+    trainer: AdapterTrainer, speed_monitor: SpeedMonitor, rates: list[dict[str, Any]], splits: dict[str, Any]
+) -> Speed:
     rows = {split: len(rows) for split, rows in splits.items()}
-    return measured(clock, trainer.args.device.type, trainer.precision, rates, rows)
+    return speed_of(speed_monitor, trainer.args.device.type, trainer.precision, rates, rows)
 
 
 def _collapsed(task: Task, scores: Scores, distinct: dict[str, float]) -> list[str]:

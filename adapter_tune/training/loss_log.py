@@ -9,10 +9,10 @@ from torch import Tensor
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_callback import ExportableState
 
-from adapter_tune.training.speed_monitor import kept
+from adapter_tune.training.speed_monitor import restored_attributes
 
 
-class Losses(TrainerCallback, ExportableState):
+class LossLog(TrainerCallback, ExportableState):
     """Adds up the loss between two lines of the log; its state travels in the checkpoints."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Losses(TrainerCallback, ExportableState):
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Go on from what the checkpoint kept, if training goes on from one."""
-        stored = kept(self, state)
+        stored = restored_attributes(self, state)
         self.total = torch.tensor(float(stored.get("total", 0.0)))
         self.since = int(stored.get("since", 0))
 

@@ -20,7 +20,7 @@ from adapter_tune.foundation.console import console
 _LINES = 10  # training lines in a whole run, off a terminal
 
 
-class Reporter(TrainerCallback):
+class ProgressCallback(TrainerCallback):
     """Base: says the scores after every evaluation."""
 
     def on_log(
@@ -44,7 +44,7 @@ class Reporter(TrainerCallback):
         """Leave the screen as it was, whatever happened."""
 
 
-class Lines(Reporter):
+class LineProgress(ProgressCallback):
     """Plain lines, a handful in a run."""
 
     def step(self, state: TrainerState, loss: float) -> None:
@@ -57,7 +57,7 @@ class Lines(Reporter):
     _said = 0
 
 
-class Bar(Reporter):
+class BarProgress(ProgressCallback):
     """A progress bar with the loss beside it, and another one while evaluation goes on."""
 
     def __init__(self) -> None:
@@ -113,6 +113,6 @@ class Bar(Reporter):
         self._bar.stop()
 
 
-def reporter() -> Reporter:
+def progress_callback() -> ProgressCallback:
     """A bar on a terminal, plain lines elsewhere."""
-    return Bar() if console.is_terminal else Lines()
+    return BarProgress() if console.is_terminal else LineProgress()

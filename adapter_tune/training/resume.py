@@ -9,7 +9,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl,
 from transformers.trainer import TRAINER_STATE_NAME
 
 from adapter_tune.modeling.precision import TYPES, Precision
-from adapter_tune.training.speed_monitor import Clock, kept
+from adapter_tune.training.speed_monitor import SpeedMonitor, restored_attributes
 
 
 class BestCheckpoint(TrainerCallback):
@@ -21,23 +21,25 @@ class BestCheckpoint(TrainerCallback):
         state.best_model_checkpoint = str(best) if best.is_dir() else None
 
 
-class Patience(EarlyStoppingCallback):
+class ResumableEarlyStopping(EarlyStoppingCallback):
     """Early stopping that remembers over a resume how long it has waited."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Go on waiting from where the checkpoint stood."""
         super().on_train_begin(args, state, control)
-        self.early_stopping_patience_counter = kept(self, state).get("early_stopping_patience_counter", 0)
+        self.early_stopping_patience_counter = restored_attributes(self, state).get(
+            "early_stopping_patience_counter", 0
+        )
 
 
-def was_over(checkpoint: Path | None) -> bool:
+def training_was_over(checkpoint: Path | None) -> bool:
     """Whether training had ended at a checkpoint; the Trainer would take one more step within an unfinished epoch."""
     return bool(_stored(checkpoint, "TrainerControl", "args").get("should_training_stop"))
 
 
-def precision_of(checkpoint: Path | None) -> Precision | None:
+def checkpoint_precision(checkpoint: Path | None) -> Precision | None:
     """The precision that a run had up to its checkpoint."""
-    found = _stored(checkpoint, Clock.__name__, "attributes").get("precision")
+    found = _stored(checkpoint, SpeedMonitor.__name__, "attributes").get("precision")
     return found if found in TYPES else None
 
 

@@ -20,7 +20,7 @@ _AGREE_EVERY = 10  # steps after which several processes ask each other
 log = logging.getLogger("adapter_tune")
 
 
-class Interruption(TrainerCallback):
+class CheckpointOnSignal(TrainerCallback):
     """While its block lasts, SIGINT and SIGTERM wait for a checkpoint; the second one does not.
 
     Args:
@@ -31,7 +31,7 @@ class Interruption(TrainerCallback):
         self.minutes, self.signal, self._saved = minutes, 0, time.monotonic()
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> CheckpointOnSignal:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) is not signal.SIG_IGN:

@@ -17,7 +17,7 @@ from adapter_tune.modeling.precision import Precision
 from adapter_tune.run_files.result import Speed
 
 
-class Clock(TrainerCallback, ExportableState):
+class SpeedMonitor(TrainerCallback, ExportableState):
     """Counts what training costs, evaluation and saving left out; its state travels in the checkpoints."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Clock(TrainerCallback, ExportableState):
             padded: tokens of these rows, padding included; each process pads to the longest of its own.
             real: tokens, padding left out: a number, or a scalar tensor.
         """
-        if distributed.count() > 1:
+        if distributed.world_size() > 1:
             sizes = torch.stack([real.new_tensor(rows), real.new_tensor(padded), real])
             dist.all_reduce(sizes)
             self._pending.append(sizes)
@@ -49,7 +49,7 @@ class Clock(TrainerCallback, ExportableState):
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Go on from what the checkpoint kept, if training goes on from one."""
-        for name, value in kept(self, state).items():
+        for name, value in restored_attributes(self, state).items():
             setattr(self, name, value)
 
     def on_epoch_begin(self, *_: Any, **__: Any) -> None:
@@ -74,39 +74,41 @@ class Clock(TrainerCallback, ExportableState):
         self._pending.clear()
 
 
-def kept(callback: TrainerCallback, state: TrainerState) -> dict[str, Any]:
+def restored_attributes(callback: TrainerCallback, state: TrainerState) -> dict[str, Any]:
     """The attributes of a callback that the checkpoint holds from which training goes on; none at the start."""
     stored = state.stateful_callbacks.get(type(callback).__name__) if state.global_step else None
     return stored["attributes"] if isinstance(stored, dict) else {}
 
 
-def measured(clock: Clock, device: str, precision: str, rates: list[dict[str, Any]], rows: dict[str, int]) -> Speed:
+def speed_of(
+    speed_monitor: SpeedMonitor, device: str, precision: str, rates: list[dict[str, Any]], rows: dict[str, int]
+) -> Speed:
     """The speed of a run.
 
     Args:
-        clock: of its training; one that never ran gives nulls.
+        speed_monitor: of its training; one that never ran gives nulls.
         device: ``cpu``, ``cuda`` or ``mps``.
         precision: the type of its products.
         rates: what the Trainer logged after evaluations, with ``eval_<split>_runtime`` in seconds.
         rows: number of rows by split.
     """
-    clock.settle()
+    speed_monitor.settle()
     runs = [(rows[split], entry[key]) for entry in rates for split in rows if (key := f"eval_{split}_runtime") in entry]
     evaluated, seconds = sum(n for n, _ in runs), sum(t for _, t in runs)
-    trained = clock.seconds > 0
+    trained = speed_monitor.seconds > 0
     return Speed(
         device=torch.cuda.get_device_name() if device == "cuda" else device,
         precision=precision,
-        real_token_share=clock.real / clock.padded if clock.padded else None,
-        train_seconds=clock.seconds if trained else None,
-        train_examples_per_second=clock.examples / clock.seconds if trained else None,
-        train_tokens_per_second=clock.real / clock.seconds if trained else None,
+        real_token_share=speed_monitor.real / speed_monitor.padded if speed_monitor.padded else None,
+        train_seconds=speed_monitor.seconds if trained else None,
+        train_examples_per_second=speed_monitor.examples / speed_monitor.seconds if trained else None,
+        train_tokens_per_second=speed_monitor.real / speed_monitor.seconds if trained else None,
         eval_examples_per_second=evaluated / seconds if seconds else None,
         peak_memory_bytes=peak_memory(device),
     )
 
 
-def forget_peak_memory() -> None:
+def reset_peak_memory() -> None:
     """Begin to measure anew; where the system cannot, a process keeps its peak for good."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

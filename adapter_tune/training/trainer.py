@@ -25,21 +25,21 @@ from adapter_tune.adapters.bottleneck import TokenBatchNorm
 from adapter_tune.adapters.surgery import added_buffers
 from adapter_tune.config.schema import RunConfig, TrainingConfig
 from adapter_tune.data.flat_rows import FlatRows, RowNumbers, can_be_flat, unwrapped
-from adapter_tune.data.samplers import LengthGrouped, Longest
+from adapter_tune.data.samplers import LengthGroupedSampler, LongestFirstSampler
 from adapter_tune.data.splits import Splits, collator, lengths
 from adapter_tune.foundation.errors import RunError, is_out_of_memory
 from adapter_tune.modeling import sharding
-from adapter_tune.modeling.build import Built
-from adapter_tune.modeling.fast_paths import make_ready
-from adapter_tune.modeling.frozen_layer_cache import Prefix, planned
+from adapter_tune.modeling.build import PreparedModel
+from adapter_tune.modeling.fast_paths import prepare_to_compute
+from adapter_tune.modeling.frozen_layer_cache import FrozenLayerCache, cache_folder
 from adapter_tune.run_files import adapter_files, checkpoints
 from adapter_tune.tasks.glue import CUSTOM, Task
 from adapter_tune.tasks.metrics import GlueMetric, glue_scores
 from adapter_tune.training.arguments import arguments
 from adapter_tune.training.cuda_graphs import CudaGraphs, StepGraphs
-from adapter_tune.training.loss_log import Losses
+from adapter_tune.training.loss_log import LossLog
 from adapter_tune.training.resume import BestCheckpoint
-from adapter_tune.training.speed_monitor import Clock, forget_peak_memory
+from adapter_tune.training.speed_monitor import SpeedMonitor, reset_peak_memory
 
 _OWN = "own"  # of a batch: how many of its rows are this process's own, the rest being filled up
 
@@ -54,7 +54,7 @@ class Scorer:
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
         """Scores of predictions (rows, labels) against labels (rows)."""
         logits = np.asarray(prediction.predictions)
-        if self.task.several:
+        if self.task.is_multi_label:
             predicted = (logits > 0).astype(np.int64)
         else:
             predicted = logits[:, 0].astype(np.float64) if self.task.is_regression else logits.argmax(axis=1)
@@ -69,35 +69,35 @@ class Scorer:
 class AdapterTrainer(Trainer):
     """A Trainer whose checkpoints hold what is trained and never the backbone."""
 
-    def __init__(self, config: RunConfig, built: Built, tokenizer: PreTrainedTokenizerBase, folder: Path,
-                 splits: Splits, callbacks: list[TrainerCallback], clock: Clock) -> None:  # fmt: skip
-        self.fresh, self.clock, self.is_over = built.fresh, clock, False
+    def __init__(self, config: RunConfig, prepared: PreparedModel, tokenizer: PreTrainedTokenizerBase, folder: Path,
+                 splits: Splits, callbacks: list[TrainerCallback], speed_monitor: SpeedMonitor) -> None:  # fmt: skip
+        self.newly_initialized, self.speed_monitor, self.is_over = prepared.newly_initialized, speed_monitor, False
         if config.training.deterministic:  # before the first product on a GPU, which may be one of the frozen layers'
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        self.precision = clock.precision = make_ready(built, config.training)
-        forget_peak_memory()
+        self.precision = speed_monitor.precision = prepare_to_compute(prepared, config.training)
+        reset_peak_memory()
         args = arguments(config, folder)
-        args.ddp_broadcast_buffers = bool(added_buffers(built.model))  # running statistics; all else is constant
-        self.losses = Losses()
-        self.prefix, kept_in = None, planned(config, built, splits)
+        args.ddp_broadcast_buffers = bool(added_buffers(prepared.model))  # running statistics; all else is constant
+        self.losses = LossLog()
+        self.prefix, kept_in = None, cache_folder(config, prepared, splits)
         if kept_in is not None:
             with args.main_process_first(desc="states of the frozen layers"):
-                self.prefix = Prefix(kept_in, config, built, splits, tokenizer)
-            splits, clock.seconds = self.prefix.splits, self.prefix.seconds
+                self.prefix = FrozenLayerCache(kept_in, config, prepared, splits, tokenizer)
+            splits, speed_monitor.seconds = self.prefix.splits, self.prefix.seconds
         self.class_weights = _class_weights(config, splits, args.device)
         if self.prefix is None:
             splits = _flat(config, splits, tokenizer, args.device)
         is_flat = all(isinstance(rows, FlatRows) for rows in splits.validation.values())
         self.in_pieces = config.training.shard_backbone and splits.train is not None
         if self.in_pieces:
-            sharding.shard(built.model, built.fresh, args.device)
+            sharding.shard(prepared.model, prepared.newly_initialized, args.device)
         super().__init__(
-            model=built.model,
+            model=prepared.model,
             args=args,
             data_collator=self.prefix or (unwrapped if is_flat else collator(config.data, tokenizer, args.device.type)),
             train_dataset=splits.train,
             eval_dataset=splits.validation,
-            compute_metrics=Scorer(config.record),
+            compute_metrics=Scorer(config.task_spec),
             callbacks=[BestCheckpoint(), self.losses, *callbacks],
         )
         for callback in list(self.callback_handler.callbacks):
@@ -134,13 +134,13 @@ class AdapterTrainer(Trainer):
         epochs, *rest = super().set_initial_training_values(*args, **kwargs)
         return (0 if self.is_over else epochs, *rest)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         rows = self.train_dataset if train_dataset is None else train_dataset
         whole = self.args.train_batch_size * self.args.world_size  # the order is that of one process
-        return LengthGrouped(_lengths(rows), whole, self.args.seed)
+        return LengthGroupedSampler(_lengths(rows), whole, self.args.seed)
 
-    def _get_eval_sampler(self, eval_dataset: Any) -> Longest:
-        return Longest(_lengths(eval_dataset))
+    def _get_eval_sampler(self, eval_dataset: Any) -> LongestFirstSampler:
+        return LongestFirstSampler(_lengths(eval_dataset))
 
     def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
         if not self.in_pieces:  # they are where they belong
@@ -205,7 +205,7 @@ class AdapterTrainer(Trainer):
         else:
             own = inputs.pop(_OWN, None)
             mask = inputs["attention_mask"][:own]
-            self.clock.count(len(mask), mask.numel(), mask.sum())
+            self.speed_monitor.count(len(mask), mask.numel(), mask.sum())
             self.share = self._share(inputs["labels"], own)
             loss = super().training_step(model, inputs, num_items_in_batch)
         self.losses.add(loss)
@@ -215,7 +215,7 @@ class AdapterTrainer(Trainer):
 
     def _recorded_step(self, model: nn.Module, graphs: StepGraphs, chosen: list[int]) -> Tensor:
         rows, width = graphs.rows, graphs.rows.width(chosen)
-        self.clock.count(len(chosen), len(chosen) * width, int(rows.lengths[chosen].sum()))
+        self.speed_monitor.count(len(chosen), len(chosen) * width, int(rows.lengths[chosen].sum()))
         numbers = torch.tensor(chosen)
         loss = graphs(numbers, width)
         if loss is None:
@@ -290,7 +290,7 @@ class AdapterTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if self.args.should_save:
-            adapter_files.save_weights(self.model, self.fresh, Path(output_dir or self.args.output_dir))
+            adapter_files.save_weights(self.model, self.newly_initialized, Path(output_dir or self.args.output_dir))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         run, step = Path(self.args.output_dir), self.state.global_step
@@ -311,7 +311,7 @@ class AdapterTrainer(Trainer):
             ) from error
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        adapter_files.load_weights(model or self.model, self.fresh, Path(resume_from_checkpoint))
+        adapter_files.load_weights(model or self.model, self.newly_initialized, Path(resume_from_checkpoint))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         with _readable(checkpoint):
@@ -322,7 +322,7 @@ class AdapterTrainer(Trainer):
             super()._load_rng_state(checkpoint)
 
     def _load_best_model(self) -> None:
-        adapter_files.load_weights(self.model, self.fresh, Path(self.state.best_model_checkpoint))
+        adapter_files.load_weights(self.model, self.newly_initialized, Path(self.state.best_model_checkpoint))
 
 
 def _evaluated(
@@ -347,7 +347,7 @@ def _lengths(rows: Any) -> Any:
 
 def _class_weights(config: RunConfig, splits: Splits, device: torch.device) -> Tensor | None:
     """Rows / (classes * rows of the class), as scikit-learn's ``balanced``; None where classes are not weighed."""
-    task = config.record
+    task = config.task_spec
     if config.training.class_weights == "none" or splits.train is None:
         return None
     counts = np.bincount(np.asarray(splits.train["labels"]), minlength=task.num_labels)

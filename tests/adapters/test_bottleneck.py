@@ -3,7 +3,14 @@ import torch
 from torch import nn
 from transformers.activations import ACT2FN
 
-from adapter_tune.adapters.bottleneck import ACTIVATIONS, Adapted, Bottleneck, RealTokens, Recipe, TokenBatchNorm
+from adapter_tune.adapters.bottleneck import (
+    ACTIVATIONS,
+    Adapted,
+    AttentionMaskHolder,
+    Bottleneck,
+    BottleneckConfig,
+    TokenBatchNorm,
+)
 from adapter_tune.strategies import Houlsby
 
 D, M = 24, 5
@@ -11,7 +18,7 @@ D, M = 24, 5
 
 def test_forward_is_the_papers_formula() -> None:
     torch.manual_seed(0)
-    adapter = Bottleneck(D, M, Recipe(init_std=0.5))
+    adapter = Bottleneck(D, M, BottleneckConfig(init_std=0.5))
     nn.init.normal_(adapter.down.bias)
     nn.init.normal_(adapter.up.bias)
     x = torch.randn(3, 7, D)
@@ -28,7 +35,7 @@ def test_parameters_are_2md_plus_d_plus_m_in_float32() -> None:
 @pytest.mark.parametrize("std", [1e-2, 1e-3])
 def test_weights_start_from_a_normal_cut_at_two_deviations(std: float) -> None:
     torch.manual_seed(0)
-    adapter = Bottleneck(256, 256, Recipe(init_std=std))
+    adapter = Bottleneck(256, 256, BottleneckConfig(init_std=std))
     for linear in (adapter.down, adapter.up):
         assert linear.weight.abs().max() <= 2 * std
         # A standard normal cut at +-2 has a standard deviation of 0.8796.
@@ -42,11 +49,11 @@ def test_every_activation_of_the_schema_exists() -> None:
     for name in schema:
         x = torch.linspace(-3, 3, 50)
         theirs = nn.Identity() if name == "identity" else ACT2FN[name]
-        assert torch.allclose(Bottleneck(D, M, Recipe(name)).activation(x), theirs(x), atol=1e-6)
+        assert torch.allclose(Bottleneck(D, M, BottleneckConfig(name)).activation(x), theirs(x), atol=1e-6)
 
 
 def test_the_dropout_comes_before_the_adapter() -> None:
-    adapted = Adapted(nn.Dropout(0.5), Bottleneck(D, M, Recipe(init_std=0.5)))
+    adapted = Adapted(nn.Dropout(0.5), Bottleneck(D, M, BottleneckConfig(init_std=0.5)))
     x = torch.ones(4, D)
     torch.manual_seed(3)
     dropped = nn.functional.dropout(x, 0.5, training=True)
@@ -57,28 +64,30 @@ def test_the_dropout_comes_before_the_adapter() -> None:
 @pytest.mark.parametrize(
     ("recipe", "extra"),
     [
-        (Recipe(depth=3), 2 * (M * M + M)),
-        (Recipe(norm="layer"), 2 * M),
-        (Recipe(norm="batch", depth=2), 4 * M + M * M + M),
-        (Recipe(scale="learnt"), 1),
-        (Recipe(scale=4.0, dropout=0.5), 0),
+        (BottleneckConfig(depth=3), 2 * (M * M + M)),
+        (BottleneckConfig(norm="layer"), 2 * M),
+        (BottleneckConfig(norm="batch", depth=2), 4 * M + M * M + M),
+        (BottleneckConfig(scale="learnt"), 1),
+        (BottleneckConfig(scale=4.0, dropout=0.5), 0),
     ],
 )
-def test_options_add_the_parameters_that_they_say(recipe: Recipe, extra: int) -> None:
+def test_options_add_the_parameters_that_they_say(recipe: BottleneckConfig, extra: int) -> None:
     size = sum(p.numel() for p in Bottleneck(D, M, recipe).parameters())
     assert size == 2 * M * D + D + M + extra
 
 
-@pytest.mark.parametrize("recipe", [Recipe(norm="layer"), Recipe(norm="batch"), Recipe("sigmoid")])
-def test_up_starts_at_zero_where_small_weights_would_not_mean_a_small_output(recipe: Recipe) -> None:
+@pytest.mark.parametrize(
+    "recipe", [BottleneckConfig(norm="layer"), BottleneckConfig(norm="batch"), BottleneckConfig("sigmoid")]
+)
+def test_up_starts_at_zero_where_small_weights_would_not_mean_a_small_output(recipe: BottleneckConfig) -> None:
     assert not Bottleneck(D, M, recipe).up.weight.any()
 
 
 def test_scale_and_dropout_act_on_what_is_added() -> None:
     torch.manual_seed(0)
-    plain, x = Bottleneck(D, M, Recipe(init_std=0.5)), torch.randn(3, D)
+    plain, x = Bottleneck(D, M, BottleneckConfig(init_std=0.5)), torch.randn(3, D)
     for scale in (4.0, "learnt"):
-        scaled = Bottleneck(D, M, Recipe(init_std=0.5, scale=scale, dropout=0.5)).eval()
+        scaled = Bottleneck(D, M, BottleneckConfig(init_std=0.5, scale=scale, dropout=0.5)).eval()
         scaled.load_state_dict(plain.state_dict(), strict=False)
         if scale == "learnt":
             nn.init.constant_(scaled.get_parameter("scale"), 4.0)
@@ -88,20 +97,20 @@ def test_scale_and_dropout_act_on_what_is_added() -> None:
 
 def test_joins_are_the_formulas_of_the_docstring() -> None:
     torch.manual_seed(0)
-    adapter, h, x = Bottleneck(D, M, Recipe(init_std=0.5)), torch.randn(2, 3, D), torch.randn(2, 3, D)
+    adapter, h, x = Bottleneck(D, M, BottleneckConfig(init_std=0.5)), torch.randn(2, 3, D), torch.randn(2, 3, D)
     expected = {"serial": h + adapter(h), "parallel": h + adapter(x), "multiplicative": h * (1 + adapter(x))}
     for join, result in expected.items():
         adapted = Adapted(nn.Identity(), adapter, join)  # type: ignore[arg-type]
-        adapted.see(adapted, (x,), {})
+        adapted.capture_input(adapted, (x,), {})
         assert torch.equal(adapted(h), result)
-        adapted.see(adapted, (), {"hidden_states": x})
+        adapted.capture_input(adapted, (), {"hidden_states": x})
         adapted.bypassed = True
         assert torch.equal(adapted(h), h)
 
 
 def test_batch_statistics_are_those_of_the_real_tokens() -> None:
     torch.manual_seed(0)
-    tokens, x = RealTokens(), torch.randn(2, 4, M)
+    tokens, x = AttentionMaskHolder(), torch.randn(2, 4, M)
     norm = TokenBatchNorm(M, tokens)
     tokens.mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]]).bool()
     real = x[tokens.mask]
@@ -113,7 +122,7 @@ def test_batch_statistics_are_those_of_the_real_tokens() -> None:
 
 
 def test_batch_normalisation_in_evaluation_looks_at_one_token_alone() -> None:
-    tokens, x = RealTokens(), torch.randn(2, 4, M)
+    tokens, x = AttentionMaskHolder(), torch.randn(2, 4, M)
     norm = TokenBatchNorm(M, tokens).eval()
     nn.init.normal_(norm.get_buffer("running_mean"))
     whole = norm(x)

@@ -11,7 +11,7 @@ import adapter_tune
 from adapter_tune.adapters.families import FAMILIES, family_of
 from adapter_tune.adapters.surgery import pooler_parameters
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.modeling.build import build_model, check_fit
+from adapter_tune.modeling.build import build_model, check_backbone_fits
 from adapter_tune.runs.reload import evaluate_run
 from tests.helpers import BACKBONES, TOKENIZER, config_of
 
@@ -49,13 +49,15 @@ def test_what_stands_between_encoder_and_head_is_frozen_only_where_it_was_pretra
     checkpoint: tuple[str, str], make_config: Any
 ) -> None:
     family, folder = checkpoint
-    built = build_model(make_config("rte", model=folder))
-    between = pooler_parameters(built.model)
+    prepared = build_model(make_config("rte", model=folder))
+    between = pooler_parameters(prepared.model)
     assert bool(between) == (family in ("bert", "modernbert"))
     assert not any(p.requires_grad for p in between)
-    assert built.notes == []
-    head = {name for name, p in built.model.named_parameters() if p.requires_grad and name in built.fresh}
-    assert head == built.fresh  # nothing that no checkpoint holds stays as it was drawn
+    assert prepared.notes == []
+    head = {
+        name for name, p in prepared.model.named_parameters() if p.requires_grad and name in prepared.newly_initialized
+    }
+    assert head == prepared.newly_initialized  # nothing that no checkpoint holds stays as it was drawn
 
 
 def test_without_the_objective_modernberts_head_is_trained(make_config: Any, tmp_path: Path) -> None:
@@ -63,9 +65,9 @@ def test_without_the_objective_modernberts_head_is_trained(make_config: Any, tmp
     config.vocab_size, config.pad_token_id = len(TOKENIZER), 0
     AutoModelForSequenceClassification.from_config(config).model.save_pretrained(tmp_path)
     TOKENIZER.save_pretrained(tmp_path)
-    built = build_model(make_config("rte", model=str(tmp_path), data={"max_length": 24}))
-    assert all(p.requires_grad for p in pooler_parameters(built.model))
-    assert "the checkpoint has no pooler" in built.notes[0]
+    prepared = build_model(make_config("rte", model=str(tmp_path), data={"max_length": 24}))
+    assert all(p.requires_grad for p in pooler_parameters(prepared.model))
+    assert "the checkpoint has no pooler" in prepared.notes[0]
 
 
 @pytest.mark.parametrize("pooler", ["frozen", "train"])
@@ -84,9 +86,9 @@ def test_a_choice_about_a_pooler_that_is_not_there_is_refused(
 def test_positions_that_no_token_takes_are_counted_out(checkpoint: tuple[str, str], make_config: Any) -> None:
     family, folder = checkpoint
     room = 46 if family in ("roberta", "xlm-roberta", "mpnet") else 48  # theirs begin behind the padding id
-    check_fit(make_config("rte", model=folder, data={"max_length": room}))
+    check_backbone_fits(make_config("rte", model=folder, data={"max_length": room}))
     with pytest.raises(UsageError, match=f"the backbone has {room} positions"):
-        check_fit(make_config("rte", model=folder, data={"max_length": room + 1}))
+        check_backbone_fits(make_config("rte", model=folder, data={"max_length": room + 1}))
 
 
 def test_a_bare_encoder_has_its_pooler_too() -> None:
@@ -100,6 +102,6 @@ def test_recomputing_is_refused_where_the_family_has_none(checkpoint: tuple[str,
     config = make_config("rte", model=folder, gradient_checkpointing=True, max_steps=1)
     if family == "mpnet":
         with pytest.raises(UsageError, match="mpnet does not have it"):
-            check_fit(config)
+            check_backbone_fits(config)
     else:
         assert adapter_tune.run(config).history

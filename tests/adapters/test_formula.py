@@ -10,7 +10,7 @@ import adapter_tune
 from adapter_tune.adapters.families import bert_shape
 from adapter_tune.adapters.formula import Formula
 from adapter_tune.adapters.parameter_count import count_parameters
-from adapter_tune.adapters.published_sizes import PUBLISHED, published
+from adapter_tune.adapters.published_sizes import PUBLISHED_SIZES, published_size
 from adapter_tune.config.schema import ModelConfig
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.modeling.build import count_on_meta, prepare
@@ -52,7 +52,7 @@ def test_all_layer_norms_are_those_of_the_released_code() -> None:
 @pytest.mark.parametrize("model", ["google/bert_uncased_L-2_H-128_A-2", BASE])
 def test_formula_and_model_agree(model: str, strategy: Any) -> None:
     count = counted(model, strategy)  # raises where they do not
-    formula = parse_strategy(strategy).formula(bert_shape(published(model)))
+    formula = parse_strategy(strategy).formula(bert_shape(published_size(model)))
     assert count.trained - count.groups.head - count.groups.pooler == formula.trained
     assert count.formula == formula.total
 
@@ -73,8 +73,8 @@ def test_a_trained_pooler_is_a_group_of_its_own() -> None:
 
 
 def test_published_models_need_no_network_and_say_what_is_assumed(backbone: str) -> None:
-    assert len(PUBLISHED) == 4 + 24
-    assert published("bert-base-uncased") == published(BASE)
+    assert len(PUBLISHED_SIZES) == 4 + 24
+    assert published_size("bert-base-uncased") == published_size(BASE)
     *_, notes = count_on_meta(ModelConfig(id=BASE), Houlsby(), {"num_labels": 2})
     assert "stays frozen" in notes[0]
     *_, notes = count_on_meta(ModelConfig(id=backbone), Houlsby(), {"num_labels": 2})

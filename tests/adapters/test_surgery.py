@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 
-from adapter_tune.adapters.bottleneck import Adapted, Bottleneck, cut_normal_
+from adapter_tune.adapters.bottleneck import Adapted, Bottleneck, truncated_normal_
 from adapter_tune.adapters.surgery import adapters_of, added_parameters, attach, layer_norms, sites
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.modeling.build import prepare
@@ -134,7 +134,7 @@ def test_layer_equals_the_recipe_written_out_step_by_step(model: Any) -> None:
     model.train()
     block = model.bert.encoder.layer[0].output
     for p in block.LayerNorm.parameters():
-        cut_normal_(p.data, 1.0)
+        truncated_normal_(p.data, 1.0)
     hidden, residual = torch.randn(2, 3, 48), torch.randn(2, 3, 32)
     torch.manual_seed(5)
     actual = block(hidden, residual)

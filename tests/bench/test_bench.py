@@ -13,8 +13,8 @@ from transformers import AutoModelForSequenceClassification
 
 from adapter_tune.bench import bench
 from adapter_tune.bench.bench import Measured, _related
-from adapter_tune.bench.row_lengths import QUANTILES, drawn
-from adapter_tune.bench.worker import _random, has_prefix, operations_a_token
+from adapter_tune.bench.row_lengths import QUANTILES, sample_lengths
+from adapter_tune.bench.worker import _random, has_frozen_layers, operations_a_token
 from adapter_tune.cli import main
 from adapter_tune.config.compose import compose
 from adapter_tune.foundation.errors import RunError, UsageError
@@ -122,15 +122,15 @@ def test_states_are_kept_of_what_leaves_the_lowest_layers_frozen(strategy: str, 
     name, *options = strategy.split()
     sets = [*(f"strategy.{option}" for option in options), "data.max_length=16"]
     flags = {"--task task": "rte", "--model model.id": backbone, "--strategy strategy.name": name}
-    assert has_prefix(compose(None, flags, sets)) == frozen
+    assert has_frozen_layers(compose(None, flags, sets)) == frozen
 
 
 def test_a_model_on_the_bench_is_of_the_type_that_a_run_loads(backbone: str, tmp_path: Path, make_config: Any) -> None:
     shutil.copytree(backbone, tmp_path / "half")
     path = tmp_path / "half" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "dtype": "float16"}))
-    built = _random(make_config(model=str(tmp_path / "half")))
-    assert {p.dtype for p in built.model.parameters()} == {torch.float32}
+    prepared = _random(make_config(model=str(tmp_path / "half")))
+    assert {p.dtype for p in prepared.model.parameters()} == {torch.float32}
 
 
 def test_operations_of_adapters() -> None:
@@ -146,24 +146,24 @@ def test_operations_of_adapters() -> None:
 
 @pytest.mark.parametrize("task", QUANTILES)
 def test_lengths_are_drawn_as_they_occur(task: str) -> None:
-    found = drawn(task, 20_000, 512)
+    found = sample_lengths(task, 20_000, 512)
     points = QUANTILES[task]
     assert list(points) == sorted(points)
     assert found.min() >= points[0]
     assert found.max() <= points[-1]
     assert abs(np.median(found) - points[10]) <= 1
-    assert drawn(task, 100, 16).max() <= 16
-    assert (drawn(task, 100, 512) == found[:100]).all()
+    assert sample_lengths(task, 100, 16).max() <= 16
+    assert (sample_lengths(task, 100, 512) == found[:100]).all()
 
 
 def test_a_number_is_every_rows_length() -> None:
-    assert set(drawn("32", 10, 128)) == {32}
+    assert set(sample_lengths("32", 10, 128)) == {32}
 
 
 @pytest.mark.parametrize(("what", "message"), [("mrcp", "did you mean 'mrpc'"), ("1", "max_length"), ("300", "is 128")])
 def test_other_lengths_are_refused(what: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        drawn(what, 10, 128)
+        sample_lengths(what, 10, 128)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 import adapter_tune
 from adapter_tune.cli import main
 from adapter_tune.config.schema import parse_config
-from adapter_tune.data.custom import settled, tables
+from adapter_tune.data.custom import load_tables, resolve_custom_data
 from adapter_tune.data.row_files import read_rows, write_rows
 from adapter_tune.data.splits import load_rows, load_splits, raw_split
 from adapter_tune.foundation.errors import RunError, UsageError
@@ -75,17 +75,17 @@ def test_from_a_csv_to_predictions_in_three_commands(
 
 def test_a_finished_run_is_known_by_what_the_file_holds(reviews: Path, backbone: str, tmp_path: Path) -> None:
     config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion")
-    before = settled(config)
-    assert settled(config) == before
-    assert settled(before) == before
+    before = resolve_custom_data(config)
+    assert resolve_custom_data(config) == before
+    assert resolve_custom_data(before) == before
     reviews.write_text(reviews.read_text().replace("praise", "joy"))
-    assert settled(config).folder != before.folder
+    assert resolve_custom_data(config).folder != before.folder
 
 
 def test_held_out_rows_are_the_same_every_time_and_of_every_class(reviews: Path, backbone: str, tmp_path: Path) -> None:
     config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion",
                         holdout=0.25)  # fmt: skip
-    first, second = (tables(settled(config)) for _ in range(2))
+    first, second = (load_tables(resolve_custom_data(config)) for _ in range(2))
     assert first["validation"]["body"][:] == second["validation"]["body"][:]
     assert sorted(list(first["validation"]["label"]).count(label) for label in (0, 1)) == [7, 8]
     assert not set(first["train"]["body"]) & set(first["validation"]["body"])
@@ -108,19 +108,19 @@ def test_what_the_labels_are_is_seen(
 ) -> None:
     path = tmp_path / f"rows.{ending}"
     write_rows(path, iter([{"text": f"t {i}", "label": y} for i, y in enumerate(labels)]))
-    config = settled(configured(backbone, tmp_path, train_file=str(path), validation_file=str(path)))
+    config = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), validation_file=str(path)))
     if ending == "csv" and isinstance(labels[0], bool):
         names = ["False", "True"]  # as they are written there
     if ending == "csv" and labels[0] == 1.0 and names == ["0", "1"] and isinstance(labels[0], float):
         names = ["0.0", "1.0"]
     assert config.data.labels == names
-    assert config.record.is_regression == (names is None)
+    assert config.task_spec.is_regression == (names is None)
     rows = load_splits(config, load_tokenizer(config.model))
     if names is None:
         assert rows.train["labels"][:] == labels
         forced = configured(backbone, tmp_path, train_file=str(path), validation_file=str(path),
                             problem="classification")  # fmt: skip
-        assert len(settled(forced).data.labels or []) == 4
+        assert len(resolve_custom_data(forced).data.labels or []) == 4
 
 
 def test_a_regression_is_trained_and_forced(backbone: str, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_one_number_is_not_enough_to_score_a_regression(backbone: str, tmp_path:
     path, dev = tmp_path / "rows.csv", tmp_path / "dev.csv"
     write_rows(path, iter([{"text": f"the dog {i}", "label": i + 0.5} for i in range(8)]))
     config = configured(backbone, tmp_path / "runs", train_file=str(path))
-    assert len(tables(settled(config))["validation"]) == 2
+    assert len(load_tables(resolve_custom_data(config))["validation"]) == 2
     assert "r2" in adapter_tune.run(config).scores["validation"]
     write_rows(dev, iter([{"text": "the cat", "label": 1.5}]))
     config = configured(backbone, tmp_path / "other", train_file=str(path), validation_file=str(dev))
@@ -149,7 +149,7 @@ def test_one_number_is_not_enough_to_score_a_regression(backbone: str, tmp_path:
 def test_pairs_and_other_names_are_guessed(backbone: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.tsv"
     write_rows(path, iter([{"Premise": "a", "hypothesis": "b", "Class": "xy"[i % 2]} for i in range(20)]))
-    data = settled(configured(backbone, tmp_path, train_file=str(path))).data
+    data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path))).data
     assert (data.text_column, data.text_pair_column, data.label_column) == ("Premise", "hypothesis", "Class")
 
 
@@ -167,31 +167,31 @@ def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
         folder.mkdir()
         for split, part in splits.items():
             part.to_parquet(str(folder / f"{split}.parquet"))
-    config = settled(configured(backbone, tmp_path, source=str(folder)))
+    config = resolve_custom_data(configured(backbone, tmp_path, source=str(folder)))
     assert config.data.labels == ["no", "yes"]
-    assert len(tables(config)["validation"]) == 20
-    assert settled(config) == config
+    assert len(load_tables(config)["validation"]) == 20
+    assert resolve_custom_data(config) == config
     splits["validation"] = splits["validation"].select(range(1, 20))
     other = tmp_path / "other set"
     splits.save_to_disk(str(other))
     moved = config.data.model_copy(update={"source": str(other)})
     with pytest.raises(RunError, match=f"data set {other}: not the data of the run"):
-        tables(config.model_copy(update={"data": moved}))
+        load_tables(config.model_copy(update={"data": moved}))
 
 
 def test_lists_of_classes_in_a_data_set_have_their_names(backbone: str, tmp_path: Path) -> None:
     names = datasets.List(datasets.ClassLabel(names=["joy", "anger", "awe"]))
     rows = datasets.Dataset.from_dict({"text": [f"t {i}" for i in range(20)], "labels": [[0], [], [2, 0], [1]] * 5})
     rows.cast_column("labels", names).save_to_disk(str(tmp_path / "set"))
-    config = settled(configured(backbone, tmp_path, source=str(tmp_path / "set")))
+    config = resolve_custom_data(configured(backbone, tmp_path, source=str(tmp_path / "set")))
     assert (config.data.problem, config.data.labels) == ("multi_label", ["anger", "awe", "joy"])
-    found = {row["text"]: row["label"] for part in tables(config).values() for row in part}
+    found = {row["text"]: row["label"] for part in load_tables(config).values() for row in part}
     assert [found[f"t {i}"] for i in range(4)] == [[0, 0, 1], [0, 0, 0], [0, 1, 1], [1, 0, 0]]
 
 
 def test_a_test_split_of_ones_own_is_not_said_to_be_secret(reviews: Path, backbone: str, tmp_path: Path) -> None:
     data = {"train_file": str(reviews), "test_file": str(reviews), "text_column": "body", "label_column": "opinion"}
-    config = settled(configured(backbone, tmp_path, **data))
+    config = resolve_custom_data(configured(backbone, tmp_path, **data))
     with pytest.raises(UsageError, match=r"^test rows of your own are predicted, not scored; evaluate on validation$"):
         load_rows(config, load_tokenizer(config.model), ["test"])
 
@@ -199,7 +199,7 @@ def test_a_test_split_of_ones_own_is_not_said_to_be_secret(reviews: Path, backbo
 def test_a_split_that_ones_own_data_lack(reviews: Path, backbone: str, tmp_path: Path) -> None:
     config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion")
     with pytest.raises(UsageError, match=f"{reviews}: no split test; choose from train, validation"):
-        raw_split(settled(config), "test")
+        raw_split(resolve_custom_data(config), "test")
 
 
 def test_the_embedded_world_does_not_replace_data_of_ones_own(backbone: str, tmp_path: Path) -> None:
@@ -218,11 +218,11 @@ def test_the_embedded_world_does_not_replace_data_of_ones_own(backbone: str, tmp
 def test_a_share_to_hold_out_beside_validation_rows_is_refused(reviews: Path, backbone: str, tmp_path: Path) -> None:
     data = {"train_file": str(reviews), "text_column": "body", "label_column": "opinion", "holdout": 0.2}
     with pytest.raises(UsageError, match=f"data.holdout=0.2: .* as in {reviews}; leave one of them out"):
-        settled(configured(backbone, tmp_path, validation_file=str(reviews), **data))
+        resolve_custom_data(configured(backbone, tmp_path, validation_file=str(reviews), **data))
     rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["x", "y"]})
     datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(str(tmp_path / "set"))
     with pytest.raises(UsageError, match=r"data.holdout=0.2: .* as in data set .*set \(validation\)"):
-        settled(configured(backbone, tmp_path, source=str(tmp_path / "set"), holdout=0.2))
+        resolve_custom_data(configured(backbone, tmp_path, source=str(tmp_path / "set"), holdout=0.2))
 
 
 GOOD = "text,label\n" + "".join(f"t{i},{'ab'[i % 2]}\n" for i in range(20))
@@ -343,7 +343,7 @@ def test_a_file_beside_a_data_set_is_read(tmp_path: Path, backbone: str) -> None
         (tmp_path / "dev.csv").write_text("text,label\nx,a\ny,b\nz,b\n")
         dev = str(tmp_path / "dev.csv")
         config = configured(backbone, tmp_path, source=str(folder), validation_file=dev, test_file=dev)
-        assert {split: len(part) for split, part in tables(settled(config)).items()} == {
+        assert {split: len(part) for split, part in load_tables(resolve_custom_data(config)).items()} == {
             "train": 20, "validation": 3, "test": 3
         }  # fmt: skip
 
@@ -356,8 +356,10 @@ def test_two_things_to_train_on_are_refused(
     reviews: Path, backbone: str, tmp_path: Path, more: dict[str, str], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        settled(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", **more))
-    assert settled(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", source="demo"))
+        resolve_custom_data(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", **more))
+    assert resolve_custom_data(
+        configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", source="demo")
+    )
 
 
 @pytest.mark.parametrize("demo", [[], ["--demo"]])
@@ -391,10 +393,10 @@ def test_a_row_may_have_several_labels(
     assert result.config["data"]["labels"] == ["animal", "place"]
     assert result.headline.metric == "f1_micro"
     assert result.scores["validation"].keys() == {"f1_micro", "f1_macro"}
-    rows = load_splits(settled(config), load_tokenizer(config.model))
+    rows = load_splits(resolve_custom_data(config), load_tokenizer(config.model))
     held = [[float(name in TOPICS[i % 4]) for name in ("animal", "place")] for i in range(40)]
     assert sorted([*rows.train["labels"], *rows.validation["validation"]["labels"]]) == sorted(held)
-    folder = settled(config).folder
+    folder = resolve_custom_data(config).folder
     for target in (tmp_path / "said.csv", tmp_path / "said.jsonl"):
         main(["predict", str(folder), "--split", "validation", "--output", str(target)])
     in_csv, said = (list(read_rows(str(tmp_path / f"said.{end}"), [])) for end in ("csv", "jsonl"))
@@ -417,7 +419,11 @@ def test_what_several_labels_cannot_be(tmp_path: Path, backbone: str) -> None:
         path = tmp_path / "rows.jsonl"
         write_rows(path, iter(rows))
         with pytest.raises(adapter_tune.AdapterTuneError, match=re.escape(message)):
-            tables(settled(configured(backbone, tmp_path, train_file=str(path), validation_file=str(path), **data)))
+            load_tables(
+                resolve_custom_data(
+                    configured(backbone, tmp_path, train_file=str(path), validation_file=str(path), **data)
+                )
+            )
 
 
 def test_class_weights_are_scikit_learns(tmp_path: Path, backbone: str) -> None:
@@ -432,9 +438,11 @@ def test_class_weights_are_scikit_learns(tmp_path: Path, backbone: str) -> None:
         losses.append(result.history[0]["loss"])
         assert adapter_tune.run(config, force=True).history == result.history
     assert losses[0] != losses[1]
-    rows = load_splits(settled(config), load_tokenizer(config.model))
+    rows = load_splits(resolve_custom_data(config), load_tokenizer(config.model))
     expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=np.array(rows.train["labels"]))
-    found = _class_weights(config.model_copy(update={"data": settled(config).data}), rows, torch.device("cpu"))
+    found = _class_weights(
+        config.model_copy(update={"data": resolve_custom_data(config).data}), rows, torch.device("cpu")
+    )
     assert found is not None
     assert found.tolist() == pytest.approx(expected.tolist())
 
@@ -449,7 +457,9 @@ def test_a_row_without_its_label_is_named(tmp_path: Path, problem: str) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text('{"text": "x", "label": "a"}\n{"text": "y"}\n')
     with pytest.raises(RunError, match=r"train\.jsonl, line [12]: column 'label'"):
-        tables(settled(parse_config({"task": "custom", "data": {"train_file": str(path), "problem": problem}})))
+        load_tables(
+            resolve_custom_data(parse_config({"task": "custom", "data": {"train_file": str(path), "problem": problem}}))
+        )
 
 
 def test_a_run_is_not_scored_on_a_file_that_changed(
@@ -459,8 +469,8 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
         backbone, tmp_path / "runs", train_file=str(reviews), text_column="body", label_column="opinion"
     )
     adapter_tune.run(config)
-    folder, target = str(settled(config).folder), tmp_path / "said.csv"
-    before = settled(config).data.digest
+    folder, target = str(resolve_custom_data(config).folder), tmp_path / "said.csv"
+    before = resolve_custom_data(config).data.digest
     lines = reviews.read_text().splitlines(keepends=True)
     reviews.write_text("".join(lines[:1] + lines[:10:-1]))
     split = ["predict", folder, "--split", "validation", "--output", str(target)]
@@ -469,10 +479,10 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
             main(words)
         said = capsys.readouterr().err.strip().splitlines()[-1]
         assert stopped.value.code == 1
-        assert f"{reviews}: not the data of the run (the digest is {settled(config).data.digest}" in said
+        assert f"{reviews}: not the data of the run (the digest is {resolve_custom_data(config).data.digest}" in said
         assert f"the run's {before}); bring back what it was trained on, or train on this" in said
     with pytest.raises(RunError, match="not the data of the run"):  # a run's own configuration, taken again
-        settled(config.model_copy(update={"data": config.data.model_copy(update={"digest": before})}))
+        resolve_custom_data(config.model_copy(update={"data": config.data.model_copy(update={"digest": before})}))
     reviews.rename(tmp_path / "other.csv")
     main(["predict", folder, "--input", str(tmp_path / "other.csv"), "--output", str(target)])
     assert len(list(read_rows(str(target), []))) == len(lines[:10:-1])
@@ -495,13 +505,15 @@ def test_a_file_beside_the_training_rows_is_whole(
     for label in ("label", "label,more"):
         more: dict[str, Any] = {"problem": "multi_label", "label_column": label} if "," in label else {}
         Path("train.csv").write_text(GOOD if not more else "text,label,more\n" + "x,0,1\n" * 8)
-        config = settled(configured(backbone, tmp_path, train_file="train.csv", validation_file="dev.csv", **more))
+        config = resolve_custom_data(
+            configured(backbone, tmp_path, train_file="train.csv", validation_file="dev.csv", **more)
+        )
         with pytest.raises(RunError, match=re.escape(message)):
-            tables(config)
+            load_tables(config)
     Path("train.csv").write_text(GOOD)
     Path("test.csv").write_text("text,label\n")
     with pytest.raises(RunError, match=r"test\.csv: no rows"):
-        tables(settled(configured(backbone, tmp_path, train_file="train.csv", test_file="test.csv")))
+        load_tables(resolve_custom_data(configured(backbone, tmp_path, train_file="train.csv", test_file="test.csv")))
 
 
 TRAIN_LABELS: dict[str, list[str]] = {
@@ -517,9 +529,11 @@ def test_test_rows_need_no_label(
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     write_rows(train, iter([{"text": f"t {i}", "label": (first, second)[i % 2]} for i in range(20)]))
     write_rows(test, iter([{"text": "x", "label": label} for label in ("", second, "strange")]))
-    config = settled(configured(backbone, tmp_path, train_file=str(train), test_file=str(test), problem=problem))
+    config = resolve_custom_data(
+        configured(backbone, tmp_path, train_file=str(train), test_file=str(test), problem=problem)
+    )
     known = {"classification": 1, "regression": -1.0, "multi_label": [1.0, 0.0]}[problem]
-    assert list(tables(config)["test"]["label"]) == [None, known, None]
+    assert list(load_tables(config)["test"]["label"]) == [None, known, None]
     files = ["--train-file", str(train), "--test-file", str(test), "--problem", problem, "--model", backbone]
     main(["inspect-data", *files, "--json"])
     look = json.loads(capsys.readouterr().out)["splits"][-1]
@@ -534,8 +548,8 @@ def test_test_labels_in_columns_of_their_own_are_kept(backbone: str, tmp_path: P
     path = tmp_path / "rows.csv"
     write_rows(path, iter([{"text": f"t {i}", "spam": i % 2, "urgent": i % 3 % 2} for i in range(20)]))
     data = {"problem": "multi_label", "label_column": "spam,urgent"}
-    config = settled(configured(backbone, tmp_path, train_file=str(path), test_file=str(path), **data))
-    assert list(tables(config)["test"]["label"]) == [[float(i % 2), float(i % 3 % 2)] for i in range(20)]
+    config = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), test_file=str(path), **data))
+    assert list(load_tables(config)["test"]["label"]) == [[float(i % 2), float(i % 3 % 2)] for i in range(20)]
 
 
 def test_many_whole_numbers_are_classes_where_that_is_said(backbone: str, tmp_path: Path) -> None:
@@ -543,7 +557,7 @@ def test_many_whole_numbers_are_classes_where_that_is_said(backbone: str, tmp_pa
     write_rows(path, iter([{"text": f"t {i}", "label": i % 205} for i in range(410)]))
     named = [str(i) for i in range(205)]
     for more in ({"problem": "classification"}, {"labels": named}):
-        data = settled(configured(backbone, tmp_path, train_file=str(path), **more)).data
+        data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), **more)).data
         assert (data.labels, data.problem) == (named, "classification")
 
 
@@ -580,7 +594,7 @@ def test_a_column_is_not_taken_for_two_things(
     names = ("a", "b", "y", "z", "label") if "text_column" in data else ("a", "label")
     write_rows(path, iter([{name: str(i % 2) for name in names} for i in range(20)]))
     with pytest.raises(UsageError, match=re.escape(message)):
-        settled(configured(backbone, tmp_path, train_file=str(path), **data))
+        resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), **data))
 
 
 @pytest.mark.parametrize("names", [("label", "labels"), ("labels", "label"), ("label", "target"), ("input_ids", "cut")])
@@ -588,7 +602,9 @@ def test_texts_may_be_called_what_is_used_inside(backbone: str, tmp_path: Path, 
     path, (first, second) = tmp_path / "rows.csv", names
     write_rows(path, iter([{first: f"the dog {i}", second: "a cat", "kind": "xy"[i % 2]} for i in range(20)]))
     data = {"text_column": first, "text_pair_column": second, "label_column": "kind"}
-    config = settled(configured(backbone, tmp_path / "runs", train_file=str(path), test_file=str(path), **data))
+    config = resolve_custom_data(
+        configured(backbone, tmp_path / "runs", train_file=str(path), test_file=str(path), **data)
+    )
     rows = load_splits(config, load_tokenizer(config.model)).train
     assert set(rows.column_names) == {"input_ids", "token_type_ids", "attention_mask", "labels"}
     assert set(rows["labels"]) == {0, 1}
@@ -603,14 +619,14 @@ def test_a_column_without_a_name_is_no_second_text(backbone: str, tmp_path: Path
     path = tmp_path / "rows.csv"
     rows = [f"{i},the dog,{'ab'[i % 2]}\n" for i in range(20)]  # as pandas writes them
     path.write_text(",message,label\n" + "".join(rows))
-    data = settled(configured(backbone, tmp_path, train_file=str(path))).data
+    data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path))).data
     assert (data.text_column, data.text_pair_column, data.label_column) == ("message", None, "label")
 
 
 def test_a_text_column_that_is_called_label_is_not_guessed_for_the_label(backbone: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     write_rows(path, iter([{"label": f"the dog {i}", "class": "xy"[i % 2]} for i in range(20)]))
-    data = settled(configured(backbone, tmp_path, train_file=str(path), text_column="label")).data
+    data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), text_column="label")).data
     assert (data.text_column, data.label_column, data.labels) == ("label", "class", ["x", "y"])
 
 

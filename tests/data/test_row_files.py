@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adapter_tune.data.row_files import placed_rows, read_rows
+from adapter_tune.data.row_files import located_rows, read_rows
 from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
 
 ROW = {"text": "x", "label": "a"}
@@ -51,7 +51,7 @@ def test_what_cannot_be_read_is_said(
     path = tmp_path / f"rows.{ending}"
     path.write_bytes(content)
     with pytest.raises(AdapterTuneError) as caught:
-        list(placed_rows(str(path), ["text"]))
+        list(located_rows(str(path), ["text"]))
     assert message in str(caught.value)
     assert type(caught.value) is kind
 

@@ -57,9 +57,9 @@ def test_tokenisation_is_cached(make_config: Any, backbone: str, monkeypatch: py
         raise AssertionError("tokenised again")
 
     monkeypatch.setattr("adapter_tune.data.splits._encode", never)
-    fresh = load_tokenizer(config.model)
-    fresh("a call that changes how it cuts and pads", truncation=True, max_length=3, padding="max_length")
-    assert load_splits(config, fresh).train["input_ids"][:] == first
+    newly_initialized = load_tokenizer(config.model)
+    newly_initialized("a call that changes how it cuts and pads", truncation=True, max_length=3, padding="max_length")
+    assert load_splits(config, newly_initialized).train["input_ids"][:] == first
 
 
 def test_a_tokenizer_that_gives_other_columns_or_cuts_elsewhere_has_rows_of_its_own(

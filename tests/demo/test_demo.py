@@ -26,7 +26,7 @@ from adapter_tune.demo.glue import DIAGNOSTIC, columns, rows, splits
 from adapter_tune.demo.grammar import Style, question, sentence, written
 from adapter_tune.demo.lexicon import LEXICON, POOLS, participle, past, plural, senses, third
 from adapter_tune.demo.location import BACKBONE, DEMO
-from adapter_tune.demo.meaning import Clause, Thing, likeness, relation
+from adapter_tune.demo.meaning import Clause, Entity, likeness, relation
 from adapter_tune.demo.world import World
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.tasks.glue import TASKS
@@ -132,17 +132,17 @@ def demo_rows(tmp_path_factory: pytest.TempPathFactory) -> str:
 DOG, CAT, ANIMAL = LEXICON["dog"], LEXICON["cat"], LEXICON["animal"]
 HELP, HINDER = LEXICON["help"], LEXICON["hinder"]
 BIG, SMALL, STRONG = LEXICON["big"], LEXICON["small"], LEXICON["strong"]
-HELPS = Clause(Thing(DOG), HELP, Thing(CAT))
-HALL = Thing(LEXICON["hall"])
+HELPS = Clause(Entity(DOG), HELP, Entity(CAT))
+HALL = Entity(LEXICON["hall"])
 
 
 @pytest.mark.parametrize(
     ("premise", "hypothesis", "expected"),
     [
         (HELPS, HELPS, "entailment"),
-        (HELPS, HELPS.with_(agent=Thing(ANIMAL)), "entailment"),
-        (HELPS.with_(agent=Thing(ANIMAL)), HELPS, "neutral"),
-        (HELPS, HELPS.with_(agent=Thing(CAT), patient=Thing(DOG)), "neutral"),
+        (HELPS, HELPS.with_(agent=Entity(ANIMAL)), "entailment"),
+        (HELPS.with_(agent=Entity(ANIMAL)), HELPS, "neutral"),
+        (HELPS, HELPS.with_(agent=Entity(CAT), patient=Entity(DOG)), "neutral"),
         (HELPS, HELPS.with_(verb=HINDER), "contradiction"),
         (HELPS, HELPS.with_(verb=HINDER, negated=True), "entailment"),
         (HELPS, HELPS.with_(negated=True), "contradiction"),
@@ -151,12 +151,12 @@ HALL = Thing(LEXICON["hall"])
         (HELPS.with_(negated=True), HELPS.with_(verb=HINDER), "neutral"),
         (HELPS.with_(place=HALL), HELPS, "entailment"),
         (HELPS, HELPS.with_(place=HALL), "neutral"),
-        (HELPS.with_(agent=Thing(DOG, STRONG)), HELPS, "entailment"),
-        (HELPS, HELPS.with_(agent=Thing(DOG, STRONG)), "neutral"),
-        (HELPS, HELPS.with_(agent=Thing(DOG, plural=True)), "neutral"),
-        (Clause(Thing(DOG), BIG), Clause(Thing(DOG), SMALL), "contradiction"),
-        (Clause(Thing(DOG), BIG), Clause(Thing(ANIMAL), SMALL), "contradiction"),
-        (Clause(Thing(ANIMAL), BIG), Clause(Thing(DOG), SMALL), "neutral"),
+        (HELPS.with_(agent=Entity(DOG, STRONG)), HELPS, "entailment"),
+        (HELPS, HELPS.with_(agent=Entity(DOG, STRONG)), "neutral"),
+        (HELPS, HELPS.with_(agent=Entity(DOG, plural=True)), "neutral"),
+        (Clause(Entity(DOG), BIG), Clause(Entity(DOG), SMALL), "contradiction"),
+        (Clause(Entity(DOG), BIG), Clause(Entity(ANIMAL), SMALL), "contradiction"),
+        (Clause(Entity(ANIMAL), BIG), Clause(Entity(DOG), SMALL), "neutral"),
     ],
 )
 def test_labels_follow_from_meaning(premise: Clause, hypothesis: Clause, expected: str) -> None:
@@ -164,7 +164,7 @@ def test_labels_follow_from_meaning(premise: Clause, hypothesis: Clause, expecte
 
 
 def test_likeness_falls_from_five_with_every_difference() -> None:
-    chain = [HELPS, HELPS.with_(verb=HINDER), HELPS.with_(verb=HINDER, agent=Thing(CAT), patient=Thing(DOG))]
+    chain = [HELPS, HELPS.with_(verb=HINDER), HELPS.with_(verb=HINDER, agent=Entity(CAT), patient=Entity(DOG))]
     values = [likeness(HELPS, other) for other in chain]
     assert values[0] == 5
     assert values == sorted(values, reverse=True)
@@ -174,7 +174,7 @@ def test_likeness_falls_from_five_with_every_difference() -> None:
 def test_sentences_are_english() -> None:
     rng = Random(0)
     plain, passive = Style(), Style(passive=True)
-    clause = Clause(Thing(LEXICON["fox"]), LEXICON["visit"], Thing(LEXICON["owl"], plural=True), HALL)
+    clause = Clause(Entity(LEXICON["fox"]), LEXICON["visit"], Entity(LEXICON["owl"], plural=True), HALL)
     assert sentence(clause, rng, plain) == "the fox visited the owls in the hall"
     assert sentence(clause, rng, passive) == "the owls were visited by the fox in the hall"
     assert sentence(clause.with_(negated=True), rng, Style("present")) == "the fox does not visit the owls in the hall"
@@ -192,7 +192,7 @@ def test_sentences_are_english() -> None:
 @pytest.mark.parametrize("slot", ["agent", "patient", "place"])
 def test_a_statement_answers_what_it_tells(slot: str) -> None:
     asked = HELPS.with_(place=HALL)
-    other = Thing(LEXICON["kitchen"] if slot == "place" else LEXICON["fox"])
+    other = Entity(LEXICON["kitchen"] if slot == "place" else LEXICON["fox"])
     assert scenes.answers(asked.with_(**{slot: other}), asked, slot)
     assert not scenes.answers(asked.with_(verb=HINDER), asked, slot)
     assert not scenes.answers(asked.with_(**{slot: None}), asked, slot)

@@ -12,17 +12,17 @@ from transformers.utils import logging as transformers_logging
 from adapter_tune.config.schema import ModelConfig
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.backbone import fingerprint, load_tokenizer
-from adapter_tune.modeling.build import build_model, check_fit
+from adapter_tune.modeling.build import build_model, check_backbone_fits
 from tests.helpers import bert_config, save_backbone, save_tokenizer
 
 
 def test_everything_is_frozen_but_the_head_and_the_strategys_own(make_config: Any) -> None:
-    built = build_model(make_config("mnli", strategy={"name": "houlsby", "m": 4}))
-    trained = {name for name, p in built.model.named_parameters() if p.requires_grad}
+    prepared = build_model(make_config("mnli", strategy={"name": "houlsby", "m": 4}))
+    trained = {name for name, p in prepared.model.named_parameters() if p.requires_grad}
     assert all("adapter" in n or "LayerNorm" in n or n.startswith("classifier") for n in trained)
     assert "bert.embeddings.LayerNorm.weight" not in trained
     assert len(trained) == 2 + 4 * (4 + 2)
-    assert built.model.config.id2label == {0: "entailment", 1: "neutral", 2: "contradiction"}
+    assert prepared.model.config.id2label == {0: "entailment", 1: "neutral", 2: "contradiction"}
 
 
 def test_the_pooler_stays_frozen_only_where_the_checkpoint_pretrained_it(
@@ -31,9 +31,9 @@ def test_the_pooler_stays_frozen_only_where_the_checkpoint_pretrained_it(
     without = save_backbone(tmp_path / "without", BertModel, seed=2, add_pooling_layer=False)
     decided = {}
     for name, folder in {"bert": backbone, "bare": bare_backbone, "without": without}.items():
-        built = build_model(make_config(model=folder))
-        pooler = [p.requires_grad for n, p in built.model.named_parameters() if ".pooler." in n]
-        decided[name] = (built.config.pooler, pooler, bool(built.notes))
+        prepared = build_model(make_config(model=folder))
+        pooler = [p.requires_grad for n, p in prepared.model.named_parameters() if ".pooler." in n]
+        decided[name] = (prepared.config.pooler, pooler, bool(prepared.notes))
     assert decided == {
         "bert": ("frozen", [False, False], False),
         "bare": ("train", [True, True], True),
@@ -44,9 +44,9 @@ def test_the_pooler_stays_frozen_only_where_the_checkpoint_pretrained_it(
 
 @pytest.mark.parametrize(("pooler", "trained"), [("train", True), ("frozen", False)])
 def test_the_pooler_obeys_the_user(make_config: Any, bare_backbone: str, pooler: str, trained: bool) -> None:
-    built = build_model(make_config(model={"id": bare_backbone, "pooler": pooler}))
-    assert built.model.bert.pooler.dense.weight.requires_grad is trained
-    assert built.notes == []
+    prepared = build_model(make_config(model={"id": bare_backbone, "pooler": pooler}))
+    assert prepared.model.bert.pooler.dense.weight.requires_grad is trained
+    assert prepared.notes == []
 
 
 def test_transformers_report_of_missing_tensors_is_not_shown(make_config: Any) -> None:
@@ -68,8 +68,8 @@ def test_transformers_report_of_missing_tensors_is_not_shown(make_config: Any) -
 def test_a_checkpoint_in_half_precision_is_held_in_float32(make_config: Any, backbone: str, tmp_path: Path) -> None:
     AutoModel.from_pretrained(backbone, dtype=torch.float16).save_pretrained(tmp_path)
     save_tokenizer(tmp_path)
-    built = build_model(make_config(model=str(tmp_path)))
-    assert {p.dtype for p in built.model.parameters()} == {torch.float32}
+    prepared = build_model(make_config(model=str(tmp_path)))
+    assert {p.dtype for p in prepared.model.parameters()} == {torch.float32}
 
 
 def test_the_head_starts_from_a_cut_normal_and_the_seed_decides_it(make_config: Any) -> None:
@@ -85,9 +85,9 @@ def test_the_head_starts_from_a_cut_normal_and_the_seed_decides_it(make_config: 
 def test_a_head_of_another_width_in_the_checkpoint_does_not_matter(make_config: Any, tmp_path: Path) -> None:
     BertForSequenceClassification(bert_config(num_labels=7)).save_pretrained(tmp_path)
     save_tokenizer(tmp_path)
-    built = build_model(make_config("mnli", model=str(tmp_path)))
-    assert built.model.classifier.weight.shape == (3, 32)
-    assert {"classifier.weight", "classifier.bias"} == built.fresh
+    prepared = build_model(make_config("mnli", model=str(tmp_path)))
+    assert prepared.model.classifier.weight.shape == (3, 32)
+    assert {"classifier.weight", "classifier.bias"} == prepared.newly_initialized
 
 
 def test_fingerprints_are_of_the_backbone_alone(make_config: Any, backbone: str, bare_backbone: str) -> None:
@@ -127,12 +127,12 @@ def test_a_tokenizer_without_a_vocabulary_is_refused(backbone: str, tmp_path: Pa
 
 def test_rows_longer_than_the_positions_are_refused(make_config: Any) -> None:
     with pytest.raises(UsageError, match=r"data.max_length is 65, but the backbone has 64 positions"):
-        check_fit(make_config(data={"max_length": 65}))
+        check_backbone_fits(make_config(data={"max_length": 65}))
 
 
 def test_a_revision_of_a_folder_is_refused(make_config: Any, backbone: str) -> None:
     message = rf"^model\.revision: {backbone} is a local folder, which has no revisions; leave it out$"
     with pytest.raises(UsageError, match=message):
-        check_fit(make_config(model={"id": backbone, "revision": "main"}))
+        check_backbone_fits(make_config(model={"id": backbone, "revision": "main"}))
     with pytest.raises(UsageError, match=r"^model\.revision: demo is a local folder"):
-        check_fit(make_config(model={"id": "demo", "revision": "main"}))
+        check_backbone_fits(make_config(model={"id": "demo", "revision": "main"}))

@@ -36,7 +36,7 @@ def pair(family: str, strategy: Any = "houlsby") -> tuple[Any, Any]:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     twin = copy.deepcopy(model)
-    fast_paths.quicken(twin)
+    fast_paths.enable_fast_paths(twin)
     return model, twin
 
 
@@ -74,7 +74,7 @@ def test_the_top_layer_computes_the_first_token_alone_where_nothing_else_is_read
 def test_masks_drop_with_the_probability_and_keep_the_mean(p: float, dtype: torch.dtype) -> None:
     torch.manual_seed(3)
     n = 200_001  # no multiple of four
-    mask = fast_paths.keep(torch.empty(n, dtype=dtype), p)
+    mask = fast_paths.dropout_mask(torch.empty(n, dtype=dtype), p)
     assert mask.dtype == dtype
     kept = mask[mask != 0]
     assert abs(1 - len(kept) / n - p) < 4 * (p * (1 - p) / n) ** 0.5
@@ -122,7 +122,7 @@ def test_attention_written_out_is_the_kernels(dtype: torch.dtype, monkeypatch: p
     query, key, value = (torch.randn(4, 2, 9, 16, dtype=dtype) for _ in range(3))
     mask = batch()["attention_mask"].bool()[:, None, None, :].expand(4, 1, 9, 9)
     expected, _ = sdpa_attention_forward(nn.Module(), query, key, value, mask, scaling=0.3)
-    monkeypatch.setattr(fast_paths, "keep", lambda like, p: torch.ones_like(like))
+    monkeypatch.setattr(fast_paths, "dropout_mask", lambda like, p: torch.ones_like(like))
     found, _ = fast_paths.attention(nn.Module(), query, key, value, mask, dropout=0.1, scaling=0.3)
     assert torch.allclose(expected, found, atol=1e-6 if dtype == torch.float32 else 2e-2)
     assert found.dtype == dtype
@@ -132,7 +132,7 @@ def test_quickening_twice_changes_nothing() -> None:
     _, quick = pair("bert")
     before = quick.eval()(**batch()).logits
     hooks = len(layers_of(quick)[-1]._forward_pre_hooks)
-    fast_paths.quicken(quick)
+    fast_paths.enable_fast_paths(quick)
     assert len(layers_of(quick)[-1]._forward_pre_hooks) == hooks
     assert torch.equal(before, quick(**batch()).logits)
 

@@ -12,15 +12,15 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, DebertaV2Config
 
 import adapter_tune
-from adapter_tune.adapters.surgery import frozen_layers, layers_of, silence
+from adapter_tune.adapters.surgery import disable_dropout, frozen_layers, layers_of
 from adapter_tune.cli import main
 from adapter_tune.data.splits import load_splits
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling import frozen_layer_cache, state_store
 from adapter_tune.modeling.backbone import load_tokenizer
 from adapter_tune.modeling.build import build_model, prepare
-from adapter_tune.modeling.fast_paths import make_ready
-from adapter_tune.modeling.state_store import Layout, States
+from adapter_tune.modeling.fast_paths import prepare_to_compute
+from adapter_tune.modeling.state_store import StateLayout, StateStore
 from adapter_tune.runs.reload import evaluate_run
 from adapter_tune.strategies import parse_strategy
 from adapter_tune.training.loop import train
@@ -108,8 +108,8 @@ def test_when_states_are_kept(
     make_config: Any, cache: str, dropout: str, epochs: int, strategy: Any, expected: bool
 ) -> None:
     config = make_config("rte", strategy, cache_frozen_prefix=cache, backbone_dropout=dropout, epochs=epochs)
-    splits, built = load_splits(config, load_tokenizer(config.model)), build_model(config)
-    assert (frozen_layer_cache.planned(config, built, splits) is not None) == expected
+    splits, prepared = load_splits(config, load_tokenizer(config.model)), build_model(config)
+    assert (frozen_layer_cache.cache_folder(config, prepared, splits) is not None) == expected
 
 
 @pytest.mark.parametrize(
@@ -125,12 +125,12 @@ def test_what_cannot_be_kept_is_refused(make_config: Any, strategy: Any, limit: 
 @pytest.mark.parametrize("wish", ["auto", "on"])
 def test_no_states_are_kept_of_layers_in_pieces(make_config: Any, wish: str) -> None:
     config = make_config("rte", TOP, cache_frozen_prefix=wish, backbone_dropout="off", shard_backbone=True)
-    splits, built = load_splits(config, load_tokenizer(config.model)), build_model(config)
+    splits, prepared = load_splits(config, load_tokenizer(config.model)), build_model(config)
     if wish == "auto":
-        assert frozen_layer_cache.planned(config, built, splits) is None
+        assert frozen_layer_cache.cache_folder(config, prepared, splits) is None
         return
     with pytest.raises(UsageError, match="shard_backbone takes the frozen layers apart"):
-        frozen_layer_cache.planned(config, built, splits)
+        frozen_layer_cache.cache_folder(config, prepared, splits)
 
 
 def test_states_with_dropout_in_them_are_refused(small_world: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,7 +161,7 @@ def test_where_dropout_acts(family: str, where: Any) -> None:
             module.p = 0.3
     prepare(model, parse_strategy({**TOP, "dropout": 0.4}), train_pooler=True)
     before = {name: m.p for name, m in model.named_modules() if isinstance(m, nn.Dropout)}
-    silence(model, where)
+    disable_dropout(model, where)
     after = {name: m.p for name, m in model.named_modules() if isinstance(m, nn.Dropout)}
     for name, p in after.items():
         in_base, own = name.startswith(model.base_model_prefix), "adapter" in name
@@ -171,10 +171,10 @@ def test_where_dropout_acts(family: str, where: Any) -> None:
     assert any(p == 0.4 for p in after.values())
 
 
-def layout(rows: int, dtype: torch.dtype = torch.bfloat16) -> Layout:
+def layout(rows: int, dtype: torch.dtype = torch.bfloat16) -> StateLayout:
     import numpy as np
 
-    return Layout(np.arange(1, rows + 1), 4, dtype)
+    return StateLayout(np.arange(1, rows + 1), 4, dtype)
 
 
 def parts(rows: int) -> Any:
@@ -185,7 +185,7 @@ def parts(rows: int) -> Any:
 def test_states_come_back_row_by_row(tmp_path: Path) -> None:
     notes: dict[str, Any] = {"tuple": 2}
     state_store.write(tmp_path / "a", layout(5), parts(5), notes)
-    found = States(tmp_path / "a", layout(5))
+    found = StateStore(tmp_path / "a", layout(5))
     assert found.notes == notes
     batch = found.batch([3, 0], 6)
     assert batch.shape == (2, 6, 4)
@@ -198,7 +198,7 @@ def test_states_of_another_size_are_refused(tmp_path: Path) -> None:
     state_store.write(tmp_path / "a", layout(5), parts(5), {})
     (tmp_path / "a" / "states.bin").write_bytes(b"0" * 8)
     with pytest.raises(RunError, match="of another size"):
-        States(tmp_path / "a", layout(5))
+        StateStore(tmp_path / "a", layout(5))
 
 
 @pytest.mark.parametrize("text", ["{", "3", "null"])
@@ -206,7 +206,7 @@ def test_damaged_notes_are_refused(text: str, tmp_path: Path) -> None:
     state_store.write(tmp_path / "a", layout(5), parts(5), {})
     (tmp_path / "a" / "meta.json").write_text(text)
     with pytest.raises(RunError, match="damaged"):
-        States(tmp_path / "a", layout(5))
+        StateStore(tmp_path / "a", layout(5))
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_the_least_lately_used_go_first(tmp_path: Path) -> None:
         state_store.write(tmp_path / name, layout(5), parts(5), {})
         os.utime(tmp_path / name / "meta.json", (age, age))
     size = layout(5).size
-    States(tmp_path / "c", layout(5))  # used now
+    StateStore(tmp_path / "c", layout(5))  # used now
     state_store.make_room(tmp_path, size, 3 * size)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
     state_store.make_room(tmp_path, size, 3 * size)
@@ -297,9 +297,9 @@ def test_states_have_one_place_for_all_that_decides_them_and_no_other(
     def place(strategy: Any = TOP, task: str = "rte", **values: Any) -> Path:
         given = {"backbone_dropout": "off", "precision": "float32", **values}
         config = make_config(task, strategy, model=given.pop("model", None), data=given.pop("data", None), **given)
-        built = build_model(config)
-        make_ready(built, config.training)
-        found = frozen_layer_cache.planned(config, built, load_splits(config, load_tokenizer(config.model)))
+        prepared = build_model(config)
+        prepare_to_compute(prepared, config.training)
+        found = frozen_layer_cache.cache_folder(config, prepared, load_splits(config, load_tokenizer(config.model)))
         assert found is not None
         return found
 
@@ -327,7 +327,7 @@ def test_states_have_one_place_for_all_that_decides_them_and_no_other(
 
 def test_the_layers_are_back_when_training_is_over(make_config: Any, tmp_path: Path) -> None:
     config = make_config("rte", TOP, backbone_dropout="off", epochs=1, cache_frozen_prefix="on")
-    tokenizer, built = load_tokenizer(config.model), build_model(config)
-    before = layers_of(built.model)
-    train(config, built, load_splits(config, tokenizer), tokenizer, tmp_path)
-    assert all(now is layer for now, layer in zip(layers_of(built.model), before, strict=True))
+    tokenizer, prepared = load_tokenizer(config.model), build_model(config)
+    before = layers_of(prepared.model)
+    train(config, prepared, load_splits(config, tokenizer), tokenizer, tmp_path)
+    assert all(now is layer for now, layer in zip(layers_of(prepared.model), before, strict=True))

@@ -9,7 +9,7 @@ import adapter_tune
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling import precision
 from adapter_tune.modeling.build import build_model
-from adapter_tune.modeling.precision import hold, resolved
+from adapter_tune.modeling.precision import cast_frozen_weights, resolve_precision
 from adapter_tune.runs.reload import evaluate_run, predictor
 
 
@@ -22,30 +22,30 @@ def test_auto_takes_bf16_where_it_is_native_and_faster(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     rates = {torch.bfloat16: bf16_rate, torch.float32: 1.0}
-    monkeypatch.setattr(precision, "product_rate", lambda device, dtype, size: rates[dtype])
+    monkeypatch.setattr(precision, "matmul_rate", lambda device, dtype, size: rates[dtype])
     monkeypatch.setattr(precision, "_bf16_is_faster", precision._bf16_is_faster.__wrapped__)
-    assert resolved("auto", "cpu") == chosen
+    assert resolve_precision("auto", "cpu") == chosen
 
 
 def test_what_is_asked_for_is_taken_where_it_can_be() -> None:
-    assert resolved("auto", "mps") == "float32"
-    assert resolved("bf16", "cpu") == "bf16"  # slow where it is not native
+    assert resolve_precision("auto", "mps") == "float32"
+    assert resolve_precision("bf16", "cpu") == "bf16"  # slow where it is not native
     with pytest.raises(UsageError, match="fp16 needs a GPU"):
-        resolved("fp16", "cpu")
+        resolve_precision("fp16", "cpu")
 
 
 def test_the_rate_of_products_is_measured_without_a_draw() -> None:
     before = torch.get_rng_state()
-    assert precision.product_rate("cpu", torch.float32, 64) > 0
+    assert precision.matmul_rate("cpu", torch.float32, 64) > 0
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_only_frozen_matrices_are_held_in_the_narrow_type(make_config: Any) -> None:
-    built = build_model(make_config())
+    prepared = build_model(make_config())
     kept = "bert.pooler.dense.weight"
-    hold(built.model, "bf16", keep=frozenset([kept]))
-    names = {id(p): name for name, p in built.model.named_parameters()}
-    for module in built.model.modules():
+    cast_frozen_weights(prepared.model, "bf16", keep=frozenset([kept]))
+    names = {id(p): name for name, p in prepared.model.named_parameters()}
+    for module in prepared.model.modules():
         for p in module.parameters(recurse=False):
             narrow = isinstance(module, nn.Linear | nn.Embedding) and not p.requires_grad and names[id(p)] != kept
             assert p.dtype == (torch.bfloat16 if narrow else torch.float32), names[id(p)]

@@ -16,24 +16,24 @@ from adapter_tune.strategies import REGISTRY, parse_strategy
 from tests.helpers import save_backbone
 
 
-def shaken(built: Any) -> Any:
+def shaken(prepared: Any) -> Any:
     """A built model whose own tensors are anything but their initial values."""
     torch.manual_seed(9)
     with torch.no_grad():
-        buffers = [b for one in adapters_of(built.model) for b in one.buffers()]  # statistics, whether saved or not
-        for tensor in (*adapter_files.saved_tensors(built.model, built.fresh).values(), *buffers):
+        buffers = [b for one in adapters_of(prepared.model) for b in one.buffers()]  # statistics, whether saved or not
+        for tensor in (*adapter_files.saved_tensors(prepared.model, prepared.newly_initialized).values(), *buffers):
             tensor.copy_(torch.rand(tensor.shape) + 0.1)  # running variances are above zero
-    return built
+    return prepared
 
 
-def save(folder: Path, built: Any, config: Any) -> None:
-    adapter_files.save_adapter(folder, built.model, built.fresh, _described(built, config))
+def save(folder: Path, prepared: Any, config: Any) -> None:
+    adapter_files.save_adapter(folder, prepared.model, prepared.newly_initialized, _described(prepared, config))
 
 
-def logits(built: Any) -> torch.Tensor:
+def logits(prepared: Any) -> torch.Tensor:
     ids = torch.arange(5, 17).reshape(2, 6)
     with torch.no_grad():
-        out: torch.Tensor = built.model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        out: torch.Tensor = prepared.model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
     return out
 
 
@@ -49,10 +49,10 @@ def test_logits_after_save_and_load_are_equal_to_the_bit(
         return
     config = make_config("mnli", strategy=strategy, model={"id": bare_backbone, "pooler": pooler})
     saved = shaken(build_model(config))
-    adapter_files.save_weights(saved.model, saved.fresh, tmp_path)
+    adapter_files.save_weights(saved.model, saved.newly_initialized, tmp_path)
     again = build_model(config)
     assert not torch.equal(logits(again), logits(saved))
-    adapter_files.load_weights(again.model, again.fresh, tmp_path)
+    adapter_files.load_weights(again.model, again.newly_initialized, tmp_path)
     assert torch.equal(logits(again), logits(saved))
 
 
@@ -60,17 +60,17 @@ def test_a_random_pooler_is_saved_even_where_it_is_frozen(make_config: Any, tmp_
     save_backbone(tmp_path, BertModel, seed=2, add_pooling_layer=False)
     config = make_config(model={"id": str(tmp_path), "pooler": "frozen"})
     saved = build_model(config)
-    adapter_files.save_weights(saved.model, saved.fresh, tmp_path / "adapter")
+    adapter_files.save_weights(saved.model, saved.newly_initialized, tmp_path / "adapter")
     again = build_model(config)
-    adapter_files.load_weights(again.model, again.fresh, tmp_path / "adapter")
+    adapter_files.load_weights(again.model, again.newly_initialized, tmp_path / "adapter")
     assert torch.equal(logits(again), logits(saved))
 
 
 @pytest.mark.parametrize("strategy", REGISTRY)
 def test_the_file_holds_what_is_trained_and_not_the_backbone(make_config: Any, tmp_path: Path, strategy: str) -> None:
-    built = build_model(make_config(strategy=strategy))
-    path = adapter_files.save_weights(built.model, built.fresh, tmp_path)
-    trained = {name for name, p in built.model.named_parameters() if p.requires_grad}
+    prepared = build_model(make_config(strategy=strategy))
+    path = adapter_files.save_weights(prepared.model, prepared.newly_initialized, tmp_path)
+    trained = {name for name, p in prepared.model.named_parameters() if p.requires_grad}
     held = load_file(path)
     assert held.keys() == trained
     assert path.stat().st_size <= 4 * sum(t.numel() for t in held.values()) + 64 * 1024
@@ -78,10 +78,10 @@ def test_the_file_holds_what_is_trained_and_not_the_backbone(make_config: Any, t
 
 def test_adapter_config_says_what_it_takes(make_config: Any, tmp_path: Path) -> None:
     config = make_config("mnli")
-    built = build_model(config)
-    save(tmp_path, built, config)
+    prepared = build_model(config)
+    save(tmp_path, prepared, config)
     read = adapter_files.read_adapter_config(tmp_path)
-    assert read.fingerprint == built.fingerprint
+    assert read.fingerprint == prepared.fingerprint
     assert read.strategy == {**config.strategy.to_dict(), "name": "houlsby"}
     assert read.labels == ["entailment", "neutral", "contradiction"]
     assert read.model == {"id": config.model.id, "revision": None, "pooler": "frozen"}
@@ -115,25 +115,25 @@ def _recast(tensors: dict[str, torch.Tensor]) -> None:
 def test_a_file_of_another_adapter_is_refused_and_changes_nothing(
     make_config: Any, tmp_path: Path, damage: Any, message: str
 ) -> None:
-    built = build_model(make_config())
-    path = adapter_files.save_weights(shaken(built).model, built.fresh, tmp_path)
-    before = logits(built)
+    prepared = build_model(make_config())
+    path = adapter_files.save_weights(shaken(prepared).model, prepared.newly_initialized, tmp_path)
+    before = logits(prepared)
     tensors = load_file(path)
     tensors["classifier.weight"] += 1
     damage(tensors)
     save_file(tensors, path)
     with pytest.raises(RunError, match=message):
-        adapter_files.load_weights(built.model, built.fresh, tmp_path)
-    assert torch.equal(logits(built), before)
+        adapter_files.load_weights(prepared.model, prepared.newly_initialized, tmp_path)
+    assert torch.equal(logits(prepared), before)
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
 def test_a_truncated_file_is_refused(make_config: Any, tmp_path: Path, keep: int) -> None:
-    built = build_model(make_config())
-    path = adapter_files.save_weights(built.model, built.fresh, tmp_path)
+    prepared = build_model(make_config())
+    path = adapter_files.save_weights(prepared.model, prepared.newly_initialized, tmp_path)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(RunError, match="damaged or cut short"):
-        adapter_files.load_weights(built.model, built.fresh, tmp_path)
+        adapter_files.load_weights(prepared.model, prepared.newly_initialized, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,10 @@ def test_another_backbone_is_refused_by_name_and_fingerprint(
     make_config: Any, backbone: str, bare_backbone: str, tmp_path: Path
 ) -> None:
     config = make_config()
-    built = build_model(config)
-    save(tmp_path, built, config)
+    prepared = build_model(config)
+    save(tmp_path, prepared, config)
     other = build_model(make_config(model=bare_backbone))
     with pytest.raises(RunError) as caught:
         adapter_files.check_backbone(adapter_files.read_adapter_config(tmp_path), other.config.id, other.fingerprint)
-    for part in (backbone, bare_backbone, built.fingerprint[:16], other.fingerprint[:16]):
+    for part in (backbone, bare_backbone, prepared.fingerprint[:16], other.fingerprint[:16]):
         assert part in str(caught.value)

@@ -14,7 +14,7 @@ from adapter_tune.adapters.surgery import bypass, layers_of
 from adapter_tune.cli import main
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.build import prepare
-from adapter_tune.modeling.fast_paths import quicken
+from adapter_tune.modeling.fast_paths import enable_fast_paths
 from adapter_tune.run_files.ablation_result import Ablation, read_ablation
 from adapter_tune.runs.ablate import WHOLE, majority, spans_logits, spans_of
 from adapter_tune.runs.reload import ablate_run, evaluate_run
@@ -39,7 +39,7 @@ def model_of(config: Any, strategy: Any = "houlsby", layers: int = 4) -> Any:
         for p in model.parameters():
             if p.requires_grad:
                 p.add_(0.1 * torch.randn_like(p))
-    quicken(model)
+    enable_fast_paths(model)
     return model.eval()
 
 

@@ -53,18 +53,18 @@ def test_every_task_trains_and_evaluates(make_config: Any, task: Any) -> None:
 def test_every_strategy_learns_and_moves_nothing_it_did_not_declare(
     make_config: Any, strategy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built: list[Any] = []
+    prepared: list[Any] = []
 
     def build(config: Any, kept: Any = None) -> Any:
-        built.append(build_model(config))
-        return built[-1]
+        prepared.append(build_model(config))
+        return prepared[-1]
 
     monkeypatch.setattr(run_module, "build_model", build)
     config = make_config("cola", strategy=strategy, model=DEMO, epochs=6, learning_rate=3e-3)
     result = run(config)
     losses = [entry["loss"] for entry in result.history if "loss" in entry]
     assert sum(losses[-4:]) < sum(losses[:4])  # the last epoch's and the first's
-    trained = dict(built[0].model.named_parameters())
+    trained = dict(prepared[0].model.named_parameters())
     declared = {name for name, p in trained.items() if p.requires_grad}
     loaded = AutoModelForSequenceClassification.from_pretrained(BACKBONE, dtype=torch.float32).state_dict()
     for name, tensor in trained.items():
@@ -507,14 +507,14 @@ def test_weight_decay_spares_layer_norms_and_biases(make_config: Any, monkeypatc
 
 @pytest.mark.parametrize(("task", "word"), [("cola", "one class"), ("stsb", "the same value")])
 def test_a_collapsed_run_says_so(make_config: Any, monkeypatch: pytest.MonkeyPatch, task: str, word: str) -> None:
-    def collapse(built: Any) -> None:
+    def collapse(prepared: Any) -> None:
         with torch.no_grad():
-            built.model.classifier.weight.zero_()
+            prepared.model.classifier.weight.zero_()
 
     def build(config: Any, kept: Any = None) -> Any:
-        built = build_model(config)
-        collapse(built)
-        return built
+        prepared = build_model(config)
+        collapse(prepared)
+        return prepared
 
     monkeypatch.setattr(run_module, "build_model", build)
     result = run(make_config(task, epochs=1, learning_rate=1e-12))

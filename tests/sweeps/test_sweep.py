@@ -23,15 +23,15 @@ from adapter_tune.config.shipped import shipped_configs
 from adapter_tune.config.yaml_files import to_yaml
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.modeling.backbone import Kept
+from adapter_tune.modeling.backbone import BackboneCache
 from adapter_tune.run_files.result import finished_runs, read_result
 from adapter_tune.sweeps import workers
-from adapter_tune.sweeps.cost import plan
+from adapter_tune.sweeps.cost import estimate_cost
 from adapter_tune.sweeps.live import Live
 from adapter_tune.sweeps.pruning import join
 from adapter_tune.sweeps.spec import Sweep, cells, chosen, config_of, read_sweep
-from adapter_tune.sweeps.study import Ledger, Progress
-from adapter_tune.sweeps.workers import take
+from adapter_tune.sweeps.study import Progress, SweepStudy
+from adapter_tune.sweeps.workers import worker_loop
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_every_shipped_sweep_is_whole(name: str, tmp_path: Path) -> None:
 def test_the_best_is_run_again_with_further_seeds(
     small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapter_tune.sweeps.workers.work_off", worked_off_here)
+    monkeypatch.setattr("adapter_tune.sweeps.workers.run_workers", worked_off_here)
     rates = {"name": "houlsby", "m": 4, "training.learning_rate": [1e-6, 3e-3]}
     sweep = sweep_of(
         small, parameters={"task": ["rte"], "strategy": [rates], "training.seed": [1]}, repeat={"training.seed": [1, 2]}
@@ -135,7 +135,7 @@ def test_the_best_is_run_again_with_further_seeds(
         best = json.loads((tmp_path / "out" / "s" / "selection.json").read_text())
         assert len(best) == 1
         assert best[0]["seeds"] == 2
-        ledger = Ledger(sweep, tmp_path / "out" / "s")
+        ledger = SweepStudy(sweep, tmp_path / "out" / "s")
         assert ledger.progress().total == ledger.progress().done == 3  # two rates, and the better one again
         assert len(ledger.finished(repeats=False)) == 2
         seeds = [values["training.seed"] for values, _ in ledger.finished(repeats=True)]
@@ -144,11 +144,11 @@ def test_the_best_is_run_again_with_further_seeds(
 
 def worked_off_here(
     sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Any, repeats: Any = (), known: Any = None
-) -> Ledger:
-    """``work_off`` without processes of its own."""
-    ledger = Ledger(sweep, folder, storage, known)
+) -> SweepStudy:
+    """``run_workers`` without processes of its own."""
+    ledger = SweepStudy(sweep, folder, storage, known)
     ledger.fill(repeats)
-    take(ledger, folder)
+    worker_loop(ledger, folder)
     show(ledger.progress())
     return ledger
 
@@ -156,8 +156,8 @@ def worked_off_here(
 def test_a_sweep_whose_workers_are_gone_is_no_success(
     small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("adapter_tune.sweeps.workers.work_off", worked_off_here)
-    monkeypatch.setitem(globals(), "take", lambda ledger, folder: None)
+    monkeypatch.setattr("adapter_tune.sweeps.workers.run_workers", worked_off_here)
+    monkeypatch.setitem(globals(), "worker_loop", lambda ledger, folder: None)
     (tmp_path / "s.yaml").write_text(to_yaml(sweep_of(small).model_dump()))
     with pytest.raises(SystemExit, match="1"):
         main(["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out")])
@@ -172,15 +172,15 @@ def test_what_is_averaged_over_is_given_when_the_best_is_repeated(tmp_path: Path
         read_sweep(str(tmp_path / "x.yaml"))
 
 
-def done(ledger: Ledger) -> list[str]:
+def done(ledger: SweepStudy) -> list[str]:
     return [t.user_attrs["cell"] for t in ledger.trials() if t.state == TrialState.COMPLETE]
 
 
 def test_a_finished_run_is_not_run_again_and_a_grid_can_grow(small: dict[str, Any], tmp_path: Path) -> None:
     for seeds in ([1], [1, 2]):
-        ledger = Ledger(sweep_of(small, parameters={"task": ["rte"], "training.seed": seeds}), tmp_path)
+        ledger = SweepStudy(sweep_of(small, parameters={"task": ["rte"], "training.seed": seeds}), tmp_path)
         ledger.fill()
-        take(ledger, tmp_path)
+        worker_loop(ledger, tmp_path)
         ledger.fill()
         assert not ledger.is_open()
         assert len(done(ledger)) == len(set(done(ledger))) == len(seeds)
@@ -198,20 +198,20 @@ def test_what_is_left_of_a_sweep_that_went_on_before(ended: int, said: str, caps
 def test_a_failed_run_is_said_and_taken_again(small: dict[str, Any], tmp_path: Path) -> None:
     hole = tmp_path / "gone"
     sweep = sweep_of({**small, "model.id": str(hole)}, parameters={"task": ["rte"]})
-    ledger = Ledger(sweep, tmp_path)
+    ledger = SweepStudy(sweep, tmp_path)
     ledger.fill()
-    take(ledger, tmp_path)
+    worker_loop(ledger, tmp_path)
     assert ledger.progress().failed == 1
     assert "gone" in next(iter(ledger.errors().values()))
     hole.symlink_to(small["model.id"])
     ledger.fill()
-    take(ledger, tmp_path)
+    worker_loop(ledger, tmp_path)
     assert (ledger.progress().failed, ledger.progress().done) == (0, 1)
 
 
 @pytest.mark.parametrize("model", [None, DEMO], ids=["with a pooler", "pooler drawn"])
 def test_warm_runs_are_the_cold_ones_to_the_bit(make_config: Any, model: str | None, tmp_path: Path) -> None:
-    kept = Kept()
+    kept = BackboneCache()
     for index, (task, strategy) in enumerate(
         (("rte", "houlsby"), ("rte", "full"), ("stsb", "houlsby"), ("rte", "head"))
     ):
@@ -242,22 +242,22 @@ def test_a_sweep_that_is_changed_runs_anew_and_chooses_among_what_it_says_now(
     rates = {"task": ["rte"], "training.learning_rate": [1e-3, 3e-3]}
     small.pop("training.learning_rate")
     for given, runs in (({**small, "training.max_steps": 2}, 2), ({**small, "training.max_steps": 3}, 4)):
-        ledger = Ledger(sweep_of(given, parameters=rates), tmp_path)
+        ledger = SweepStudy(sweep_of(given, parameters=rates), tmp_path)
         ledger.fill()
-        take(ledger, tmp_path)
+        worker_loop(ledger, tmp_path)
         assert (ledger.progress().total, ledger.progress().done, len(finished_runs(tmp_path / "runs"))) == (2, 2, runs)
         found = [read_result(folder).config["training"]["max_steps"] for _, folder in ledger.finished(repeats=True)]
         assert found == [given["training.max_steps"]] * 2
-    fewer = Ledger(sweep_of(given, parameters={**rates, "training.learning_rate": [3e-3]}), tmp_path)
+    fewer = SweepStudy(sweep_of(given, parameters={**rates, "training.learning_rate": [3e-3]}), tmp_path)
     fewer.fill()
     assert (fewer.progress().total, fewer.progress().done, len(fewer.finished(repeats=True))) == (1, 1, 1)
 
 
 def test_a_cell_that_is_no_more_in_the_file_is_not_run(small: dict[str, Any], tmp_path: Path) -> None:
-    Ledger(sweep_of(small), tmp_path).fill()
-    ledger = Ledger(sweep_of(small, parameters={"task": ["rte"], "training.seed": [2, 3]}), tmp_path)
+    SweepStudy(sweep_of(small), tmp_path).fill()
+    ledger = SweepStudy(sweep_of(small, parameters={"task": ["rte"], "training.seed": [2, 3]}), tmp_path)
     ledger.fill()
-    take(ledger, tmp_path)
+    worker_loop(ledger, tmp_path)
     assert sorted(values["training.seed"] for values, _ in ledger.finished(repeats=True)) == [2, 3]
     assert len(finished_runs(tmp_path / "runs")) == 2
 
@@ -270,9 +270,9 @@ def test_a_run_whose_folder_is_gone_is_made_again(
     for here, there in ((tmp_path, Path("s")), (tmp_path / "below", Path("../s"))):  # found from anywhere
         here.mkdir(exist_ok=True)
         monkeypatch.chdir(here)
-        ledger = Ledger(sweep, there)
+        ledger = SweepStudy(sweep, there)
         ledger.fill()
-        take(ledger, there)
+        worker_loop(ledger, there)
         assert len([read_result(folder) for _, folder in ledger.finished(repeats=True)]) == 2
         shutil.rmtree(min(tmp_path.glob("s/runs/*")))
         assert len(ledger.finished(repeats=True)) == 1
@@ -296,14 +296,14 @@ def writing(drawn: list[Any], path: str) -> Any:
 
 def test_a_search_ends_when_its_runs_fail_and_takes_the_same_again(small: dict[str, Any], tmp_path: Path) -> None:
     hole = tmp_path / "gone"
-    ledger = Ledger(searching({**small, "model.id": str(hole)}), tmp_path)
+    ledger = SweepStudy(searching({**small, "model.id": str(hole)}), tmp_path)
     ledger.fill()
-    take(ledger, tmp_path)
+    worker_loop(ledger, tmp_path)
     assert (ledger.progress().failed, ledger.progress().done) == (3, 0)
     failed = [json.loads(text) for text in ledger.errors()]
     hole.symlink_to(small["model.id"])
     ledger.fill()
-    take(ledger, tmp_path)
+    worker_loop(ledger, tmp_path)
     assert (ledger.progress().failed, ledger.progress().done, ledger.progress().total) == (0, 3, 3)
     assert [values for values, _ in ledger.finished(repeats=True)] == failed
 
@@ -314,11 +314,11 @@ def test_a_search_that_goes_on_draws_new_values_whichever_process_draws(
 ) -> None:
     drawn: list[float] = []
     for trials in (2, 4, 5):  # another process each time
-        ledger = Ledger(searching(small, method=method, trials=trials), tmp_path)
+        ledger = SweepStudy(searching(small, method=method, trials=trials), tmp_path)
         while ledger.is_open():
             ledger.take(writing(drawn, "training.learning_rate"))
     assert len(drawn) == len(set(drawn)) == 5
-    other = Ledger(searching(small, method=method, trials=5), tmp_path / "other")
+    other = SweepStudy(searching(small, method=method, trials=5), tmp_path / "other")
     again: list[float] = []
     while other.is_open():
         other.take(writing(again, "training.learning_rate"))
@@ -327,7 +327,7 @@ def test_a_search_that_goes_on_draws_new_values_whichever_process_draws(
 
 def test_a_search_that_has_been_through_all_there_is_ends(small: dict[str, Any], tmp_path: Path) -> None:
     parameters = {"task": ["rte"], "training.seed": {"low": 1, "high": 2, "integer": True}}
-    ledger = Ledger(searching(small, trials=4, parameters=parameters), tmp_path)
+    ledger = SweepStudy(searching(small, trials=4, parameters=parameters), tmp_path)
     seeds: list[int] = []
     while ledger.is_open():
         ledger.take(writing(seeds, "training.seed"))
@@ -338,7 +338,7 @@ def test_a_search_that_has_been_through_all_there_is_ends(small: dict[str, Any],
 @pytest.mark.parametrize("kind", ["median", "halving"])
 def test_a_run_is_held_against_its_own_group_only(kind: Any, small: dict[str, Any], tmp_path: Path) -> None:
     parameters = {"task": ["sst2", "cola"], "training.seed": [1, 2, 3, 4, 5, 6]}
-    ledger = Ledger(sweep_of(small, prune=kind, parameters=parameters), tmp_path)
+    ledger = SweepStudy(sweep_of(small, prune=kind, parameters=parameters), tmp_path)
     ledger.fill()
 
     def score(trial: Any, values: Any) -> float:
@@ -368,9 +368,9 @@ def test_a_search_makes_its_trials(small: dict[str, Any], tmp_path: Path, method
     rates = {"low": 1e-4, "high": 1e-2, "log": True}
     strategies = [{"name": "houlsby", "m": [2, 4]}, "head"]
     parameters = {"task": ["rte"], "strategy": strategies, "training.learning_rate": rates}
-    ledger = Ledger(sweep_of(small, method=method, trials=3, parameters=parameters), tmp_path)
+    ledger = SweepStudy(sweep_of(small, method=method, trials=3, parameters=parameters), tmp_path)
     ledger.fill()
-    take(ledger, tmp_path)
+    worker_loop(ledger, tmp_path)
     found = ledger.finished(repeats=True)
     assert len(found) == 3
     for values, folder in found:
@@ -383,16 +383,16 @@ def test_a_search_makes_its_trials(small: dict[str, Any], tmp_path: Path, method
 def test_hopeless_runs_are_stopped(small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: trial.number == 1)
     parameters = {"task": ["rte"], "training.seed": [1, 2, 3]}
-    ledger = Ledger(sweep_of({**small, "training.epochs": 2}, prune="median", parameters=parameters), tmp_path)
+    ledger = SweepStudy(sweep_of({**small, "training.epochs": 2}, prune="median", parameters=parameters), tmp_path)
     ledger.fill()
-    take(ledger, tmp_path)
+    worker_loop(ledger, tmp_path)
     progress = ledger.progress()
     assert (progress.done, progress.pruned, progress.failed) == (2, 1, 0)
     assert len(list((tmp_path / "runs").iterdir())) == 2
 
 
 def test_a_look_at_the_progress_is_one_question(small: dict[str, Any], tmp_path: Path) -> None:
-    ledger = Ledger(sweep_of(small, parameters={"task": ["rte"], "training.seed": [1, 2, 3]}), tmp_path)
+    ledger = SweepStudy(sweep_of(small, parameters={"task": ["rte"], "training.seed": [1, 2, 3]}), tmp_path)
     ledger.fill()
     with mock.patch.object(ledger.study, "get_trials", wraps=ledger.study.get_trials) as asked:
         assert ledger.progress().waiting == 3
@@ -403,18 +403,18 @@ def test_a_killed_worker_loses_nothing(small: dict[str, Any], tmp_path: Path) ->
     """Two workers on one storage, one of them killed in the middle: every cell ends done exactly once."""
     parameters = {"task": ["rte", "sst2"], "training.seed": [1, 2, 3]}
     sweep = sweep_of({**small, "training.epochs": 3, "training.device": "cpu"}, parameters=parameters)
-    Ledger(sweep, tmp_path).fill()
+    SweepStudy(sweep, tmp_path).fill()
     code = (
         "import sys, json, torch; torch.set_num_threads(1)\n"
         "from pathlib import Path\n"
-        "from adapter_tune.sweeps.study import Ledger\nfrom adapter_tune.sweeps.spec import Sweep\n"
-        "from adapter_tune.sweeps.workers import take\n"
+        "from adapter_tune.sweeps.study import SweepStudy\nfrom adapter_tune.sweeps.spec import Sweep\n"
+        "from adapter_tune.sweeps.workers import worker_loop\n"
         "folder = Path(sys.argv[1])\n"
-        "take(Ledger(Sweep(**json.loads(sys.argv[2])), folder), folder)\n"
+        "worker_loop(SweepStudy(Sweep(**json.loads(sys.argv[2])), folder), folder)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path), sweep.model_dump_json()]
     workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(2)]
-    ledger = Ledger(sweep, tmp_path)
+    ledger = SweepStudy(sweep, tmp_path)
     victim = None
     while victim is None:
         running = [t for t in ledger.trials() if t.state == TrialState.RUNNING and "pid" in t.user_attrs]
@@ -431,7 +431,7 @@ def test_a_killed_worker_loses_nothing(small: dict[str, Any], tmp_path: Path) ->
 
 
 def test_a_surplus_trial_counts_for_nothing(small: dict[str, Any], tmp_path: Path) -> None:
-    ledger = Ledger(sweep_of(small), tmp_path)
+    ledger = SweepStudy(sweep_of(small), tmp_path)
     ledger.fill()
     first = ledger.study.ask()
     values = ledger.claim(first)
@@ -445,16 +445,16 @@ def test_a_surplus_trial_counts_for_nothing(small: dict[str, Any], tmp_path: Pat
 
 
 def test_a_journal_file_is_a_storage(small: dict[str, Any], tmp_path: Path) -> None:
-    ledger = Ledger(sweep_of(small), tmp_path, f"journal:{tmp_path / 'journal'}")
+    ledger = SweepStudy(sweep_of(small), tmp_path, f"journal:{tmp_path / 'journal'}")
     ledger.fill()
-    take(ledger, tmp_path)
+    worker_loop(ledger, tmp_path)
     assert ledger.progress().done == 2
     with pytest.raises(UsageError, match="should be a URL"):
-        Ledger(sweep_of(small), tmp_path, "here")
+        SweepStudy(sweep_of(small), tmp_path, "here")
     with pytest.raises(RunError, match="cannot be opened"):
-        Ledger(sweep_of(small), tmp_path, f"sqlite:///{tmp_path}/no/where.db")
+        SweepStudy(sweep_of(small), tmp_path, f"sqlite:///{tmp_path}/no/where.db")
     with pytest.raises(RunError, match="cannot be opened") as caught:
-        Ledger(sweep_of(small), tmp_path, "nosuchdatabase://me:secret@host/name")
+        SweepStudy(sweep_of(small), tmp_path, "nosuchdatabase://me:secret@host/name")
     assert "secret" not in str(caught.value)
 
 
@@ -465,23 +465,23 @@ def test_a_plan_counts_and_estimates(
     parameters = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": [2, 4]}], "training.seed": [1, 2]}
     own = {**small, "data.source": "demo", "data.train_file": str(tmp_path / "rows.csv")}
     with caplog.at_level("INFO"):
-        plan(sweep_of(own, parameters={**parameters, "task": ["custom"]}), tmp_path)
+        estimate_cost(sweep_of(own, parameters={**parameters, "task": ["custom"]}), tmp_path)
     assert caplog.text.count("2 classes") == 1  # read once for four cells
     assert caplog.text.count("a probe of houlsby on custom") == 1
     assert "loss" not in capfd.readouterr().err
-    found = plan(sweep_of(small, parameters=parameters), tmp_path)
+    found = estimate_cost(sweep_of(small, parameters=parameters), tmp_path)
     assert found.runs == 4
     assert [row.strategy for row in found.rows] == ["houlsby m=2", "houlsby m=4"]
     assert found.rows[0].trained < found.rows[1].trained
     assert found.seconds > 0
     assert not (tmp_path / "runs").exists()
     with pytest.raises(UsageError, match="are not known"):
-        plan(sweep_of(small, method="tpe", trials=2), tmp_path)
+        estimate_cost(sweep_of(small, method="tpe", trials=2), tmp_path)
 
 
 def test_a_plan_counts_every_setting_and_refuses_what_does_not_fit(small: dict[str, Any], tmp_path: Path) -> None:
     deep = {"name": "houlsby", "m": 2, "layers": ["top-1", "all"], "depth": [1, 2]}
-    found = plan(sweep_of(small, parameters={"task": ["rte", "mnli"], "strategy": [deep, "head"]}), tmp_path)
+    found = estimate_cost(sweep_of(small, parameters={"task": ["rte", "mnli"], "strategy": [deep, "head"]}), tmp_path)
     assert [(row.strategy, row.runs) for row in found.rows] == [
         ("houlsby m=2 layers=top-1", 2), ("houlsby m=2 depth=2 layers=top-1", 2), ("houlsby m=2", 2),
         ("houlsby m=2 depth=2", 2), ("head", 2),
@@ -489,7 +489,7 @@ def test_a_plan_counts_every_setting_and_refuses_what_does_not_fit(small: dict[s
     assert len({row.trained for row in found.rows}) == 5
     wrong = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": 2, "layers": ["all", "top-9"]}]}
     with mock.patch("adapter_tune.sweeps.cost._probe") as probe, pytest.raises(UsageError, match="top-9 is more than"):
-        plan(sweep_of(small, parameters=wrong), tmp_path)
+        estimate_cost(sweep_of(small, parameters=wrong), tmp_path)
     assert not probe.called
 
 
@@ -509,7 +509,7 @@ def test_a_sweep_over_data_of_the_users_own(
     captured = capsys.readouterr()
     assert "2 of 2 done, 0 failed" in captured.err
     assert captured.err.count("2 classes") == 1
-    ledger = Ledger(sweep, tmp_path / "out" / "s")
+    ledger = SweepStudy(sweep, tmp_path / "out" / "s")
     assert all(read_result(run).task == "custom" for _, run in ledger.finished(repeats=False))
     assert (tmp_path / "out" / "s" / "worker-0.log").read_text().count("2 classes") == 1
 
@@ -531,21 +531,21 @@ def test_the_command(small: dict[str, Any], tmp_path: Path, capsys: pytest.Captu
 def test_workers_share_the_cores_and_leave_ctrl_c_to_their_parent(
     small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told(ledger: Ledger, folder: Path) -> None:
+    def told(ledger: SweepStudy, folder: Path) -> None:
         ignores = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         (folder / f"told-{os.getpid()}").write_text(f"{os.environ['OMP_NUM_THREADS']} {ignores}")
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(workers, "take", told)
+    monkeypatch.setattr(workers, "worker_loop", told)
     monkeypatch.setattr(workers, "_cores", lambda: 8)
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: multiprocessing.context.ForkContext())
-    workers.work_off(sweep_of(small), tmp_path, None, 3, lambda _: None)
+    workers.run_workers(sweep_of(small), tmp_path, None, 3, lambda _: None)
     assert [file.read_text() for file in tmp_path.glob("told-*")] == ["2 True"] * 3
 
 
 def taking(folder: str, claimed: Any) -> None:
     """A worker whose runs take no time."""
-    ledger = Ledger(many(), Path(folder))
+    ledger = SweepStudy(many(), Path(folder))
     while ledger.is_open():
         ledger.take(lambda trial, values: claimed.put(values["training.seed"]) or 0.5)
 
@@ -555,7 +555,7 @@ def many() -> Sweep:
 
 
 def test_no_two_workers_take_the_same_run(tmp_path: Path) -> None:
-    Ledger(many(), tmp_path).fill()
+    SweepStudy(many(), tmp_path).fill()
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     claimed = context.Queue()
     several = [context.Process(target=taking, args=(str(tmp_path), claimed)) for _ in range(4)]

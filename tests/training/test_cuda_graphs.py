@@ -141,7 +141,7 @@ def test_which_runs_have_graphs(
     small = {"epochs": 3, "batch_size": 8, "eval_batch_size": 4, "precision": "float32", "device": "cpu"}
     config = make_config("rte", **small, **training)
     monkeypatch.setattr(fast_paths, "dropout", lambda x, p: x)  # a step that is recorded is computed once more
-    monkeypatch.setattr(fast_paths, "keep", lambda like, p: torch.ones_like(like))
+    monkeypatch.setattr(fast_paths, "dropout_mask", lambda like, p: torch.ones_like(like))
     monkeypatch.setattr(nn.Dropout, "forward", lambda self, x: x)
     plain = adapter_tune.run(config)
     trainers: list[AdapterTrainer] = []
@@ -163,7 +163,7 @@ def test_which_runs_have_graphs(
     assert len(trainer.eval_graphs) > 0
     if trainer.graphs is not None:
         assert len(trainer.graphs.graphs) > 0
-        assert trainer.clock.examples == 3 * 64
+        assert trainer.speed_monitor.examples == 3 * 64
     assert len(result.history) == len(plain.history)
     for found, expected in zip(result.history, plain.history, strict=True):
         assert found == pytest.approx(expected, rel=1e-4)

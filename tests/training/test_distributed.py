@@ -75,7 +75,7 @@ from adapter_tune.modeling import precision
 from adapter_tune.foundation import distributed
 from adapter_tune.config.compose import compose
 
-precision.has_bf16 = lambda device: distributed.is_first()
+precision.has_bf16 = lambda device: distributed.is_main_process()
 print(adapter_tune.run(compose(sys.argv[1], {})).speed.precision)
 """
 
@@ -138,9 +138,9 @@ def test_they_learn_what_one_learns(
 
 def test_a_batch_is_shared_out_evenly_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert distributed.share(32) == 8
+    assert distributed.per_process_batch_size(32) == 8
     with pytest.raises(UsageError, match=r"training.batch_size is 30, .*4 processes .*set training.batch_size=28"):
-        distributed.share(30)
+        distributed.per_process_batch_size(30)
 
 
 @pytest.fixture
@@ -160,10 +160,10 @@ def four(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_process_holds_its_piece_of_what_is_frozen_and_all_that_is_saved(
     four: None, make_config: Any, strategy: dict[str, Any], model: dict[str, Any] | None
 ) -> None:
-    built = build_model(make_config("sst2", strategy=strategy, model=model))
-    kept = set(saved_tensors(built.model, built.fresh))
-    shard(built.model, built.fresh, torch.device("cpu"))
-    for name, p in built.model.named_parameters():
+    prepared = build_model(make_config("sst2", strategy=strategy, model=model))
+    kept = set(saved_tensors(prepared.model, prepared.newly_initialized))
+    shard(prepared.model, prepared.newly_initialized, torch.device("cpu"))
+    for name, p in prepared.model.named_parameters():
         if name in kept:
             assert not isinstance(p, DTensor), name
         else:

@@ -35,7 +35,7 @@ def test_the_bar_goes_when_training_fails(
     make_config: Any, terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = []
-    monkeypatch.setattr(progress.Bar, "close", lambda self: closed.append(self._bar.stop()))
+    monkeypatch.setattr(progress.BarProgress, "close", lambda self: closed.append(self._bar.stop()))
     monkeypatch.setattr("adapter_tune.training.trainer.AdapterTrainer.training_step", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(make_config("rte"))

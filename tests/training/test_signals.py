@@ -22,9 +22,9 @@ from adapter_tune.foundation.errors import RunError
 from adapter_tune.modeling import precision
 from adapter_tune.run_files import checkpoints
 from adapter_tune.run_files.result import FILE, Result, read_result
-from adapter_tune.run_files.run_lock import held
+from adapter_tune.run_files.run_lock import lock_run_folder
 from adapter_tune.runs.run import run
-from adapter_tune.training.signals import Interruption
+from adapter_tune.training.signals import CheckpointOnSignal
 from adapter_tune.training.trainer import AdapterTrainer
 
 LONG = bool(os.environ.get("ADAPTER_TUNE_LONG"))  # 'make test-long'
@@ -134,7 +134,7 @@ def test_a_second_signal_stops_at_once(make_config: Any, monkeypatch: pytest.Mon
 
 def test_a_run_in_the_background_ignores_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell's & does
-    with Interruption(minutes=10) as interruption:
+    with CheckpointOnSignal(minutes=10) as interruption:
         os.kill(os.getpid(), signal.SIGINT)
     assert interruption.signal == 0
 
@@ -278,7 +278,10 @@ def test_the_norm_of_the_gradient_is_written_down(make_config: Any) -> None:
 
 def test_the_second_process_is_told_who_holds_the_folder(make_config: Any) -> None:
     config = make_config("sst2", epochs=1)
-    with held(config.folder), pytest.raises(RunError, match=rf"process {os.getpid()} on .* is at work in it"):
+    with (
+        lock_run_folder(config.folder),
+        pytest.raises(RunError, match=rf"process {os.getpid()} on .* is at work in it"),
+    ):
         run(config)
     assert not config.folder.exists()
     run(config)
@@ -288,7 +291,7 @@ def test_the_second_process_is_told_who_holds_the_folder(make_config: Any) -> No
 def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     (tmp_path / ".holder").write_text(json.dumps({"process": 1, "host": "gone"}))
-    with held(tmp_path):
+    with lock_run_folder(tmp_path):
         assert json.loads((tmp_path / ".holder").read_text())["process"] == os.getpid()
 
 
