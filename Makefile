@@ -21,14 +21,13 @@ paper-demo: setup ## the paper's experiments in miniature on the embedded world,
 	ADAPTER_TUNE=$(BIN)/adapter-tune scripts/reproduce_paper.sh --demo
 
 test: lint type ## lint, types, and the tests with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
-test-long: setup ## the checks that take their time: 30 kills, 2,000 evaluations, 10,000 trials, 4 processes
-	ADAPTER_TUNE_LONG=1 $(BIN)/python -m pytest tests/training/test_signals.py tests/test_endurance.py tests/training/test_distributed.py \
-		tests/test_same_bits.py
+test-long: setup ## the checks that take their time: 30 kills, 2,000 evaluations, 10,000 trials, 4 processes, stored bits
+	$(BIN)/python -m pytest -m slow
 
 fuzz: setup ## 100,000 inputs of every kind that come from elsewhere: a valid one, or one clear error
-	ADAPTER_TUNE_FUZZ=100000 $(BIN)/python -m pytest tests/test_fuzz.py
+	$(BIN)/python -m pytest --hypothesis-profile=long tests/test_fuzz.py
 
 audit: setup ## known holes in the installed packages
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_MEMORY = Path("/dev/shm")
+if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 4 << 30:
+    tempfile.tempdir = os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)  # flushing to memory takes no time
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny matrices: threads only wait for each other, and for other tests' threads
 _home = tempfile.TemporaryDirectory()  # nothing is read from or left in the user's own cache
 os.environ.update(HF_HOME=_home.name, HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_METRICS_CACHE", "HUGGINGFACE_HUB_CACHE"):
@@ -16,6 +21,7 @@ for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_METRICS_CACHE", "HUGGINGFA
 
 import pytest
 import torch
+from hypothesis import settings
 from transformers import BertForPreTraining, BertModel
 
 from adapter_tune.config.schema import RunConfig, parse_config
@@ -24,7 +30,10 @@ from adapter_tune.foundation.console import library_noise
 from tests.helpers import save_backbone
 
 library_noise(quiet=True)
-torch.set_num_threads(1)  # tiny matrices: threads only wait for each other
+torch.set_num_threads(1)
+settings.register_profile("short", max_examples=100, derandomize=True)
+settings.register_profile("long", max_examples=100_000 // 9)  # for each of the nine kinds in test_fuzz.py
+settings.load_profile("short")
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,6 @@ from adapter_tune.sweeps.spec import Sweep
 from adapter_tune.sweeps.study import SweepStudy
 from adapter_tune.training.trainer import AdapterTrainer
 
-LONG = bool(os.environ.get("ADAPTER_TUNE_LONG"))
 MIB = 2**20
 
 
@@ -29,8 +28,10 @@ def resident() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux only")
-def test_memory_stays_flat_over_many_evaluations(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    many, seen, before = 2000 if LONG else 60, list[int](), AdapterTrainer.train
+@pytest.mark.parametrize("many", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_memory_stays_flat_over_many_evaluations(make_config: Any, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    seen: list[int] = []
+    before = AdapterTrainer.train
 
     def train(self: Any, *args: Any, **kwargs: Any) -> Any:
         for number in range(many):
@@ -57,8 +58,8 @@ def test_the_same_configuration_gives_the_same_result(make_config: Any, determin
     assert found[0] == found[1]
 
 
-def test_a_ledger_of_many_trials_stays_small_and_quick(tmp_path: Path) -> None:
-    many = 10_000 if LONG else 300
+@pytest.mark.parametrize("many", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_a_study_of_many_trials_stays_small_and_quick(tmp_path: Path, many: int) -> None:
     parameters = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": list(range(1, many + 1))}]}
     sweep = Sweep(name="s", parameters=parameters)
     ledger = SweepStudy(sweep, tmp_path)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from adapter_tune.cli import main
 from adapter_tune.strategies import REGISTRY
 
-pytestmark = pytest.mark.skipif(not os.environ.get("ADAPTER_TUNE_LONG"), reason="part of the long suite")
+pytestmark = pytest.mark.slow
 
 REFERENCE = Path(__file__).parent / "reference.json"
 TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")

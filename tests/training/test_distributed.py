@@ -32,8 +32,6 @@ from adapter_tune.runs.reload import evaluate_run
 from adapter_tune.runs.run import run
 from tests.helpers import BACKBONES, TOKENIZER, applied, bert_config, model_of
 
-LONG = bool(os.environ.get("ADAPTER_TUNE_LONG"))
-
 
 @pytest.fixture
 def still(make_config: Any, tmp_path: Path) -> Any:
@@ -80,6 +78,7 @@ print(adapter_tune.run(compose(sys.argv[1], {})).speed.precision)
 """
 
 
+@pytest.mark.slow
 def test_a_precision_that_is_measured_is_the_same_in_all(still: Any, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(to_yaml(still(precision="auto", epochs=1).model_dump()))
     (script := tmp_path / "measured.py").write_text(MEASURED)
@@ -102,16 +101,22 @@ def counted(result: Result) -> tuple[float, float]:
     return speed.train_examples_per_second * speed.train_seconds, speed.train_tokens_per_second * speed.train_seconds
 
 
+CASES: list[tuple[str, int | None, dict[str, Any]]] = [
+    ("torchrun", 60, {"class_weights": "balanced"}),  # the last batch of an epoch has 12 rows: 8 and 4
+    ("torchrun", 51, {"shard_backbone": True}),  # 3 rows: 3 and none
+    ("torchrun", None, {}),
+    ("accelerate", 60, {"gradient_accumulation": 2, "epochs": 10}),
+]
+
+
 @pytest.mark.parametrize(
-    ("launcher", "rows", "changes"),
+    ("many", "launcher", "rows", "changes"),
     [
-        ("torchrun", None, {}),
-        ("torchrun", 60, {"class_weights": "balanced"}),  # the last batch of an epoch has 12 rows: 8 and 4
-        ("accelerate", 60, {"gradient_accumulation": 2, "epochs": 10}),
-        ("torchrun", 51, {"shard_backbone": True}),  # 3 rows: 3 and none
+        *((2, *case) for case in CASES[:2]),
+        *(pytest.param(2, *case, marks=pytest.mark.slow) for case in CASES[2:]),
+        *(pytest.param(4, *case, marks=pytest.mark.slow) for case in CASES),
     ],
 )
-@pytest.mark.parametrize("many", [2, 4] if LONG else [2])
 def test_they_learn_what_one_learns(
     still: Any, tmp_path: Path, many: int, launcher: str, rows: int | None, changes: dict[str, Any]
 ) -> None:
@@ -194,7 +199,7 @@ def test_sharding_is_refused(still: Any, monkeypatch: pytest.MonkeyPatch, name: 
         run(still())
 
 
-@pytest.mark.skipif(not LONG, reason="make test-long")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "pieces"), [(signal.SIGKILL, False), (signal.SIGTERM, False), (signal.SIGKILL, True)]
 )

@@ -27,8 +27,6 @@ from adapter_tune.runs.run import run
 from adapter_tune.training.signals import CheckpointOnSignal
 from adapter_tune.training.trainer import AdapterTrainer
 
-LONG = bool(os.environ.get("ADAPTER_TUNE_LONG"))  # 'make test-long'
-
 
 @pytest.fixture(autouse=True)
 def in_the_foreground() -> Iterator[None]:
@@ -179,11 +177,12 @@ def process(make_config: Any, tmp_path: Path) -> Iterator[Any]:
         one.communicate()
 
 
-def test_a_run_that_is_killed_at_random_ends_like_one_that_was_not(make_config: Any, process: Any) -> None:
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_run_that_is_killed_at_random_ends_like_one_that_was_not(make_config: Any, process: Any, kills: int) -> None:
     config = make_config("sst2", epochs=6, logging_steps=3, batch_size=8, checkpoint_minutes=1e-9)
     whole = run(config), weights(config.folder)
     shutil.rmtree(config.folder)
-    rng, kills = random.Random(0), 30 if LONG else 3
+    rng = random.Random(0)
     for _ in range(kills):  # of 48 steps, each with a checkpoint: most of the time it is writing
         one, begun = process(config), checkpoints.newest(config.folder)
         while checkpoints.newest(config.folder) == begun and one.poll() is None:
