@@ -123,6 +123,8 @@ class TrainingConfig(Section):
     """GiB of kept states in the output folder; those used least lately go first."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes the best there is."""
+    threads: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
+    """CPU threads to compute with; auto takes the cores that no other program keeps busy when the run starts."""
     deterministic: bool = False
     """Only operations that give the same bits every time; slower on a GPU, and on a CPU they all do."""
     checkpoint_minutes: float = Field(default=10.0, gt=0, le=_MANY)

@@ -58,6 +58,8 @@ class Speed(ResultSection):
 
     device: str
     precision: str
+    threads: int | None = None
+    """CPU threads that computed; None on a GPU."""
     real_token_share: float | None
     """Tokens of the training batches that are not padding."""
     train_seconds: float | None

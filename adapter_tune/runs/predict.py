@@ -23,6 +23,7 @@ from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import prepare_to_compute
 from adapter_tune.modeling.precision import TYPES, resolve_device, resolve_precision
 from adapter_tune.tasks.glue import CUSTOM, Task
+from adapter_tune.training.loop import given_threads
 
 WINDOW = 8192  # rows that are sorted by length together, and all that is held in memory of a file
 PREDICTION = "prediction"
@@ -56,7 +57,8 @@ class Predictor:
         size, collate = self.config.training.eval_batch_size, collator(self.config.data, self.tokenizer, self.device)
         dtype = TYPES[resolve_precision(self.config.training.precision, self.device)]
         parts = []
-        with torch.inference_mode(), torch.autocast(self.device, dtype, enabled=dtype != torch.float32):
+        narrow = torch.autocast(self.device, dtype, enabled=dtype != torch.float32)
+        with torch.inference_mode(), narrow, given_threads(self.config.training):
             for start in range(0, len(order), size):
                 batch = collate([encoded[i] for i in order[start : start + size]])
                 out = self.prepared.model(**{key: value.to(self.device) for key, value in batch.items()})

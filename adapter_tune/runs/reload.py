@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adapter_tune.adapters.families import SubLayer, shape_of
@@ -23,7 +24,7 @@ from adapter_tune.run_files.result import COLLAPSED, FILE, Result, Speed, read_r
 from adapter_tune.runs.ablate import WHOLE, ablated, majority
 from adapter_tune.runs.predict import Predictor
 from adapter_tune.tasks.glue import CUSTOM
-from adapter_tune.training.loop import Outcome, evaluate
+from adapter_tune.training.loop import Outcome, evaluate, given_threads
 
 
 def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -101,7 +102,8 @@ def ablate_run(
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
     rows = load_rows(config, tokenizer, [name])[name]
     prepared = _rebuild(folder / ADAPTER, model)
-    found = ablated(config, prepared, rows, tokenizer, sub_layer)
+    with given_threads(config.training):
+        found = ablated(config, prepared, rows, tokenizer, sub_layer)
     metrics = list(config.task_spec.metrics)
     return Ablation(
         run=str(folder),
@@ -160,7 +162,10 @@ def _here(training: TrainingConfig, then: Speed) -> TrainingConfig:
         precision = then.precision
     if precision == "fp16" and here != "cuda":
         precision = "auto"
-    return training.model_copy(update={"device": device, "precision": precision})
+    threads = training.threads
+    if threads == "auto" and here == "cpu" and then.threads is not None:
+        threads = min(then.threads, torch.get_num_threads())
+    return training.model_copy(update={"device": device, "precision": precision, "threads": threads})
 
 
 def _rebuild(folder: Path, model: str | None) -> PreparedModel:

@@ -17,6 +17,7 @@ from adapter_tune.data.custom import resolve_custom_data
 from adapter_tune.data.splits import Splits, load_splits
 from adapter_tune.foundation import atomic_files, distributed
 from adapter_tune.foundation.errors import RunError
+from adapter_tune.foundation.threads import LoadMeter
 from adapter_tune.modeling.backbone import BackboneCache, load_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model, check_backbone_fits
 from adapter_tune.run_files import checkpoints
@@ -50,6 +51,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Ba
     Raises:
         AdapterTuneError: something the user wrote is wrong, or something failed on the way.
     """
+    load = LoadMeter()
     config = resolve_custom_data(config, kept.things if kept else None)
     folder = config.folder
     if (folder / FILE).is_file() and not force:
@@ -57,12 +59,14 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Ba
         return read_result(folder)
     check_training(config)
     with lock_run_folder(folder) if distributed.is_main_process() else nullcontext():
-        return _run(config, None if force or not resume else checkpoints.newest(folder), kept, callbacks)
+        checkpoint = None if force or not resume else checkpoints.newest(folder)
+        return _run(config, checkpoint, kept, callbacks, load)
 
 
 def _run(
-    config: RunConfig, checkpoint: Path | None, kept: BackboneCache | None, callbacks: Sequence[TrainerCallback]
-) -> Result:
+    config: RunConfig, checkpoint: Path | None, kept: BackboneCache | None, callbacks: Sequence[TrainerCallback],
+    load: LoadMeter,
+) -> Result:  # fmt: skip
     folder = config.folder
     if checkpoint is not None:
         log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
@@ -78,7 +82,7 @@ def _run(
             checkpoints.keep_only(folder, set())
         checkpoints.remove_unsealed(folder)
         atomic_files.write_text(folder / CONFIG, to_yaml(config.model_dump()))
-    outcome = train(config, prepared, splits, tokenizer, folder, checkpoint, callbacks)
+    outcome = train(config, prepared, splits, tokenizer, folder, checkpoint, callbacks, load)
     result = Result(
         task=config.task,
         strategy=config.strategy.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,22 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-from adapter_tune.config.schema import RunConfig
+from adapter_tune.config.schema import RunConfig, TrainingConfig
 from adapter_tune.data.splits import Splits
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import RunError
+from adapter_tune.foundation.threads import LoadMeter, choose_threads, cpu_threads
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.precision import resolve_device, resolve_precision
 from adapter_tune.run_files.result import COLLAPSED, Headline, Scores, Speed
 from adapter_tune.tasks.glue import Task
 from adapter_tune.training.progress import progress_callback
-from adapter_tune.training.resume import ResumableEarlyStopping, checkpoint_precision, training_was_over
+from adapter_tune.training.resume import (
+    ResumableEarlyStopping,
+    checkpoint_precision,
+    checkpoint_threads,
+    training_was_over,
+)
 from adapter_tune.training.signals import CheckpointOnSignal
 from adapter_tune.training.speed_monitor import SpeedMonitor, speed_of
 from adapter_tune.training.trainer import AdapterTrainer
@@ -40,7 +47,8 @@ class Outcome:
 
 
 def train(config: RunConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase,
-          folder: Path, checkpoint: Path | None = None, more: Sequence[TrainerCallback] = ()) -> Outcome:  # fmt: skip
+          folder: Path, checkpoint: Path | None = None, extra_callbacks: Sequence[TrainerCallback] = (),
+          load: LoadMeter | None = None) -> Outcome:  # fmt: skip
     """Train in place and leave the model at its best checkpoint.
 
     Args:
@@ -50,38 +58,55 @@ def train(config: RunConfig, prepared: PreparedModel, splits: Splits, tokenizer:
         tokenizer: pads the batches.
         folder: where checkpoints are written while training goes on.
         checkpoint: go on from here.
-        more: callbacks beside our own.
+        extra_callbacks: callbacks besides our own.
+        load: the load of the machine since the run started; None measures it now.
 
     Raises:
         RunError: the device is not there, a checkpoint cannot be written, or the best one is gone.
     """
-    config, task, speed_monitor, seen = (
-        _with_precision(config, checkpoint),
-        config.task_spec,
-        SpeedMonitor(),
-        progress_callback(),
-    )
-    interruption = CheckpointOnSignal(config.training.checkpoint_minutes)
-    callbacks: list[TrainerCallback] = [speed_monitor, seen, *more, interruption]
+    config = _with_precision(config, checkpoint)
+    speed_monitor = SpeedMonitor()
+    speed_monitor.threads = _threads(config.training, checkpoint, load or LoadMeter())
+    with cpu_threads(speed_monitor.threads):
+        trainer = _trained(config, prepared, splits, tokenizer, folder, checkpoint, extra_callbacks, speed_monitor)
+        state = trainer.state
+        if state.best_model_checkpoint is None:
+            raise RunError(f"{folder}: the best checkpoint (step {state.best_global_step}) is gone; use --no-resume")
+        best = [entry for entry in state.log_history if entry["step"] == state.best_global_step]
+        values = {key: value for entry in best for key, value in entry.items()}
+        speed = _speed(trainer, speed_monitor, state.log_history, splits.validation)
+    return _outcome(config.task_spec, values, splits.validation, speed, _history(state.log_history))
+
+
+def _trained(config: RunConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase,
+             folder: Path, checkpoint: Path | None, extra_callbacks: Sequence[TrainerCallback],
+             speed_monitor: SpeedMonitor) -> AdapterTrainer:  # fmt: skip
+    """The trainer of a run when its training is over."""
+    progress = progress_callback()
+    checkpoint_on_signal = CheckpointOnSignal(config.training.checkpoint_minutes)
+    callbacks: list[TrainerCallback] = [speed_monitor, progress, *extra_callbacks, checkpoint_on_signal]
     if config.training.early_stopping is not None:
         callbacks.append(ResumableEarlyStopping(config.training.early_stopping))
     trainer = AdapterTrainer(config, prepared, tokenizer, folder, splits, callbacks, speed_monitor)
     trainer.is_over = training_was_over(checkpoint)
     try:
-        with interruption:
+        with checkpoint_on_signal:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.accelerator.wait_for_everyone()  # the first process goes on to remove the checkpoints
     finally:
-        seen.close()
+        progress.close()
         if trainer.prefix is not None:
             trainer.prefix.restore()
-    state = trainer.state
-    if state.best_model_checkpoint is None:
-        raise RunError(f"{folder}: the best checkpoint (step {state.best_global_step}) is gone; use --no-resume")
-    best = [entry for entry in state.log_history if entry["step"] == state.best_global_step]
-    values = {key: value for entry in best for key, value in entry.items()}
-    speed = _speed(trainer, speed_monitor, state.log_history, splits.validation)
-    return _outcome(task, values, splits.validation, speed, _history(state.log_history))
+    return trainer
+
+
+def _threads(training: TrainingConfig, checkpoint: Path | None, load: LoadMeter) -> int | None:
+    """The number of CPU threads, chosen once for a run; None on a GPU."""
+    if resolve_device(training.device) != "cpu":
+        return None
+    if training.threads != "auto":
+        return training.threads
+    return checkpoint_threads(checkpoint) or choose_threads(load)
 
 
 def _with_precision(config: RunConfig, checkpoint: Path | None) -> RunConfig:
@@ -98,13 +123,21 @@ def _with_precision(config: RunConfig, checkpoint: Path | None) -> RunConfig:
 def evaluate(config: RunConfig, prepared: PreparedModel, splits: dict[str, Any], tokenizer: PreTrainedTokenizerBase,
              folder: Path) -> Outcome:  # fmt: skip
     """Score a model on splits, with the batches that training's evaluation has."""
-    speed_monitor, seen = SpeedMonitor(), progress_callback()
-    trainer = AdapterTrainer(config, prepared, tokenizer, folder, Splits(None, splits), [seen], speed_monitor)
-    try:
-        values = trainer.evaluate()
-    finally:
-        seen.close()
-    return _outcome(config.task_spec, values, splits, _speed(trainer, speed_monitor, [values], splits), [])
+    speed_monitor = SpeedMonitor()
+    progress = progress_callback()
+    trainer = AdapterTrainer(config, prepared, tokenizer, folder, Splits(None, splits), [progress], speed_monitor)
+    with given_threads(config.training):
+        try:
+            values = trainer.evaluate()
+        finally:
+            progress.close()
+        speed = _speed(trainer, speed_monitor, [values], splits)
+    return _outcome(config.task_spec, values, splits, speed, [])
+
+
+def given_threads(training: TrainingConfig) -> AbstractContextManager[None]:
+    """Compute in the block with the number of threads that a configuration names, or as it is where it names none."""
+    return cpu_threads(None if training.threads == "auto" else training.threads)
 
 
 def _outcome(

@@ -43,6 +43,12 @@ def checkpoint_precision(checkpoint: Path | None) -> Precision | None:
     return found if found in TYPES else None
 
 
+def checkpoint_threads(checkpoint: Path | None) -> int | None:
+    """The number of CPU threads that a run had up to its checkpoint."""
+    threads = _stored(checkpoint, SpeedMonitor.__name__, "attributes").get("threads")
+    return threads if isinstance(threads, int) and threads > 0 else None
+
+
 def _stored(checkpoint: Path | None, callback: str, section: str) -> dict[str, Any]:
     if checkpoint is None:
         return {}

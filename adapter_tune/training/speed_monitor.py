@@ -16,6 +16,8 @@ from adapter_tune.foundation import distributed
 from adapter_tune.modeling.precision import Precision
 from adapter_tune.run_files.result import Speed
 
+_STORED = ("seconds", "examples", "real", "padded", "precision", "threads")
+
 
 class SpeedMonitor(TrainerCallback, ExportableState):
     """Counts what training costs, evaluation and saving left out; its state travels in the checkpoints."""
@@ -23,13 +25,14 @@ class SpeedMonitor(TrainerCallback, ExportableState):
     def __init__(self) -> None:
         self.seconds, self.examples, self.real, self.padded = 0.0, 0, 0, 0
         self.precision: Precision | None = None
+        self.threads: int | None = None
         self._since: float | None = None
         self._pending: list[Any] = []  # rows, tokens, real tokens of each batch
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         self.settle()
-        kept = {name: getattr(self, name) for name in ("seconds", "examples", "real", "padded", "precision")}
+        kept = {name: getattr(self, name) for name in _STORED}
         return {"args": {}, "attributes": kept}
 
     def count(self, rows: int, padded: int, real: Any) -> None:
@@ -99,6 +102,7 @@ def speed_of(
     return Speed(
         device=torch.cuda.get_device_name() if device == "cuda" else device,
         precision=precision,
+        threads=torch.get_num_threads() if device == "cpu" else None,
         real_token_share=speed_monitor.real / speed_monitor.padded if speed_monitor.padded else None,
         train_seconds=speed_monitor.seconds if trained else None,
         train_examples_per_second=speed_monitor.examples / speed_monitor.seconds if trained else None,

@@ -1,0 +1,71 @@
+"""How many CPU threads a run computes with.
+
+PyTorch's threads wait for each other after every operation, and keep their cores busy while they wait. Two programs
+that both take all cores slow each other down several times over, so a run takes the cores that nobody else uses when
+it starts. Another number of threads rounds sums in another order, so the number is chosen once for a run.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_LEAST_SECONDS = 0.2  # of measuring; the system counts in hundredths
+
+
+class LoadMeter:
+    """Measures how many cores other programs keep busy, from the moment that it is made."""
+
+    def __init__(self) -> None:
+        self._start = _times()
+
+    def busy_cores(self) -> float:
+        """Cores that other programs kept busy on average, out of those that this process may use."""
+        time.sleep(max(0.0, _LEAST_SECONDS - (time.monotonic() - self._start[0])))
+        wall, all_programs, this_one = (now - start for now, start in zip(_times(), self._start, strict=True))
+        return max(0.0, (all_programs - this_one) / wall)
+
+
+def choose_threads(meter: LoadMeter) -> int:
+    """As many threads as there are idle cores, at least one; a number in the environment decides instead."""
+    import torch
+
+    most = torch.get_num_threads()
+    if most == 1 or any(os.environ.get(name) for name in _VARIABLES):
+        return most
+    return max(1, round(most - meter.busy_cores()))
+
+
+@contextmanager
+def cpu_threads(number: int | None) -> Iterator[None]:
+    """Compute with so many threads in the block; None changes nothing."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _times() -> tuple[float, float, float]:
+    """Seconds: by the clock, that cores were busy, that they were busy with this process."""
+    own = psutil.Process().cpu_times()
+    usable = _usable_cores()
+    busy = 0.0
+    for core, times in enumerate(psutil.cpu_times(percpu=True)):
+        if core in usable:
+            busy += sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
+    return time.monotonic(), busy, own.user + own.system
+
+
+def _usable_cores() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
