@@ -315,7 +315,7 @@ def report(name, trainer):
 
     ms, host = trainer.window.ms, trainer.window.host
     memory = f", peak {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB" if DEVICE == "cuda" else ""
-    graphs = trainer.graphs
+    graphs = trainer.step_graphs
     more = "" if graphs is None else f", {len(graphs.graphs)} graphs" if graphs.graphs.is_on else ", graphs given up"
     print(f"{name:42} {ms:7.2f} ms a step (the host is busy for {host:.2f}), an MNLI epoch {EPOCH * ms / 1e3:6.0f} s{memory}{more}", flush=True)
     return torch.stack([loss.float().cpu() for loss in trainer.seen[:60]])
@@ -336,8 +336,8 @@ def case(name, steps):
     more = dict(CASES[name])
     graphs = more.pop("graphs", True)
     trainer = trainer_of(watched(), steps, **more)
-    if not graphs and trainer.graphs is not None:
-        trainer.graphs.graphs.is_on = False
+    if not graphs and trainer.step_graphs is not None:
+        trainer.step_graphs.graphs.is_on = False
     return trainer
 
 
@@ -424,13 +424,13 @@ def families():
                 trainer = watched()(config, PreparedModel(model, config.model, "random", frozenset()), tokenizer, WORK / "families",
                                     Splits(rows, {config.task_spec.validation[0]: rows.select(range(32)).flatten_indices()}), [], SpeedMonitor())
                 trainer.seen = []
-                if trainer.graphs is not None:
-                    trainer.graphs.graphs.is_on = on
+                if trainer.step_graphs is not None:
+                    trainer.step_graphs.graphs.is_on = on
                 trainer.evaluate = lambda *_, **__: {f"eval_{config.task_spec.validation[0]}_accuracy": 0.0}
                 trainer._save_checkpoint = trainer._load_best_model = lambda *_, **__: None
                 trainer.train()
                 losses[on] = torch.stack([loss.float().cpu() for loss in trainer.seen])
-                how = "no graphs" if trainer.graphs is None else f"{len(trainer.graphs.graphs)} graphs" if trainer.graphs.graphs.is_on else "graphs off"
+                how = "no graphs" if trainer.step_graphs is None else f"{len(trainer.step_graphs.graphs)} graphs" if trainer.step_graphs.graphs.is_on else "graphs off"
             except Exception as error:
                 print(f"{kind:12} FAILED: {type(error).__name__}: {str(error).splitlines()[0]}")
                 traceback.print_exc()

@@ -70,8 +70,8 @@ class _Worker:
             tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))  # pads with id 0, as BERT's own
             speed_monitor = SpeedMonitor()
             trainer = _Timed(config, prepared, tokenizer, Path(folder), splits, [_Turns(self)], speed_monitor)
-            if trainer.prefix is not None:
-                operations = operations_a_token(prepared.model, kept=trainer.prefix.depth)
+            if trainer.frozen_layer_cache is not None:
+                operations = operations_a_token(prepared.model, kept=trainer.frozen_layer_cache.depth)
             self.trainer = trainer
             trainer.train()
             values = trainer.evaluate()  # the second time, when everything is warm

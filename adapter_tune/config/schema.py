@@ -47,27 +47,27 @@ class DataConfig(Section):
     source: str = "nyu-mll/glue"
     """The data set on the Hub, or a local copy of it; "demo" is the embedded one."""
     max_length: int = Field(default=128, ge=2, le=_MANY)
-    """Tokens a row may have; longer rows are truncated."""
+    """Maximum number of tokens in a row; longer rows are truncated."""
     padding: Literal["batch", "max_length"] = "batch"
-    """To what rows are padded: the longest of their batch, or max_length whatever they hold (slow)."""
+    """Pad rows to the longest row of their batch, or always to max_length (slow)."""
     max_train_samples: int | None = Field(default=None, ge=1)
-    """Train on so many rows, drawn at random, the same ones for every seed; null takes all."""
+    """Train on this many rows, drawn at random, the same ones for every seed; null takes all."""
     max_eval_samples: int | None = Field(default=None, ge=1)
-    """Evaluate on so many rows of each split, drawn likewise; null takes all."""
+    """Evaluate on this many rows of each split, drawn in the same way; null takes all."""
     train_file: str | None = None
     """With task custom: a CSV, TSV, JSONL or Parquet file to train on."""
     validation_file: str | None = None
-    """Likewise, to evaluate on; null holds out a share of the training rows."""
+    """With task custom: a file to evaluate on; null holds out a share of the training rows."""
     test_file: str | None = None
-    """Likewise, for predict --split test; its labels are not needed."""
+    """With task custom: a file for predict --split test; its labels are not needed."""
     subset: str | None = None
     """With task custom and no files: the configuration of the data set that source names."""
     text_column: str | None = None
     """With task custom: the column with the text; null guesses."""
     text_pair_column: str | None = None
-    """Likewise, with the second text; null guesses from the usual pairs of names, or takes none."""
+    """With task custom: the column with the second text; null guesses from the usual pairs of names, or takes none."""
     label_column: str | None = None
-    """Likewise, with the label; with multi_label also several of 0 and 1, with commas between."""
+    """With task custom: the column with the label; for multi_label also several, separated by commas."""
     problem: Literal["auto", "classification", "multi_label", "regression"] = "auto"
     """With task custom; auto takes regression where a label has decimals, multi_label where it is a list."""
     labels: list[str] | None = None
@@ -86,19 +86,19 @@ class TrainingConfig(Section):
     epochs: float = Field(default=3.0, gt=0, le=_MANY)
     """Passes over the training rows."""
     max_steps: int | None = Field(default=None, ge=1)
-    """Stop after so many optimiser steps; overrides epochs."""
+    """Stop after this many optimiser steps; overrides epochs."""
     learning_rate: float | None = Field(default=None, gt=0, le=1000)
     """Peak learning rate; null takes the strategy's own."""
     learning_rate_factor: float = Field(default=1.0, gt=0, le=1000)
-    """What the strategy's own rate is multiplied with; small backbones want larger steps."""
+    """Factor on the strategy's own learning rate; small backbones need larger steps."""
     batch_size: int = Field(default=32, ge=1, le=_MANY)
-    """Rows a forward pass in training."""
+    """Training batch size: rows of one forward pass, over all processes together."""
     eval_batch_size: int = Field(default=32, ge=1, le=_MANY)
-    """Rows a forward pass in evaluation."""
+    """Evaluation batch size: rows of one forward pass in each process."""
     gradient_accumulation: int = Field(default=1, ge=1, le=_MANY)
-    """Forward passes an optimiser step."""
+    """Batches whose gradients are added up for one optimiser step."""
     class_weights: Literal["none", "balanced"] = "none"
-    """balanced weighs a class in the loss by the inverse of its share of the training rows."""
+    """balanced weights each class in the loss by the inverse of its share of the training rows."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps over which the learning rate rises linearly from 0; then it falls linearly to 0."""
     weight_decay: float = Field(default=0.01, ge=0, le=1000)
@@ -108,33 +108,33 @@ class TrainingConfig(Section):
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Gradient norm is clipped at this; 0 does not clip."""
     early_stopping: int | None = Field(default=None, ge=1)
-    """Stop after so many evaluations without a better headline score; null never does."""
+    """Stop after this many evaluations without a better headline score; null never stops early."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
-    """Of the products, and what a frozen backbone is held in; auto takes bf16 where that is faster."""
+    """Number type of matrix products and of the frozen weights; auto takes bf16 where that is faster."""
     fast: bool = True
-    """Cheap masks for dropout, and no token computed that nobody reads; false leaves transformers' own layers."""
+    """Faster dropout and attention, unused token positions skipped, CUDA graphs; false keeps transformers' layers."""
     backbone_dropout: Literal["on", "frozen-off", "off"] = "on"
-    """The backbone's own dropout; frozen-off has none below the first trained tensor, off none but the head's."""
+    """The backbone's own dropout; frozen-off turns it off below the first trained tensor; off keeps only the head's."""
     cache_frozen_prefix: Literal["auto", "on", "off"] = "auto"
-    """Keep the states below the first trained tensor on the disk; auto does where no dropout acts there."""
+    """Store the outputs of the frozen lowest layers on disk; auto does so where no dropout acts in them."""
     cache_limit: float = Field(default=8.0, gt=0, le=_MANY)
-    """GiB of kept states in the output folder; those used least lately go first."""
+    """GiB of such stored outputs in the output folder; the least recently used ones are deleted first."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes the best there is."""
     threads: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
     """CPU threads to compute with; auto takes the cores that no other program keeps busy when the run starts."""
     deterministic: bool = False
-    """Only operations that give the same bits every time; slower on a GPU, and on a CPU they all do."""
+    """Use only operations that give the same bits every time: slower on a GPU; on a CPU all of them do."""
     checkpoint_minutes: float = Field(default=10.0, gt=0, le=_MANY)
-    """Write a checkpoint within an epoch, too, after so many minutes without one."""
+    """Also write a checkpoint within an epoch after this many minutes without one."""
     shard_backbone: bool = False
-    """With several processes: each holds a piece of the frozen backbone, gathered layer by layer."""
+    """With several processes: each holds a shard of the frozen backbone, gathered layer by layer."""
     logging_steps: int = Field(default=20, ge=1)
-    """The training loss is written down every so many steps."""
+    """Log the training loss every so many steps."""
     seed: int = Field(default=42, ge=0, lt=2**32)
-    """Of the new weights, the order of the rows and the dropout."""
+    """Random seed (new weights, row order, dropout)."""
 
 
 def _task_name(value: object) -> str:
@@ -196,14 +196,13 @@ class RunConfig(Section):
         assert d.text_column is not None and d.metric is not None
         text = (d.text_column,) if d.text_pair_column is None else (d.text_column, d.text_pair_column)
         is_multi_label = d.problem == "multi_label"
-        shown = (
-            ("f1_micro", "f1_macro")
-            if is_multi_label
-            else ("accuracy", "f1_macro")
-            if d.labels
-            else ("pearson", "spearmanr")
-        )
-        metrics = tuple(dict.fromkeys((d.metric, *shown)))
+        if is_multi_label:
+            usual = ("f1_micro", "f1_macro")
+        elif d.labels:
+            usual = ("accuracy", "f1_macro")
+        else:
+            usual = ("pearson", "spearmanr")
+        metrics = tuple(dict.fromkeys((d.metric, *usual)))
         labels = tuple(d.labels or ())
         return Task(
             CUSTOM,
@@ -215,6 +214,18 @@ class RunConfig(Section):
             is_multi_label=is_multi_label,
             bounds=(-1e30, 1e30),
         )
+
+    def with_values(self, values: dict[str, Any]) -> RunConfig:
+        """A copy with other values at dotted paths, as in ``{"training.precision": "bf16"}``; they are not checked."""
+        changes: dict[str, Any] = {}
+        for path, value in values.items():
+            section, _, key = path.partition(".")
+            if key:
+                before = changes.get(section, getattr(self, section))
+                changes[section] = before.model_copy(update={key: value})
+            else:
+                changes[section] = value
+        return self.model_copy(update=changes)
 
     @property
     def learning_rate(self) -> float:

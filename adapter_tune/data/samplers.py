@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -43,6 +44,23 @@ class LengthGroupedSampler(Sampler[int]):
             yield from batches[index].tolist()
 
 
+def evaluation_batches(lengths: Any, batch_size: int) -> Iterator[list[int]]:
+    """The row numbers of every batch of an evaluation, the longest rows first.
+
+    All that computes logits or hidden states for later comparison takes its batches from here: the last bits of a
+    row's result depend on the rows beside it.
+    """
+    order = longest_first(lengths)
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def longest_first(lengths: Any) -> list[int]:
+    """Row numbers, the longest row first; rows of the same length stay in their order."""
+    order: list[int] = np.argsort(-np.asarray(lengths), kind="stable").tolist()
+    return order
+
+
 class LongestFirstSampler(Sampler[int]):
     """Every row once, the longest first: for evaluation, where the order does not matter to the scores."""
 
@@ -53,4 +71,4 @@ class LongestFirstSampler(Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        yield from np.argsort(-self.lengths, kind="stable").tolist()
+        yield from longest_first(self.lengths)

@@ -20,7 +20,7 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase
 from adapter_tune.adapters.families import SubLayer
 from adapter_tune.adapters.surgery import bypass, layers_of, sites
 from adapter_tune.config.schema import RunConfig
-from adapter_tune.data.samplers import LongestFirstSampler
+from adapter_tune.data.samplers import evaluation_batches
 from adapter_tune.data.splits import collator, lengths
 from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import UsageError
@@ -29,7 +29,7 @@ from adapter_tune.modeling.fast_paths import prepare_to_compute
 from adapter_tune.modeling.layer_replay import replayed_layers
 from adapter_tune.modeling.precision import TYPES, resolve_device
 from adapter_tune.tasks.glue import Task
-from adapter_tune.training.trainer import Scorer
+from adapter_tune.training.scorer import Scorer
 
 Span = tuple[int, int]
 """First and last layer, both included; ``(0, -1)`` is the model as it was trained."""
@@ -123,6 +123,5 @@ def majority(task: Task, labels: Iterable[int]) -> dict[str, float] | None:
 
 def _batches(config: RunConfig, rows: Any, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Tensor]]:
     collate = collator(config.data, tokenizer, resolve_device(config.training.device))
-    order, size = list(LongestFirstSampler(lengths(rows))), config.training.eval_batch_size
-    for start in range(0, len(order), size):
-        yield dict(collate([rows[i] for i in order[start : start + size]]))
+    for row_numbers in evaluation_batches(lengths(rows), config.training.eval_batch_size):
+        yield dict(collate([rows[number] for number in row_numbers]))

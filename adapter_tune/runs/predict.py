@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.data.custom import label_name
 from adapter_tune.data.row_files import Row, read_rows, row_count, write_rows
+from adapter_tune.data.samplers import evaluation_batches
 from adapter_tune.data.splits import collator, encode_texts, raw_split
 from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import UsageError
@@ -53,19 +54,22 @@ class Predictor:
 
     def logits(self, encoded: Sequence[dict[str, Any]]) -> np.ndarray[Any, Any]:
         """Logits (rows, labels) in float32, in the order of the rows; computed with the longest rows first."""
-        order = np.argsort([-len(row["input_ids"]) for row in encoded], kind="stable")
-        size, collate = self.config.training.eval_batch_size, collator(self.config.data, self.tokenizer, self.device)
+        lengths = [len(row["input_ids"]) for row in encoded]
+        collate = collator(self.config.data, self.tokenizer, self.device)
         dtype = TYPES[resolve_precision(self.config.training.precision, self.device)]
-        parts = []
         narrow = torch.autocast(self.device, dtype, enabled=dtype != torch.float32)
+        order: list[int] = []
+        parts = []
         with torch.inference_mode(), narrow, given_threads(self.config.training):
-            for start in range(0, len(order), size):
-                batch = collate([encoded[i] for i in order[start : start + size]])
-                out = self.prepared.model(**{key: value.to(self.device) for key, value in batch.items()})
-                parts.append(out.logits.float().cpu().numpy())
-        found = np.empty_like(np.concatenate(parts))
-        found[order] = np.concatenate(parts)
-        return found
+            for row_numbers in evaluation_batches(lengths, self.config.training.eval_batch_size):
+                batch = collate([encoded[number] for number in row_numbers])
+                outputs = self.prepared.model(**{key: value.to(self.device) for key, value in batch.items()})
+                parts.append(outputs.logits.float().cpu().numpy())
+                order += row_numbers
+        computed = np.concatenate(parts)
+        logits = np.empty_like(computed)
+        logits[order] = computed
+        return logits
 
     def rows(self, rows: Iterator[Row], columns: Sequence[str]) -> Iterator[Row]:
         """The rows with their predictions, in their order, a window at a time.

@@ -136,21 +136,20 @@ def _asked(
 ) -> tuple[RunConfig, str | None]:
     """A run's configuration with what is asked for now, and where the backbone lies."""
     config = _again(stored.config, folder / FILE)
-    config = config.model_copy(update={"training": _here(config.training, stored.speed)})
+    config = config.with_values(_adapted_to_this_machine(config.training, stored.speed))
     if demo:
         model = model or DEMO
     if demo and config.task != CUSTOM:
-        config = config.model_copy(update={"data": config.data.model_copy(update={"source": DEMO})})
+        config = config.with_values({"data.source": DEMO})
     if batch_size is not None:
-        training = config.training.model_copy(update={"eval_batch_size": batch_size})
-        config = config.model_copy(update={"training": training})
+        config = config.with_values({"training.eval_batch_size": batch_size})
     return config, model
 
 
-def _here(training: TrainingConfig, then: Speed) -> TrainingConfig:
-    """What a run was trained on and in, as far as this machine has it.
+def _adapted_to_this_machine(training: TrainingConfig, then: Speed) -> dict[str, Any]:
+    """Device, precision and threads of a run as far as this machine has them, by their paths in the configuration.
 
-    What was chosen for ``training.precision: auto`` stays on the kind of device that it was chosen for.
+    What was chosen for ``auto`` is kept on the kind of device that it was chosen for.
     """
     device, precision = training.device, training.precision
     try:
@@ -165,7 +164,7 @@ def _here(training: TrainingConfig, then: Speed) -> TrainingConfig:
     threads = training.threads
     if threads == "auto" and here == "cpu" and then.threads is not None:
         threads = min(then.threads, torch.get_num_threads())
-    return training.model_copy(update={"device": device, "precision": precision, "threads": threads})
+    return {"training.device": device, "training.precision": precision, "training.threads": threads}
 
 
 def _rebuild(folder: Path, model: str | None) -> PreparedModel:

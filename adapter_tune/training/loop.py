@@ -95,8 +95,8 @@ def _trained(config: RunConfig, prepared: PreparedModel, splits: Splits, tokeniz
         trainer.accelerator.wait_for_everyone()  # the first process goes on to remove the checkpoints
     finally:
         progress.close()
-        if trainer.prefix is not None:
-            trainer.prefix.restore()
+        if trainer.frozen_layer_cache is not None:
+            trainer.frozen_layer_cache.restore()
     return trainer
 
 
@@ -117,7 +117,7 @@ def _with_precision(config: RunConfig, checkpoint: Path | None) -> RunConfig:
     precision = checkpoint_precision(checkpoint) or resolve_precision("auto", device)
     if device == "cpu":  # where it is measured, and processes may measure differently
         precision = distributed.agree(precision)
-    return config.model_copy(update={"training": config.training.model_copy(update={"precision": precision})})
+    return config.with_values({"training.precision": precision})
 
 
 def evaluate(config: RunConfig, prepared: PreparedModel, splits: dict[str, Any], tokenizer: PreTrainedTokenizerBase,

@@ -1,4 +1,4 @@
-"""The HF Trainer as this project needs it: adapter-only checkpoints, our order of the rows, scores."""
+"""The HF Trainer as this project needs it: adapter-only checkpoints, its own order of rows, scores."""
 
 from __future__ import annotations
 
@@ -14,12 +14,8 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import (
-    EvalPrediction,
-    PreTrainedTokenizerBase,
-    Trainer,
-    TrainerCallback,
-)
+from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
+from transformers import ProgressCallback as DefaultProgressCallback
 
 from adapter_tune.adapters.bottleneck import TokenBatchNorm
 from adapter_tune.adapters.surgery import added_buffers
@@ -33,37 +29,15 @@ from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import prepare_to_compute
 from adapter_tune.modeling.frozen_layer_cache import FrozenLayerCache, cache_folder
 from adapter_tune.run_files import adapter_files, checkpoints
-from adapter_tune.tasks.glue import CUSTOM, Task
-from adapter_tune.tasks.metrics import GlueMetric, glue_scores
 from adapter_tune.training.arguments import arguments
 from adapter_tune.training.cuda_graphs import CudaGraphs, StepGraphs
 from adapter_tune.training.loss_log import LossLog
 from adapter_tune.training.resume import BestCheckpoint
+from adapter_tune.training.scorer import Scorer
 from adapter_tune.training.speed_monitor import SpeedMonitor, reset_peak_memory
 
-_OWN = "own"  # of a batch: how many of its rows are this process's own, the rest being filled up
-
-
-class Scorer:
-    """Logits to scores, and how many distinct predictions there were (at module level, so that it pickles)."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.metric = None if task.name == CUSTOM else GlueMetric(task.name, keep_in_memory=True)
-
-    def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
-        """Scores of predictions (rows, labels) against labels (rows)."""
-        logits = np.asarray(prediction.predictions)
-        if self.task.is_multi_label:
-            predicted = (logits > 0).astype(np.int64)
-        else:
-            predicted = logits[:, 0].astype(np.float64) if self.task.is_regression else logits.argmax(axis=1)
-        if self.metric is None:
-            scores = glue_scores(self.task, np.asarray(prediction.label_ids), predicted)
-        else:
-            scores = self.metric.compute(predictions=predicted, references=prediction.label_ids)
-        constant = np.allclose(predicted, predicted[0], equal_nan=True)  # a regression's differ in the last digits
-        return {**scores, "distinct": 1.0 if constant else float(len(np.unique(predicted, axis=0)))}
+_OWN_ROWS = "own_rows"
+"""In a batch: how many of its rows are this process's own; the others only fill the batch up."""
 
 
 class AdapterTrainer(Trainer):
@@ -71,44 +45,48 @@ class AdapterTrainer(Trainer):
 
     def __init__(self, config: RunConfig, prepared: PreparedModel, tokenizer: PreTrainedTokenizerBase, folder: Path,
                  splits: Splits, callbacks: list[TrainerCallback], speed_monitor: SpeedMonitor) -> None:  # fmt: skip
-        self.newly_initialized, self.speed_monitor, self.is_over = prepared.newly_initialized, speed_monitor, False
-        if config.training.deterministic:  # before the first product on a GPU, which may be one of the frozen layers'
+        if config.training.deterministic:  # cuBLAS reads it before its first product
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        self.precision = speed_monitor.precision = prepare_to_compute(prepared, config.training)
+        self.newly_initialized = prepared.newly_initialized
+        self.speed_monitor = speed_monitor
+        self.loss_log = LossLog()
+        self.is_over = False
+        """Whether training had ended at the checkpoint from which it resumes."""
+        self.loss_scale: Tensor | float = 1.0
+        """Makes the average over processes equal to the mean over the rows of all of them."""
+        self.precision = prepare_to_compute(prepared, config.training)
+        speed_monitor.precision = self.precision
         reset_peak_memory()
         args = arguments(config, folder)
         args.ddp_broadcast_buffers = bool(added_buffers(prepared.model))  # running statistics; all else is constant
-        self.losses = LossLog()
-        self.prefix, kept_in = None, cache_folder(config, prepared, splits)
-        if kept_in is not None:
-            with args.main_process_first(desc="states of the frozen layers"):
-                self.prefix = FrozenLayerCache(kept_in, config, prepared, splits, tokenizer)
-            splits, speed_monitor.seconds = self.prefix.splits, self.prefix.seconds
         self.class_weights = _class_weights(config, splits, args.device)
-        if self.prefix is None:
-            splits = _flat(config, splits, tokenizer, args.device)
-        is_flat = all(isinstance(rows, FlatRows) for rows in splits.validation.values())
-        self.in_pieces = config.training.shard_backbone and splits.train is not None
-        if self.in_pieces:
+        self.frozen_layer_cache = _frozen_layer_cache(config, prepared, splits, tokenizer, args)
+        if self.frozen_layer_cache is None:
+            splits = _flat_rows(config, splits, tokenizer, args.device)
+        else:
+            splits = self.frozen_layer_cache.splits
+            speed_monitor.seconds = self.frozen_layer_cache.seconds
+        self.is_sharded = config.training.shard_backbone and splits.train is not None
+        if self.is_sharded:
             sharding.shard(prepared.model, prepared.newly_initialized, args.device)
+        is_flat = all(isinstance(rows, FlatRows) for rows in splits.validation.values())
+        collate = unwrapped if is_flat else collator(config.data, tokenizer, args.device.type)
         super().__init__(
             model=prepared.model,
             args=args,
-            data_collator=self.prefix or (unwrapped if is_flat else collator(config.data, tokenizer, args.device.type)),
+            data_collator=self.frozen_layer_cache or collate,
             train_dataset=splits.train,
             eval_dataset=splits.validation,
             compute_metrics=Scorer(config.task_spec),
-            callbacks=[BestCheckpoint(), self.losses, *callbacks],
+            callbacks=[BestCheckpoint(), self.loss_log, *callbacks],
         )
         for callback in list(self.callback_handler.callbacks):
-            if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
+            if type(callback) in (PrinterCallback, DefaultProgressCallback):
                 self.remove_callback(callback)
         # The model's forward takes **kwargs but does not divide its loss by them: let the Trainer average it.
         self.model_accepts_loss_kwargs = False
-        self.share: Tensor | float = 1.0
-        """What this process's loss counts in the mean over processes that makes a step's gradient."""
         self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.graphs: StepGraphs | None = None
+        self.step_graphs: StepGraphs | None = None
         self.eval_graphs: CudaGraphs | None = None
         if is_flat:
             self.args.dataloader_pin_memory = False  # batches are made on the device
@@ -124,7 +102,7 @@ class AdapterTrainer(Trainer):
         if rows is not None and is_plain and not any(isinstance(m, TokenBatchNorm) for m in self.model.modules()):
             self.train_dataset = RowNumbers(rows)
             step = partial(super().training_step, self.model)
-            self.graphs = StepGraphs(rows, step, self.trained, self.args.max_grad_norm)
+            self.step_graphs = StepGraphs(rows, step, self.trained, self.args.max_grad_norm)
 
     def _is_on_one_gpu(self) -> bool:
         return bool(self.args.world_size == 1 and self.args.device.type == "cuda")
@@ -143,11 +121,11 @@ class AdapterTrainer(Trainer):
         return LongestFirstSampler(_lengths(eval_dataset))
 
     def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
-        if not self.in_pieces:  # they are where they belong
+        if not self.is_sharded:  # they are where they belong
             super()._move_model_to_device(model, device)
 
     def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: Any = None) -> nn.Module:
-        if not (self.in_pieces and training and model is self.model):
+        if not (self.is_sharded and training and model is self.model):
             wrapped: nn.Module = super()._wrap_model(model, training, dataloader)
             return wrapped
         options = {"broadcast_buffers": self.args.ddp_broadcast_buffers, "find_unused_parameters": False}
@@ -156,70 +134,75 @@ class AdapterTrainer(Trainer):
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         ready: dict[str, Any] = super()._prepare_inputs(inputs)
-        if self.prefix is not None:
-            self.prefix.take(ready)
+        if self.frozen_layer_cache is not None:
+            self.frozen_layer_cache.take(ready)
         return ready
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[dict[str, Any]], Any]:
-        """The batches of a step; an epoch's last without the rows that fill up the shares of several processes."""
+        """The batches of a step; an epoch's last one without the rows that only fill up the processes' batches."""
         batches, items = super().get_batch_samples(*args, **kwargs)
-        each, many = self.args.train_batch_size, self.args.world_size
-        left = len(self.train_dataset) % (each * many)
-        if many > 1 and left and self.accelerator.gradient_state.end_of_dataloader:
-            own = min(max(left - self.args.process_index * each, 0), each)
-            batches[-1] = {key: value[: max(own, 1)] for key, value in batches[-1].items()}
-            batches[-1][_OWN] = own
+        processes = self.args.world_size
+        batch_size = self.args.train_batch_size
+        last_rows = len(self.train_dataset) % (batch_size * processes)
+        if processes > 1 and last_rows and self.accelerator.gradient_state.end_of_dataloader:
+            own_rows = min(max(last_rows - self.args.process_index * batch_size, 0), batch_size)
+            batches[-1] = {key: value[: max(own_rows, 1)] for key, value in batches[-1].items()}
+            batches[-1][_OWN_ROWS] = own_rows
         return batches, items
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """The model's own loss, or cross-entropy with the classes weighed."""
+        """The model's own loss, or cross-entropy with class weights."""
         if self.class_weights is None:
-            found = super().compute_loss(model, inputs, *args, **kwargs)
-            return found if kwargs.get("return_outputs") else found * self.share
+            loss = super().compute_loss(model, inputs, *args, **kwargs)
+            return loss if kwargs.get("return_outputs") else loss * self.loss_scale
         labels = inputs.pop("labels")
         outputs = model(**inputs)
         logits = outputs.logits.float()
         loss = nn.functional.cross_entropy(logits, labels, weight=self.class_weights)
-        return (loss, {"loss": loss, **outputs}) if kwargs.get("return_outputs") else loss * self.share
+        return (loss, {"loss": loss, **outputs}) if kwargs.get("return_outputs") else loss * self.loss_scale
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """None: nobody asks, and the stock count walks through the model at every step."""
+        """Always 0: nothing reads it, and the Trainer's own count walks through the model at every step."""
         return 0
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train; meanwhile gradients are dropped without a walk through the frozen backbone at every step."""
-        self.model.zero_grad = self._drop_gradients
+        """Train; gradients are reset without a walk through the frozen backbone at every step."""
+        self.model.zero_grad = self._reset_gradients
         try:
             return super().train(*args, **kwargs)
         finally:
             del self.model.zero_grad
 
-    def _drop_gradients(self, set_to_none: bool = True) -> None:
+    def _reset_gradients(self, set_to_none: bool = True) -> None:
         for parameter in self.trained:
             parameter.grad = None
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Count the batch, then train on it."""
-        if self.graphs is not None:
-            loss = self._recorded_step(model, self.graphs, inputs["rows"])
+        if self.step_graphs is not None:
+            loss = self._graph_step(model, self.step_graphs, inputs["rows"])
         else:
-            own = inputs.pop(_OWN, None)
-            mask = inputs["attention_mask"][:own]
+            own_rows = inputs.pop(_OWN_ROWS, None)
+            mask = inputs["attention_mask"][:own_rows]
             self.speed_monitor.count(len(mask), mask.numel(), mask.sum())
-            self.share = self._share(inputs["labels"], own)
+            self.loss_scale = self._loss_scale(inputs["labels"], own_rows)
             loss = super().training_step(model, inputs, num_items_in_batch)
-        self.losses.add(loss)
-        if self._sees_every_loss():
+        self.loss_log.add(loss)
+        if self._checks_every_loss():
             self._check_losses(self.state.global_step + 1)
         return loss
 
-    def _recorded_step(self, model: nn.Module, graphs: StepGraphs, chosen: list[int]) -> Tensor:
-        rows, width = graphs.rows, graphs.rows.width(chosen)
-        self.speed_monitor.count(len(chosen), len(chosen) * width, int(rows.lengths[chosen].sum()))
-        numbers = torch.tensor(chosen)
+    def _graph_step(self, model: nn.Module, graphs: StepGraphs, row_numbers: list[int]) -> Tensor:
+        """A step on the rows with these numbers: by a graph where their shape has one."""
+        rows = graphs.rows
+        width = rows.width(row_numbers)
+        real_tokens = int(rows.lengths[row_numbers].sum())
+        self.speed_monitor.count(len(row_numbers), len(row_numbers) * width, real_tokens)
+        numbers = torch.tensor(row_numbers)
         loss = graphs(numbers, width)
         if loss is None:
-            loss = super().training_step(model, rows.gather(numbers.to(rows.device, non_blocking=True), width))
+            batch = rows.gather(numbers.to(rows.device, non_blocking=True), width)
+            loss = super().training_step(model, batch)
         return loss
 
     def prediction_step(
@@ -227,61 +210,63 @@ class AdapterTrainer(Trainer):
     ) -> Any:
         """Loss, logits and labels of a batch."""
         if self.eval_graphs is not None and model is self.model and not model.training:
-            found = self.eval_graphs(dict(inputs))
-            if found is not None:
-                loss, logits, labels = (tensor.clone() for tensor in found)
+            outputs = self.eval_graphs(dict(inputs))
+            if outputs is not None:
+                loss, logits, labels = (tensor.clone() for tensor in outputs)  # the next batch overwrites them
                 return loss, logits, labels
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
-        if self.graphs is not None and self.graphs.norm is not None:
-            return self.graphs.norm
+        if self.step_graphs is not None and self.step_graphs.norm is not None:
+            return self.step_graphs.norm
         if self.args.world_size == 1 and self.accelerator.scaler is None:  # only what is trained is looked at
             return nn.utils.clip_grad_norm_(self.trained, self.args.max_grad_norm)
         return super()._clip_grad_norm(model)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        if grad_norm is None and self.graphs is not None:
-            grad_norm = self.graphs.norm
+        if grad_norm is None and self.step_graphs is not None:
+            grad_norm = self.step_graphs.norm
         return super()._get_grad_norm(model, grad_norm)
 
-    def _share(self, labels: Tensor, own: int | None) -> Tensor | float:
-        """So that the mean over processes of their means is the mean over the rows of all of them, or weighted so."""
-        if self.args.world_size == 1 or (own is None and self.class_weights is None):
+    def _loss_scale(self, labels: Tensor, own_rows: int | None) -> Tensor | float:
+        """What makes the average over processes equal to the (weighted) mean over the rows of all of them."""
+        if self.args.world_size == 1 or (own_rows is None and self.class_weights is None):
             return 1.0
-        labels = labels[:own]
+        labels = labels[:own_rows]
         weights = torch.ones_like(labels) if self.class_weights is None else self.class_weights[labels]
-        here = weights.float().sum()
-        mean: Tensor = self.accelerator.reduce(here, "mean")
-        return here / mean
+        weight_here = weights.float().sum()
+        mean_weight: Tensor = self.accelerator.reduce(weight_here, "mean")
+        return weight_here / mean_weight
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Write down a line; its loss is the mean since the last one, before a resume included."""
+        """Log a line; its loss is the mean since the last one, steps before a resume included."""
         if "loss" in logs:
-            self._check_losses(self.state.global_step)
-            logs["loss"] = float(self.accelerator.gather(self.losses.mean(self.state.global_step)).mean())
+            step = self.state.global_step
+            self._check_losses(step)
+            mean = self.loss_log.mean(step)
+            logs["loss"] = float(self.accelerator.gather(mean).mean())
             if not math.isfinite(logs["loss"]):  # of another process
-                self._refuse(logs["loss"], self.state.global_step)
+                self._stop_on_loss(logs["loss"], step)
         super().log(logs, *args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Score the model; within training only where its losses were numbers."""
+        """Score the model; during training a loss that is not a number ends the run first."""
         if self.is_in_train:
             self._check_losses(self.state.global_step)
         scores: dict[str, float] = super().evaluate(*args, **kwargs)
         return scores
 
-    def _sees_every_loss(self) -> bool:
-        """Whether each step's loss is looked at: elsewhere that would make the host wait for the device."""
+    def _checks_every_loss(self) -> bool:
+        """Whether the loss is checked after every step: on a GPU that would make the host wait for the device."""
         return bool(self.args.device.type == "cpu")
 
     def _check_losses(self, step: int) -> None:
-        if not self.losses.is_finite:
-            self._refuse(float(self.losses.total), step)
+        if not self.loss_log.is_finite:
+            self._stop_on_loss(float(self.loss_log.total), step)
 
-    def _refuse(self, loss: float, step: int) -> NoReturn:
+    def _stop_on_loss(self, loss: float, step: int) -> NoReturn:
         last = checkpoints.newest(Path(self.args.output_dir))
-        at = "at" if self._sees_every_loss() else "at or before"
+        at = "at" if self._checks_every_loss() else "at or before"
         raise RunError(
             f"the loss is {loss} {at} step {step}, with learning rate {self._get_learning_rate():.3g} (the last good "
             f"checkpoint: {last.name if last else 'none'}, in {self.args.output_dir}); lower --lr, or set "
@@ -293,7 +278,8 @@ class AdapterTrainer(Trainer):
             adapter_files.save_weights(self.model, self.newly_initialized, Path(output_dir or self.args.output_dir))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        run, step = Path(self.args.output_dir), self.state.global_step
+        run = Path(self.args.output_dir)
+        step = self.state.global_step
         self._check_losses(step)
         try:
             super()._save_checkpoint(model, trial)
@@ -303,7 +289,7 @@ class AdapterTrainer(Trainer):
                 checkpoints.keep_only(run, {step, self.state.best_global_step or step})
         except (OSError, RuntimeError, RunError) as error:  # torch.save reports a full disk as a RuntimeError
             shutil.rmtree(run / f"checkpoint-{step}", ignore_errors=True)
-            if is_out_of_memory(error) or "CUDA error" in str(error):  # whatever is wrong, it is not the disk
+            if is_out_of_memory(error) or "CUDA error" in str(error):  # the disk is not the cause
                 raise
             first = str(error).splitlines()[0]
             raise RunError(
@@ -314,11 +300,11 @@ class AdapterTrainer(Trainer):
         adapter_files.load_weights(model or self.model, self.newly_initialized, Path(resume_from_checkpoint))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        with _readable(checkpoint):
+        with _naming(checkpoint):
             super()._load_optimizer_and_scheduler(checkpoint)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        with _readable(checkpoint):
+        with _naming(checkpoint):
             super()._load_rng_state(checkpoint)
 
     def _load_best_model(self) -> None:
@@ -331,13 +317,28 @@ def _evaluated(
     return step(model, dict(batch), False)
 
 
-def _flat(config: RunConfig, splits: Splits, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> Splits:
-    """The splits as flat tensors on the device, or as they are where there is more in them than that holds."""
+def _frozen_layer_cache(
+    config: RunConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase, args: Any
+) -> FrozenLayerCache | None:
+    """The outputs of the frozen layers, computed by the first process; None where a run has no use for them."""
+    folder = cache_folder(config, prepared, splits)
+    if folder is None:
+        return None
+    with args.main_process_first(desc="outputs of the frozen layers"):
+        return FrozenLayerCache(folder, config, prepared, splits, tokenizer)
+
+
+def _flat_rows(config: RunConfig, splits: Splits, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> Splits:
+    """The splits as flat tensors on the device, or unchanged where they hold more than such tensors can."""
     given = [rows for rows in (splits.train, *splits.validation.values()) if rows is not None]
     if not all(can_be_flat(rows, tokenizer) for rows in given):
         return splits
-    flat = {id(rows): FlatRows(rows, config.data, tokenizer, device) for rows in given}
-    return Splits(flat.get(id(splits.train)), {name: flat[id(rows)] for name, rows in splits.validation.items()})
+
+    def flat(rows: Any) -> FlatRows:
+        return FlatRows(rows, config.data, tokenizer, device)
+
+    train = None if splits.train is None else flat(splits.train)
+    return Splits(train, {name: flat(rows) for name, rows in splits.validation.items()})
 
 
 def _lengths(rows: Any) -> Any:
@@ -356,8 +357,8 @@ def _class_weights(config: RunConfig, splits: Splits, device: torch.device) -> T
 
 
 @contextmanager
-def _readable(checkpoint: str | None) -> Iterator[None]:
-    """Say which checkpoint it is that cannot be read."""
+def _naming(checkpoint: str | None) -> Iterator[None]:
+    """Name the checkpoint in the error where it cannot be read."""
     try:
         yield
     except Exception as error:  # unpickling raises whatever the bytes make it

@@ -323,7 +323,7 @@ def test_patience_lasts_over_a_resume(make_config: Any, monkeypatch: pytest.Monk
     config = make_config("sst2", epochs=9, early_stopping=3)
     falling = iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
     monkeypatch.setattr(
-        "adapter_tune.training.trainer.Scorer.__call__", lambda *_: {"accuracy": next(falling), "distinct": 2.0}
+        "adapter_tune.training.scorer.Scorer.__call__", lambda *_: {"accuracy": next(falling), "distinct": 2.0}
     )
     interrupted(config, monkeypatch, after=10)
     assert run(config).history[-1]["epoch"] == 4
@@ -403,7 +403,7 @@ def test_the_best_checkpoint_comes_back_head_and_layer_norms_too(
         kept.append({})
         return {"accuracy": next(falling), "distinct": 2.0}
 
-    monkeypatch.setattr("adapter_tune.training.trainer.Scorer.__call__", scores)
+    monkeypatch.setattr("adapter_tune.training.scorer.Scorer.__call__", scores)
     save = AdapterTrainer._save_checkpoint
 
     def save_checkpoint(self: Any, model: Any, trial: Any) -> None:
@@ -426,7 +426,7 @@ def test_the_best_checkpoint_is_found_in_a_folder_that_moved(
     config = make_config("sst2", epochs=3)
     falling = iter([0.9, 0.8, 0.7])
     monkeypatch.setattr(
-        "adapter_tune.training.trainer.Scorer.__call__", lambda *_: {"accuracy": next(falling), "distinct": 2.0}
+        "adapter_tune.training.scorer.Scorer.__call__", lambda *_: {"accuracy": next(falling), "distinct": 2.0}
     )
     interrupted(config, monkeypatch, after=10)
     best = load_file(config.folder / "checkpoint-4" / "adapter_model.safetensors")
@@ -446,7 +446,7 @@ def test_early_stopping_and_max_steps(make_config: Any, monkeypatch: pytest.Monk
     short = run(make_config("sst2", max_steps=3))
     assert short.history[-1]["step"] == 3
     assert short.scores["validation"].keys() == {"accuracy"}
-    monkeypatch.setattr("adapter_tune.training.trainer.Scorer.__call__", lambda *_: {"accuracy": 0.5, "distinct": 2.0})
+    monkeypatch.setattr("adapter_tune.training.scorer.Scorer.__call__", lambda *_: {"accuracy": 0.5, "distinct": 2.0})
     stopped = run(make_config("sst2", epochs=9, early_stopping=2))
     assert stopped.history[-1]["epoch"] == 3
 

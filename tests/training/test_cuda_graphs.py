@@ -157,12 +157,12 @@ def test_which_runs_have_graphs(
         assert not trainers
         return
     (trainer,) = trainers
-    assert (trainer.graphs is not None) == trains
+    assert (trainer.step_graphs is not None) == trains
     assert isinstance(trainer.train_dataset, RowNumbers) == trains
     assert trainer.eval_graphs is not None
     assert len(trainer.eval_graphs) > 0
-    if trainer.graphs is not None:
-        assert len(trainer.graphs.graphs) > 0
+    if trainer.step_graphs is not None:
+        assert len(trainer.step_graphs.graphs) > 0
         assert trainer.speed_monitor.examples == 3 * 64
     assert len(result.history) == len(plain.history)
     for found, expected in zip(result.history, plain.history, strict=True):
@@ -175,7 +175,7 @@ def test_batch_norm_has_no_graph(mocked: Any, make_config: Any, monkeypatch: pyt
     train = AdapterTrainer.train
 
     def watched(self: AdapterTrainer, *args: Any, **kwargs: Any) -> Any:
-        with_graphs.append(self.graphs is not None)
+        with_graphs.append(self.step_graphs is not None)
         return train(self, *args, **kwargs)
 
     monkeypatch.setattr(AdapterTrainer, "train", watched)

@@ -237,7 +237,7 @@ def test_on_a_gpu_a_wrong_loss_is_seen_before_anything_is_kept(
         return loss * float("nan") if model.training and self.state.global_step == 5 else loss
 
     monkeypatch.setattr(AdapterTrainer, "compute_loss", compute_loss)
-    monkeypatch.setattr(AdapterTrainer, "_sees_every_loss", lambda self: False)
+    monkeypatch.setattr(AdapterTrainer, "_checks_every_loss", lambda self: False)
     config = make_config("sst2", epochs=3, logging_steps=1000)
     with pytest.raises(RunError, match=r"the loss is nan at or before step 8, .* checkpoint: checkpoint-4, "):
         run(config)
