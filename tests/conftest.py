@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,11 @@ import torch
 from hypothesis import settings
 from transformers import BertForPreTraining, BertModel
 
+import adapter_tune
 from adapter_tune.config.schema import RunConfig, parse_config
 from adapter_tune.demo.dataset import write_data
 from adapter_tune.foundation.console import library_noise
+from adapter_tune.tasks.glue import TASKS
 from tests.helpers import save_backbone
 
 library_noise(quiet=True)
@@ -64,9 +66,8 @@ def glue(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-@pytest.fixture
-def make_config(backbone: str, glue: str, tmp_path: Path) -> Any:
-    """Configurations over the small world: ``make_config("rte", strategy="full", epochs=1)``."""
+def configurations(backbone: str, glue: str, output: Path) -> Callable[..., RunConfig]:
+    """A function that makes configurations over the small world: ``make("rte", strategy="full", epochs=1)``."""
 
     def make(
         task: str = "sst2", strategy: Any = None, model: Any = None, data: Any = None, **training: Any
@@ -78,11 +79,29 @@ def make_config(backbone: str, glue: str, tmp_path: Path) -> Any:
                 "strategy": strategy or {"name": "houlsby", "m": 4},
                 "data": {"source": glue, "max_length": 32, **(data or {})},
                 "training": {"epochs": 2, "batch_size": 16, "learning_rate": 3e-3, "logging_steps": 1, **training},
-                "output": str(tmp_path / "runs"),
+                "output": str(output),
             }
         )
 
     return make
+
+
+@pytest.fixture
+def make_config(backbone: str, glue: str, tmp_path: Path) -> Any:
+    """Makes configurations whose runs lie in the test's own folder."""
+    return configurations(backbone, glue, tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def trained_runs(backbone: str, glue: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The folder of a finished run of every GLUE task, by task; to be read, not written. Test sets have 24 rows."""
+    make = configurations(backbone, glue, tmp_path_factory.mktemp("trained"))
+    folders = {}
+    for task in TASKS:
+        config = make(task, max_steps=1)
+        adapter_tune.run(config)
+        folders[task] = str(config.folder)
+    return folders
 
 
 @pytest.fixture

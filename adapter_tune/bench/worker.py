@@ -138,7 +138,7 @@ class _Turns(TrainerCallback):
             return
         synchronize(self.worker.device)
         now, trainer, (examples, tokens) = time.perf_counter(), self.worker.trainer, self.before
-        trainer.speed_monitor.settle()
+        trainer.speed_monitor.count_pending()
         report = {
             "steps": self.taken,
             "seconds": now - self.start,

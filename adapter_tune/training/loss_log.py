@@ -1,4 +1,4 @@
-"""The training loss as it is written down: a mean over steps that goes on over a resume; an end to one gone wrong."""
+"""The training loss as it is logged: a mean over steps, continued after a resume."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from adapter_tune.training.speed_monitor import restored_attributes
 
 
 class LossLog(TrainerCallback, ExportableState):
-    """Adds up the loss between two lines of the log; its state travels in the checkpoints."""
+    """Adds up the loss between two lines of the log; its state is stored in the checkpoints."""
 
     def __init__(self) -> None:
-        self.total, self.since = torch.tensor(0.0), 0
+        self.total = torch.tensor(0.0)
+        self.since = 0
+        """The step after which the sum begins."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the sum so far, and the step that it begins after."""
+        """What a checkpoint stores."""
         return {"args": {}, "attributes": {"total": float(self.total), "since": self.since}}
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
-        """Go on from what the checkpoint kept, if training goes on from one."""
+        """Continue the sum that the checkpoint stores, if training resumes."""
         stored = restored_attributes(self, state)
         self.total = torch.tensor(float(stored.get("total", 0.0)))
         self.since = int(stored.get("since", 0))
@@ -34,11 +36,12 @@ class LossLog(TrainerCallback, ExportableState):
 
     @property
     def is_finite(self) -> bool:
-        """False once a loss was infinite or no number; waits for the device."""
+        """False once a loss was infinite or NaN; waits for the device."""
         return bool(torch.isfinite(self.total))
 
     def mean(self, step: int) -> Tensor:
         """The mean over the steps since the last call (a scalar)."""
-        found = self.total / max(1, step - self.since)
-        self.total, self.since = torch.zeros_like(self.total), step
-        return found
+        mean = self.total / max(1, step - self.since)
+        self.total = torch.zeros_like(self.total)
+        self.since = step
+        return mean

@@ -1,4 +1,4 @@
-"""What the Trainer forgets over a resume: its best checkpoint, how long it waited, that it was done, its precision."""
+"""What the Trainer loses when it resumes: best checkpoint, patience, whether it was done, precision, threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adapter_tune.training.speed_monitor import SpeedMonitor, restored_attribute
 
 
 class BestCheckpoint(TrainerCallback):
-    """Finds the best checkpoint again when training goes on, also in a run folder that has moved."""
+    """Finds the best checkpoint again when training resumes, also in a run folder that has moved."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Point the state at the checkpoint in this folder, or at none where it is gone."""
@@ -22,10 +22,10 @@ class BestCheckpoint(TrainerCallback):
 
 
 class ResumableEarlyStopping(EarlyStoppingCallback):
-    """Early stopping that remembers over a resume how long it has waited."""
+    """Early stopping that keeps its patience counter when training resumes."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Go on waiting from where the checkpoint stood."""
+        """Continue the counter of the checkpoint."""
         super().on_train_begin(args, state, control)
         self.early_stopping_patience_counter = restored_attributes(self, state).get(
             "early_stopping_patience_counter", 0
@@ -39,8 +39,8 @@ def training_was_over(checkpoint: Path | None) -> bool:
 
 def checkpoint_precision(checkpoint: Path | None) -> Precision | None:
     """The precision that a run had up to its checkpoint."""
-    found = _stored(checkpoint, SpeedMonitor.__name__, "attributes").get("precision")
-    return found if found in TYPES else None
+    precision = _stored(checkpoint, SpeedMonitor.__name__, "attributes").get("precision")
+    return precision if precision in TYPES else None
 
 
 def checkpoint_threads(checkpoint: Path | None) -> int | None:

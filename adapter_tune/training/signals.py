@@ -1,4 +1,4 @@
-"""Interruptions: a signal, or time gone by, makes a checkpoint at the end of the step; a signal then ends the run."""
+"""A signal, or elapsed time, makes a checkpoint at the end of the step; after a signal the run ends."""
 
 from __future__ import annotations
 
@@ -15,65 +15,69 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from adapter_tune.foundation.errors import TERMINATED
 
-_AGREE_EVERY = 10  # steps after which several processes ask each other
+_AGREE_EVERY = 10  # steps between two agreements of several processes
 
 log = logging.getLogger("adapter_tune")
 
 
 class CheckpointOnSignal(TrainerCallback):
-    """While its block lasts, SIGINT and SIGTERM wait for a checkpoint; the second one does not.
+    """In its ``with`` block SIGINT and SIGTERM wait for a checkpoint; a second signal ends the run at once.
 
     Args:
-        minutes: after how long without a checkpoint one is written within an epoch.
+        minutes: write a checkpoint within an epoch after this many minutes without one.
     """
 
     def __init__(self, minutes: float) -> None:
-        self.minutes, self.signal, self._saved = minutes, 0, time.monotonic()
-        self._before: dict[int, Any] = {}
+        self.minutes = minutes
+        self.signal = 0
+        """The signal that was received, or 0."""
+        self._last_save = time.monotonic()
+        self._previous_handlers: dict[int, Any] = {}
 
     def __enter__(self) -> CheckpointOnSignal:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._asked)
+                    self._previous_handlers[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Ask for a checkpoint, but not where an epoch's own evaluation and checkpoint come next."""
+        """Request a checkpoint, unless the epoch ends here: then its own evaluation and checkpoint come next."""
         if args.world_size > 1 and state.global_step % _AGREE_EVERY:
             return
-        late = time.monotonic() - self._saved > 60 * self.minutes
-        self.signal, late = _agreed(args, self.signal, late)
-        if (self.signal or late) and not (control.should_training_stop or float(state.epoch or 0).is_integer()):
+        is_late = time.monotonic() - self._last_save > 60 * self.minutes
+        self.signal, is_late = _agree(args, self.signal, is_late)
+        epoch_ends = control.should_training_stop or float(state.epoch or 0).is_integer()
+        if (self.signal or is_late) and not epoch_ends:
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Leave, now that all is kept."""
-        self._saved = time.monotonic()
-        self.signal, _late = _agreed(args, self.signal, False)
+        """End the run after a signal, now that the checkpoint is complete."""
+        self._last_save = time.monotonic()
+        self.signal, _late = _agree(args, self.signal, False)
         if self.signal:
-            self._leave()
+            self._end()
 
-    def _asked(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.signal:
-            self._leave()
+            self._end()
         self.signal = number
         log.info("stopping with a checkpoint at the end of the step (a second signal stops at once)")
 
-    def _leave(self) -> NoReturn:
+    def _end(self) -> NoReturn:
         if self.signal == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(TERMINATED)
 
 
-def _agreed(args: TrainingArguments, number: int, late: bool) -> tuple[int, bool]:
-    """The same answer in all processes of the run: any one's signal, any one's clock."""
+def _agree(args: TrainingArguments, number: int, is_late: bool) -> tuple[int, bool]:
+    """The same answer in all processes of a run: the signal of any of them, and whether any of them is late."""
     if args.world_size == 1:
-        return number, late
-    asked = torch.tensor([number, int(late)], device=args.device)
-    dist.all_reduce(asked, dist.ReduceOp.MAX)
-    return int(asked[0]), bool(asked[1])
+        return number, is_late
+    answers = torch.tensor([number, int(is_late)], device=args.device)
+    dist.all_reduce(answers, dist.ReduceOp.MAX)
+    return int(answers[0]), bool(answers[1])

@@ -20,20 +20,24 @@ _STORED = ("seconds", "examples", "real", "padded", "precision", "threads")
 
 
 class SpeedMonitor(TrainerCallback, ExportableState):
-    """Counts what training costs, evaluation and saving left out; its state travels in the checkpoints."""
+    """Measures what training costs, without evaluation and saving; its state is stored in the checkpoints."""
 
     def __init__(self) -> None:
-        self.seconds, self.examples, self.real, self.padded = 0.0, 0, 0, 0
+        self.seconds = 0.0
+        self.examples = 0
+        self.real = 0
+        """Tokens without padding."""
+        self.padded = 0
+        """Tokens with padding."""
         self.precision: Precision | None = None
         self.threads: int | None = None
         self._since: float | None = None
         self._pending: list[Any] = []  # rows, tokens, real tokens of each batch
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        self.settle()
-        kept = {name: getattr(self, name) for name in _STORED}
-        return {"args": {}, "attributes": kept}
+        """What a checkpoint stores."""
+        self.count_pending()
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in _STORED}}
 
     def count(self, rows: int, padded: int, real: Any) -> None:
         """Count a training batch, without waiting for the device.
@@ -51,7 +55,7 @@ class SpeedMonitor(TrainerCallback, ExportableState):
             self._pending.append((rows, padded, real))
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
-        """Go on from what the checkpoint kept, if training goes on from one."""
+        """Continue from what the checkpoint stores, if training resumes."""
         for name, value in restored_attributes(self, state).items():
             setattr(self, name, value)
 
@@ -68,8 +72,8 @@ class SpeedMonitor(TrainerCallback, ExportableState):
             self.seconds += now - self._since
         self._since = now
 
-    def settle(self) -> None:
-        """Add up what was left on the device."""
+    def count_pending(self) -> None:
+        """Add up the counts that are still on the device; waits for it."""
         for examples, padded, real in self._pending:
             self.examples += int(examples)
             self.padded += int(padded)
@@ -78,7 +82,7 @@ class SpeedMonitor(TrainerCallback, ExportableState):
 
 
 def restored_attributes(callback: TrainerCallback, state: TrainerState) -> dict[str, Any]:
-    """The attributes of a callback that the checkpoint holds from which training goes on; none at the start."""
+    """The attributes of a callback in the checkpoint from which training resumes; empty at the start of a run."""
     stored = state.stateful_callbacks.get(type(callback).__name__) if state.global_step else None
     return stored["attributes"] if isinstance(stored, dict) else {}
 
@@ -95,7 +99,7 @@ def speed_of(
         rates: what the Trainer logged after evaluations, with ``eval_<split>_runtime`` in seconds.
         rows: number of rows by split.
     """
-    speed_monitor.settle()
+    speed_monitor.count_pending()
     runs = [(rows[split], entry[key]) for entry in rates for split in rows if (key := f"eval_{split}_runtime") in entry]
     evaluated, seconds = sum(n for n, _ in runs), sum(t for _, t in runs)
     trained = speed_monitor.seconds > 0

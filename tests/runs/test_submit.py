@@ -1,32 +1,20 @@
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import adapter_tune
 from adapter_tune.cli import main
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.runs import submit
 from adapter_tune.runs.predict import PREDICTION, predict_split
 from adapter_tune.runs.submit import FILES, HEADER
-from adapter_tune.tasks.glue import TASKS
 
 LINES = {
     "AX": 1105, "CoLA": 1064, "MNLI-mm": 9848, "MNLI-m": 9797, "MRPC": 1726, "QNLI": 5464, "QQP": 390_966, "RTE": 3001,
     "SST-2": 1822, "STS-B": 1380, "WNLI": 147,
 }  # fmt: skip
-
-
-@pytest.fixture
-def runs(make_config: Any) -> dict[str, str]:
-    """A finished run of every task; test sets have 24 rows."""
-    folders = {}
-    for task in TASKS:
-        config = make_config(task, max_steps=1)
-        adapter_tune.run(config)
-        folders[task] = str(config.folder)
-    return folders
 
 
 def lines(archive: Path) -> dict[str, list[str]]:
@@ -54,14 +42,14 @@ def test_official_line_counts_and_labels() -> None:
 
 
 def test_a_submission_of_all_tasks(
-    runs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained_runs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "glue.zip"
-    error, code = refused(["submit", *runs.values(), "--output", str(target)], capsys)
+    error, code = refused(["submit", *trained_runs.values(), "--output", str(target)], capsys)
     assert "the test set has 24 rows, the official one 1,063; fetch the whole set" in error
     assert code == 1
     assert not target.exists()
-    main(["submit", *runs.values(), "--output", str(target), "--allow-partial"])
+    main(["submit", *trained_runs.values(), "--output", str(target), "--allow-partial"])
     assert "CoLA: the test set has 24 rows" in capsys.readouterr().err
     first = target.read_bytes()
     found = lines(target)
@@ -72,10 +60,12 @@ def test_a_submission_of_all_tasks(
         assert [row.split("\t")[0] for row in rows] == [str(index) for index in range(24)]
         said = {row.split("\t")[1] for row in rows}
         assert said <= set(file.labels) if file.labels else all(0 <= float(value) <= 5 for value in said)
-    main(["submit", *runs.values(), "--output", str(target), "--allow-partial"])
+    main(["submit", *trained_runs.values(), "--output", str(target), "--allow-partial"])
     assert target.read_bytes() == first
     monkeypatch.setattr(submit, "FILES", tuple(_shorter(file) for file in FILES))
-    main(["submit", *runs.values(), "--output", str(target)])  # sizes as they should be: nothing has to be allowed
+    main(
+        ["submit", *trained_runs.values(), "--output", str(target)]
+    )  # sizes as they should be: nothing has to be allowed
 
 
 def _shorter(file: submit.File) -> submit.File:
@@ -83,13 +73,13 @@ def _shorter(file: submit.File) -> submit.File:
 
 
 def test_missing_tasks_are_filled_only_when_allowed(
-    runs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained_runs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "glue.zip"
-    error, code = refused(["submit", runs["rte"], "--output", str(target)], capsys)
+    error, code = refused(["submit", trained_runs["rte"], "--output", str(target)], capsys)
     assert "no run for cola, sst2, mrpc, stsb, qqp, mnli, qnli, wnli" in error
     assert code == 2
-    main(["submit", runs["rte"], "--output", str(target), "--allow-partial"])
+    main(["submit", trained_runs["rte"], "--output", str(target), "--allow-partial"])
     out = capsys.readouterr().out
     assert out.count("majority class: no run") == 10
     found = lines(target)
@@ -97,18 +87,19 @@ def test_missing_tasks_are_filled_only_when_allowed(
     assert set(found["CoLA.tsv"][1:]) == {f"{index}\t1" for index in range(1063)}
 
 
-def test_what_is_refused(runs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    twice = refused(["submit", runs["rte"], runs["rte"]], capsys)
+def test_what_is_refused(trained_runs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    twice = refused(["submit", trained_runs["rte"], trained_runs["rte"]], capsys)
     assert "two runs of rte" in twice[0]
     assert twice[1] == 2
     for output in ("x.tar", str(tmp_path / "none" / "x.zip")):
-        error, code = refused(["submit", runs["rte"], "--output", output, "--allow-partial"], capsys)
+        error, code = refused(["submit", trained_runs["rte"], "--output", output, "--allow-partial"], capsys)
         assert "name a .zip file in a folder that is there" in error
         assert code == 2
     assert "adapter-tune train" in refused(["submit", str(tmp_path)], capsys)[0]
-    stored = Path(runs["rte"]) / "result.json"
+    changed = shutil.copytree(trained_runs["rte"], tmp_path / "changed")
+    stored = changed / "result.json"
     stored.write_text(stored.read_text().replace('"task": "rte"', '"task": "custom"', 1))
-    error, code = refused(["submit", runs["rte"], "--allow-partial"], capsys)
+    error, code = refused(["submit", str(changed), "--allow-partial"], capsys)
     assert "is a run of task custom, which the leaderboard does not have; leave it out" in error
     assert code == 2
 
@@ -119,7 +110,7 @@ def test_a_label_that_is_none_is_never_written() -> None:
 
 
 def test_a_diagnostic_set_that_is_not_served_is_filled_when_allowed(
-    runs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained_runs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = predict_split
 
@@ -131,7 +122,7 @@ def test_a_diagnostic_set_that_is_not_served_is_filled_when_allowed(
     monkeypatch.setattr(submit, "predict_split", served)
     monkeypatch.setattr(submit, "FILES", FILES[5:7] + FILES[-1:])
     target = tmp_path / "glue.zip"
-    main(["submit", runs["mnli"], "--output", str(target), "--allow-partial"])
+    main(["submit", trained_runs["mnli"], "--output", str(target), "--allow-partial"])
     shown = capsys.readouterr()
     assert "AX: data set x (ax): it is not served there" in shown.err
     assert "majority class: not served" in shown.out
