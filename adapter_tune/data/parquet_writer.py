@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adapter_tune.foundation.errors import RunError
+from adapter_tune.foundation.errors import RunError, first_line
 
 BATCH = 4096
 """Rows that are held in memory."""
@@ -55,7 +55,7 @@ def _schema(rows: list[dict[str, Any]], columns: list[str], known: pa.Schema) ->
             try:
                 kind = pa.array([row.get(name) for row in rows]).type
             except _CANNOT as error:
-                raise RunError(f"column '{name}' holds several types ({_first_line(error)}); {_FIX}") from None
+                raise RunError(f"column '{name}' holds several types ({first_line(error)}); {_FIX}") from None
             schema = schema.append(pa.field(name, _certain(kind)))
     return schema
 
@@ -93,7 +93,3 @@ def _within(found: pa.DataType, kind: pa.DataType) -> bool:
         return all(field.name in fields and _within(field.type, fields[field.name]) for field in found)
     number = pa.types.is_integer(found) and pa.types.is_floating(kind)
     return bool(found == kind or pa.types.is_null(found) or number)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

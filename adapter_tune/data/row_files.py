@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from adapter_tune.data.parquet_writer import BATCH, write_parquet
 from adapter_tune.foundation import atomic_files
-from adapter_tune.foundation.errors import RunError, UsageError, unknown_name
+from adapter_tune.foundation.errors import RunError, UsageError, first_line, unknown_name
 
 Row = dict[str, Any]
 _Writer = Callable[[Path, Iterator[Row], list[str], Path | None], int]
@@ -123,7 +123,7 @@ def write_rows(target: Path, rows: Iterator[Row], like: str = "-") -> int:
         with atomic_files.new_file(target) as aside:
             return _WRITERS[ending](aside, rows, columns, source)
     except pa.ArrowException as error:
-        raise RunError(f"cannot write {target}: {str(error).splitlines()[0]}; write a .jsonl file") from None
+        raise RunError(f"cannot write {target}: {first_line(error)}; write a .jsonl file") from None
     except OSError as error:
         raise RunError(f"cannot write {target}: {error.strerror or error}; free some space") from error
 
@@ -232,7 +232,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
                 yield f"row {number}", row
                 number += 1
     except pa.ArrowException as error:
-        raise RunError(f"{path}: cannot be read ({str(error).splitlines()[0]}); the file is damaged") from None
+        raise RunError(f"{path}: cannot be read ({first_line(error)}); the file is damaged") from None
     except UnicodeDecodeError as error:
         raise RunError(f"{path}, after row {number}: {_encoding(error)}") from None
 

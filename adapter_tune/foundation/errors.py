@@ -34,6 +34,12 @@ class FieldError(UsageError):
         super().__init__(f"{'.'.join(loc)}: {problem}" if loc else problem)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, or the name of its type if the message is empty."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 _NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED", "backend out of memory")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from adapter_tune.foundation.errors import AdapterTuneError, RunError
+from adapter_tune.foundation.errors import AdapterTuneError, RunError, first_line
 
 _REASONS = (
     (
@@ -109,7 +109,7 @@ def resolved_revision(model_id: str, revision: str | None) -> str | None:
 
 def _reason(error: Exception, what: str, local: str) -> str:
     texts = " ".join(f"{type(e).__name__} {e}" for e in (error, *_causes(error))).lower()
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    first = first_line(error)
     for words, reason in _REASONS:
         if any(word in texts for word in words):
             return reason.format(first=first, what=what, local=local)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as sk
 
-from adapter_tune.foundation.errors import UsageError
+from adapter_tune.foundation.errors import UsageError, first_line
 from adapter_tune.tasks.glue import Task, get_task
 
 Values = NDArray[Any]
@@ -70,7 +70,7 @@ def undefined_reason(name: str, truth: Sequence[float] | Values, predicted: Sequ
             warnings.simplefilter("ignore" if quiet else "error")
             value = metric(name)(np.asarray(truth), np.asarray(predicted))
     except (TypeError, ValueError, Warning) as error:
-        return (str(error) or type(error).__name__).splitlines()[0]
+        return first_line(error)
     return None if np.isfinite(value) else "it is not a number"
 
 
