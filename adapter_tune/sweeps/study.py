@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, fail_stale_trials
@@ -284,10 +285,4 @@ def _requeue(study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
+    return pid > 0 and psutil.pid_exists(pid)
