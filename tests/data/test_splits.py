@@ -157,7 +157,7 @@ def test_splits_that_cannot_be_scored(make_config: Any, tokenizer: Any, split: s
 
 def test_a_data_set_without_the_task_is_refused(make_config: Any, tokenizer: Any, tmp_path: Path) -> None:
     source = write_rte(tmp_path / "data")
-    with pytest.raises(RunError, match=r"\(qnli\): it is not served there .*data.source=DIR"):
+    with pytest.raises(RunError, match=r"\(qnli\): the data set has no such task .*data.source=DIR"):
         load_splits(make_config("qnli", data={"source": source}), tokenizer)
 
 

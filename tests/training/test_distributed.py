@@ -190,7 +190,7 @@ def test_pieces_need_processes(still: Any) -> None:
 @pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
 def test_sharding_is_refused(still: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
-    with pytest.raises(UsageError, match="shards what is trained"):
+    with pytest.raises(UsageError, match="shards the trained weights"):
         run(still())
 
 
