@@ -43,7 +43,7 @@ model, tokenizer = adapter_tune.load("path/to/this/folder")
 
 ## How it was made
 
-Seed {{ result.seed }}, configuration `{{ result.config_hash }}`; the full configuration is in `config.yaml` of the run folder.
+Seed {{ result.seed }}, configuration `{{ result.config_hash }}`; all of it is in `config.yaml` of the run folder.
 Versions: {{ versions }}.
 """
 

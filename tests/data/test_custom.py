@@ -141,7 +141,7 @@ def test_one_number_is_not_enough_to_score_a_regression(backbone: str, tmp_path:
     assert "r2" in adapter_tune.run(config).scores["validation"]
     write_rows(dev, iter([{"text": "the cat", "label": 1.5}]))
     config = configured(backbone, tmp_path / "other", train_file=str(path), validation_file=str(dev))
-    with pytest.raises(RunError, match=r"dev\.csv: 1 rows have no r2 \(it is not a number\); name more"):
+    with pytest.raises(RunError, match=r"dev\.csv: r2 cannot be computed from 1 rows \(it is not a number\); add"):
         adapter_tune.run(config)
     assert not (tmp_path / "other" / "config.yaml").exists()
 
@@ -175,7 +175,7 @@ def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
     other = tmp_path / "other set"
     splits.save_to_disk(str(other))
     moved = config.data.model_copy(update={"source": str(other)})
-    with pytest.raises(RunError, match=f"data set {other}: not the data of the run"):
+    with pytest.raises(RunError, match=f"data set {other}: the data changed since training"):
         load_tables(config.model_copy(update={"data": moved}))
 
 
@@ -192,7 +192,7 @@ def test_lists_of_classes_in_a_data_set_have_their_names(backbone: str, tmp_path
 def test_a_test_split_of_ones_own_is_not_said_to_be_secret(reviews: Path, backbone: str, tmp_path: Path) -> None:
     data = {"train_file": str(reviews), "test_file": str(reviews), "text_column": "body", "label_column": "opinion"}
     config = resolve_custom_data(configured(backbone, tmp_path, **data))
-    with pytest.raises(UsageError, match=r"^test rows of your own are predicted, not scored; evaluate on validation$"):
+    with pytest.raises(UsageError, match=r"^your own test rows are predicted, not scored; evaluate on validation$"):
         load_rows(config, load_tokenizer(config.model), ["test"])
 
 
@@ -227,8 +227,20 @@ def test_a_share_to_hold_out_beside_validation_rows_is_refused(reviews: Path, ba
 
 GOOD = "text,label\n" + "".join(f"t{i},{'ab'[i % 2]}\n" for i in range(20))
 BAD: list[tuple[str, str, list[str], str, int]] = [
-    ("no labels", "text,mark\nx,a\n", [], "name the column with --label-column; it has text, mark", 2),
-    ("no text", "a,b,label\nx,y,z\n", [], "name the column with --text-column; it has a, b, label", 2),
+    (
+        "no labels",
+        "text,mark\nx,a\n",
+        [],
+        "cannot guess the label column; name it with --label-column; the columns are text, mark",
+        2,
+    ),
+    (
+        "no text",
+        "a,b,label\nx,y,z\n",
+        [],
+        "cannot guess the text column; name it with --text-column; the columns are a, b, label",
+        2,
+    ),
     (
         "wrong name",
         GOOD,
@@ -236,7 +248,7 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
         "--label-column: train.csv: unknown column 'lable'; did you mean 'label'?",
         2,
     ),
-    ("one class", "text,label\nx,a\ny,a\n", [], "one class only ('a') in column 'label'", 1),
+    ("one class", "text,label\nx,a\ny,a\n", [], "only one class ('a') in column 'label'", 1),
     ("empty label", "text,label\nx,a\ny,\n", [], "train.csv, line 3: column 'label' is empty", 1),
     ("no rows", "text,label\n", [], "train.csv: no rows", 1),
     ("empty file", "", [], "train.csv: the file is empty", 1),
@@ -247,10 +259,10 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
         "beyond",
         "text,label\nx,1.5\ny,1e31\nz,1\n",
         [],
-        "train.csv, line 3: column 'label' holds '1e31'; labels are -1e",
+        "train.csv, line 3: column 'label' holds '1e31'; labels must be between -1e",
         1,
     ),
-    ("too few", "text,label\nx,a\ny,b\n", [], "2 rows are too few to hold some out", 1),
+    ("too few", "text,label\nx,a\ny,b\n", [], "2 rows are too few to hold out validation rows", 1),
     (
         "metric",
         GOOD,
@@ -266,13 +278,13 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
         "f1 cannot be computed from predicted labels of 3 classes (Target is multiclass",
         2,
     ),
-    ("labels twice", GOOD, ["--set", "data.labels=[a, b, a]"], "data.labels: 'a' is there twice; name every", 2),
+    ("labels twice", GOOD, ["--set", "data.labels=[a, b, a]"], "data.labels: 'a' appears twice; name every", 2),
     ("no labels", GOOD, ["--set", "data.labels=[]"], "data.labels: 0 classes; name two or more, or leave it out", 2),
     (
         "many whole numbers",
         "text,label\n" + "".join(f"t,{i}\n" for i in range(201)),
         [],
-        "column 'label' has 201 whole numbers; say --problem regression or --problem classification",
+        "column 'label' has 201 different whole numbers; give --problem regression or --problem classification",
         1,
     ),
     ("glue", GOOD, ["--task", "rte"], "goes with task custom only, and the task is rte", 2),
@@ -320,7 +332,9 @@ def test_an_unknown_label_in_validation_is_named_with_its_line(
     )
 
 
-@pytest.mark.parametrize(("name", "message"), [("none.csv", "no such file; name a"), ("dev.xlsx", "unknown ending")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("none.csv", "no such file; name a"), ("dev.xlsx", "unknown file extension")]
+)
 @pytest.mark.parametrize("flag", ["--train-file", "--validation-file", "--test-file"])
 def test_a_file_that_cannot_be_read_is_said_whatever_it_is_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flag: str, name: str,
@@ -350,7 +364,10 @@ def test_a_file_beside_a_data_set_is_read(tmp_path: Path, backbone: str) -> None
 
 @pytest.mark.parametrize(
     ("more", "message"),
-    [({"source": "a/set"}, "data.source=a/set and --train-file"), ({"subset": "x"}, "data.subset=x belongs to a data")],
+    [
+        ({"source": "a/set"}, "data.source=a/set and --train-file .* are both training data"),
+        ({"subset": "x"}, "data.subset=x is a part of"),
+    ],
 )
 def test_two_things_to_train_on_are_refused(
     reviews: Path, backbone: str, tmp_path: Path, more: dict[str, str], message: str
@@ -479,9 +496,9 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
             main(words)
         said = capsys.readouterr().err.strip().splitlines()[-1]
         assert stopped.value.code == 1
-        assert f"{reviews}: not the data of the run (the digest is {resolve_custom_data(config).data.digest}" in said
-        assert f"the run's {before}); bring back what it was trained on, or train on this" in said
-    with pytest.raises(RunError, match="not the data of the run"):  # a run's own configuration, taken again
+        assert f"{reviews}: the data changed since training (digest {resolve_custom_data(config).data.digest}" in said
+        assert f"at training {before}); restore the data or train again" in said
+    with pytest.raises(RunError, match="the data changed since training"):  # a run's own configuration, taken again
         resolve_custom_data(config.model_copy(update={"data": config.data.model_copy(update={"digest": before})}))
     reviews.rename(tmp_path / "other.csv")
     main(["predict", folder, "--input", str(tmp_path / "other.csv"), "--output", str(target)])
@@ -494,8 +511,8 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("text,mark\nx,a\n", "dev.csv, line 2: column 'label' is missing; there is text, mark"),
-     ("text,label\n", "dev.csv: no rows; it needs some, or leave it out")],
+    [("text,mark\nx,a\n", "dev.csv, line 2: column 'label' is missing; the columns are text, mark"),
+     ("text,label\n", "dev.csv: no rows; add some, or leave it out")],
 )  # fmt: skip
 def test_a_file_beside_the_training_rows_is_whole(
     backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
@@ -563,9 +580,9 @@ def test_many_whole_numbers_are_classes_where_that_is_said(backbone: str, tmp_pa
 
 def test_the_same_number_written_twice_has_one_order() -> None:
     code = (
-        "from adapter_tune.data.labels import classes; from adapter_tune.config.schema import DataConfig;"
+        "from adapter_tune.data.labels import class_names; from adapter_tune.config.schema import DataConfig;"
         "rows = [('', {'y': y}) for y in ('1', '01', '001', '2', '+1')];"
-        "print(classes(rows, DataConfig(label_column='y'), ''))"
+        "print(class_names(rows, DataConfig(label_column='y'), ''))"
     )
     said = {
         subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, check=True,
@@ -576,13 +593,16 @@ def test_the_same_number_written_twice_has_one_order() -> None:
 
 
 CLASHES: list[tuple[dict[str, str], str]] = [
-    ({"text_column": "a", "label_column": "a"}, "'a' is taken by --text-column and --label-column both"),
-    ({"text_column": "a", "text_pair_column": "a"}, "'a' is taken by --text-column and --text-pair-column both"),
-    ({"text_pair_column": "label"}, "name the column with --label-column"),
-    ({"text_column": "a", "label_column": "y,z"}, "'y,z' is several columns, which go with --problem multi_label"),
+    ({"text_column": "a", "label_column": "a"}, "'a' is named by both --text-column and --label-column"),
+    ({"text_column": "a", "text_pair_column": "a"}, "'a' is named by both --text-column and --text-pair-column"),
+    ({"text_pair_column": "label"}, "cannot guess the label column; name it with --label-column"),
+    ({"text_column": "a", "label_column": "y,z"}, "'y,z' is several columns, which need --problem multi_label"),
     ({"text_column": "a", "label_column": "y,nowhere"}, "unknown column 'y,nowhere'"),
-    ({"text_column": "a", "label_column": "y,z,y", "problem": "multi_label"}, "'y' is taken by --label-column twice"),
-    ({"text_column": "y", "label_column": "y,z", "problem": "multi_label"}, "'y' is taken by --text-column and --lab"),
+    ({"text_column": "a", "label_column": "y,z,y", "problem": "multi_label"}, "'y' is named twice in --label-column"),
+    (
+        {"text_column": "y", "label_column": "y,z", "problem": "multi_label"},
+        "'y' is named by both --text-column and --lab",
+    ),
 ]
 
 

@@ -36,9 +36,9 @@ def test_a_character_in_two_halves_is_whole(tmp_path: Path) -> None:
 BAD: list[tuple[str, str, bytes, str, type[AdapterTuneError]]] = [
     ("half a character", "jsonl", b'{"text": "x"}\n{"text": "\\uD800y"}\n', r"line 2: \ud800 is half a char", RunError),
     ("a second row without the text", "jsonl", b'{"text": "x"}\n{"a": "x", "b": 1}\n',
-     "line 2: column 'text' is missing; there is a, b", RunError),
+     "line 2: column 'text' is missing; the columns are a, b", RunError),
     ("a first row without it", "jsonl", b'{"txt": "x"}\n', "unknown column 'text'; did you mean 'txt'?", UsageError),
-    ("a column twice", "csv", b"text,text,label\nx,y,a\n", "two columns are called 'text'; rename or drop", RunError),
+    ("a column twice", "csv", b"text,text,label\nx,y,a\n", "two columns are called 'text'; rename or remove", RunError),
     ("the line behind blank ones", "csv", b"\ntext,label\n\nx\n", "line 4: 1 fields, but the header has 2", RunError),
     ("nothing but blank lines", "csv", b"\n\n", "the file is empty", RunError),
 ]  # fmt: skip

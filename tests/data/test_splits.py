@@ -142,7 +142,7 @@ def test_a_regression_label_out_of_bounds_is_refused(
 def test_rows_too_short_for_the_marks_are_refused(make_config: Any, tokenizer: Any, task: str, fits: int) -> None:
     rows = load_splits(make_config(task, data={"max_length": fits}), tokenizer).train
     assert max(lengths(rows)) == fits
-    with pytest.raises(UsageError, match=rf"data.max_length is {fits - 1}, but .* tokens go to \[CLS\] and \[SEP\]"):
+    with pytest.raises(UsageError, match=rf"data.max_length is {fits - 1}, but \[CLS\] and \[SEP\] need .* tokens"):
         load_splits(make_config(task, data={"max_length": fits - 1}), tokenizer)
 
 
