@@ -77,7 +77,7 @@ def _array(values: list[Any], field: pa.Field, is_type_given: bool) -> pa.Array:
     if is_type_given or _fits(values, field.type):
         return pa.array(values, field.type)
     misfit = next((value for value in values if not _fits([value], field.type)), None)
-    problem = f"holds {reprlib.repr(misfit)}, but the first rows hold {field.type}"
+    problem = f"holds {reprlib.repr(misfit)} where the first rows hold {field.type}"
     raise RunError(f"column '{field.name}' {problem}; {_FIX}")
 
 
