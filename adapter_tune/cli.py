@@ -29,7 +29,7 @@ from adapter_tune.commands import (
 )
 from adapter_tune.commands import options as o
 from adapter_tune.foundation import distributed
-from adapter_tune.foundation.errors import INTERRUPTED, TERMINATED, AdapterTuneError, is_out_of_memory
+from adapter_tune.foundation.errors import INTERRUPTED, TERMINATED, AdapterTuneError, first_line, is_out_of_memory
 
 app = typer.Typer(
     name="adapter-tune",
@@ -133,7 +133,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _explain_other(error: Exception) -> str:
-    first = (str(error).strip() or "no message").splitlines()[0]
+    first = first_line(error)
     if distributed.world_size() > 1 and any(word in str(error) for word in ("peer", "gloo", "NCCL", "ProcessGroup")):
         return "another process of this run is gone; the same command goes on from the last checkpoint"
     if is_out_of_memory(error):

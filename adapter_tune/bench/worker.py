@@ -23,7 +23,7 @@ from adapter_tune.bench.row_lengths import sample_lengths
 from adapter_tune.config.schema import RunConfig, parse_config
 from adapter_tune.data.splits import Splits
 from adapter_tune.demo.location import DEMO, located_model
-from adapter_tune.foundation.errors import UsageError
+from adapter_tune.foundation.errors import UsageError, first_line
 from adapter_tune.modeling.backbone import check_length, head_options, load_config
 from adapter_tune.modeling.build import PreparedModel, prepare
 from adapter_tune.modeling.precision import resolve_device, synchronize
@@ -39,8 +39,7 @@ def worker_main(values: dict[str, Any], lengths: str, count: int, path: list[str
     try:
         parent.send(_Worker(parse_config(values), lengths, count, parent).run())
     except BaseException as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        parent.send({"error": first, "is_usage": isinstance(error, UsageError)})
+        parent.send({"error": first_line(error), "is_usage": isinstance(error, UsageError)})
 
 
 class _Worker:

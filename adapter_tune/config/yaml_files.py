@@ -13,7 +13,7 @@ from ruamel.yaml.nodes import MappingNode, Node
 from ruamel.yaml.reader import ReaderError
 
 from adapter_tune.config.shipped import read_text
-from adapter_tune.foundation.errors import UsageError
+from adapter_tune.foundation.errors import UsageError, first_line
 
 Lines = dict[tuple[str, ...], int]
 """Line of every key, by its path."""
@@ -55,8 +55,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
         where = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
         raise UsageError(f"{path}:{where}: not valid YAML: a character that may not stand there") from None
     except (YAMLError, *_BROKEN) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise UsageError(f"{path}: not valid YAML: {first[:200]}") from None
+        raise UsageError(f"{path}: not valid YAML: {first_line(error)[:200]}") from None
     if values is None:
         return {}, {}
     if not isinstance(values, dict):

@@ -1,4 +1,4 @@
-"""Which columns of the user's own rows hold texts and labels: named ones, or guessed by their usual names."""
+"""Which columns of the user's own rows hold texts and labels: named by the user, or guessed by their usual names."""
 
 from __future__ import annotations
 
@@ -10,70 +10,134 @@ from adapter_tune.foundation.errors import UsageError, unknown_name
 
 log = logging.getLogger("adapter_tune")
 
-TEXT = ("text", "sentence", "sentence1", "premise", "question1", "question", "review", "content", "body", "message",
-        "comment", "title", "utterance", "tweet", "query")  # fmt: skip
-PAIRS = {"sentence1": "sentence2", "premise": "hypothesis", "question1": "question2", "question": "sentence",
-         "text": "text_pair", "text1": "text2", "query": "passage"}  # fmt: skip
-LABEL = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "score", "rating", "y")
+TEXT_NAMES = [
+    "text",
+    "sentence",
+    "sentence1",
+    "premise",
+    "question1",
+    "question",
+    "review",
+    "content",
+    "body",
+    "message",
+    "comment",
+    "title",
+    "utterance",
+    "tweet",
+    "query",
+]
+"""Usual names of the text column, the most usual first."""
+
+PAIR_NAMES = {
+    "sentence1": "sentence2",
+    "premise": "hypothesis",
+    "question1": "question2",
+    "question": "sentence",
+    "text": "text_pair",
+    "text1": "text2",
+    "query": "passage",
+}
+"""The usual name of the second text column for a name of the first."""
+
+LABEL_NAMES = ["label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "score", "rating", "y"]
+"""Usual names of the label column, the most usual first."""
+
+_OPTIONS = ("text_column", "text_pair_column", "label_column")
 
 
-def with_columns(data: DataConfig, there: list[str], where: str) -> DataConfig:
-    """The configuration with its columns, named or guessed; what was guessed is said.
+def resolve_columns(data: DataConfig, columns: list[str], source: str) -> DataConfig:
+    """The configuration with all its columns; columns that the user did not name are guessed, and logged.
 
     Args:
-        data: as the user gave it.
-        there: the columns of the training rows.
-        where: the rows are from, for messages.
+        data: the user's configuration.
+        columns: the columns of the training rows.
+        source: the name of the file or data set, for messages.
 
     Raises:
-        UsageError: a column is not there, cannot be guessed, or is taken for two things.
+        UsageError: a column does not exist, cannot be guessed, or is used for two things.
     """
-    wanted = {"text_column": data.text_column, "text_pair_column": data.text_pair_column,
-              "label_column": data.label_column}  # fmt: skip
-    for option, name in wanted.items():
-        named = [] if name is None else label_columns(data) if option == "label_column" else [name]
-        if strange := next((each for each in named if each not in there), None):
-            if option == "label_column" and set(strange.split(",")) <= set(there):
-                raise UsageError(f"--label-column: '{strange}' is several columns, which go with --problem multi_label")
-            raise UsageError(f"{_flag(option)}: {where}: {unknown_name('column', strange, there)}")
-    found = _guessed(data, there)
-    for option, name in found.items():
-        if name is None and option != "text_pair_column":
-            flag = _flag(option)
-            raise UsageError(f"{where}: name the column with {flag}; it has {', '.join(there)}")
-    _check_apart(data.model_copy(update=found), where)
-    guessed = [f"{option.replace('_', ' ')} '{name}'" for option, name in found.items() if name != wanted[option]]
+    _check_exist(data, columns, source)
+    resolved = _guess(data, columns)
+    for option in ("text_column", "label_column"):
+        if resolved[option] is None:
+            what = option.replace("_", " ")
+            raise UsageError(
+                f"{source}: cannot guess the {what}; name it with {_flag(option)}; the columns are {', '.join(columns)}"
+            )
+    resolved_data = data.model_copy(update=resolved)
+    _check_distinct(resolved_data, source)
+    guessed = [option for option in _OPTIONS if resolved[option] != getattr(data, option)]
     if guessed:
-        log.info("%s: %s (guessed; --text-column, --text-pair-column, --label-column say otherwise)",
-                 where, ", ".join(guessed))  # fmt: skip
-    return data.model_copy(update=found)
+        named = ", ".join(f"{option.replace('_', ' ')} '{resolved[option]}'" for option in guessed)
+        log.info("%s: %s (guessed; change with %s)", source, named, ", ".join(map(_flag, _OPTIONS)))
+    return resolved_data
 
 
-def _guessed(data: DataConfig, there: list[str]) -> dict[str, str | None]:
-    """The columns by option: named ones as they are, usual names among the rest for the others."""
-    lower = {name.lower(): name for name in reversed(there)}
-    texts = (data.text_column, data.text_pair_column)
-    label = data.label_column or next((lower[n] for n in LABEL if n in lower and lower[n] not in texts), None)
-    taken = [*label_columns(data.model_copy(update={"label_column": label})), data.text_pair_column]
-    free = [name for name in there if name not in taken]
-    guess = next((lower[n] for n in TEXT if lower.get(n) in free), free[0] if len(free) == 1 else None)
-    found = {"text_column": data.text_column or guess, "text_pair_column": data.text_pair_column, "label_column": label}
-    pair = PAIRS.get((guess or "").lower())
-    if texts == (None, None) and pair in lower and lower[pair] in free:
-        found["text_pair_column"] = lower[pair]
-    return found
+def _check_exist(data: DataConfig, columns: list[str], source: str) -> None:
+    for option, column in _named_columns(data):
+        if column in columns or not column:  # an empty name means: guess it
+            continue
+        if option == "label_column" and set(column.split(",")) <= set(columns):
+            raise UsageError(f"--label-column: '{column}' is several columns, which need --problem multi_label")
+        raise UsageError(f"{_flag(option)}: {source}: {unknown_name('column', column, columns)}")
 
 
-def _check_apart(data: DataConfig, where: str) -> None:
-    """No column is taken for two things."""
-    used = [(_flag("text_column"), data.text_column), (_flag("text_pair_column"), data.text_pair_column)]
-    used += [(_flag("label_column"), name) for name in label_columns(data)]
-    seen: dict[str | None, str] = {}
-    for flag, name in used:
-        if name is not None and name in seen:
-            both = f"{seen[name]} and {flag} both" if flag != seen[name] else f"{flag} twice"
-            raise UsageError(f"{where}: column '{name}' is taken by {both}; name another one")
-        seen[name] = flag
+def _check_distinct(data: DataConfig, source: str) -> None:
+    option_by_column: dict[str, str] = {}
+    for option, column in _named_columns(data):
+        if column not in option_by_column:
+            option_by_column[column] = option
+            continue
+        first_option = option_by_column[column]
+        if option == first_option:
+            use = f"named twice in {_flag(option)}"
+        else:
+            use = f"named by both {_flag(first_option)} and {_flag(option)}"
+        raise UsageError(f"{source}: column '{column}' is {use}; name another column")
+
+
+def _named_columns(data: DataConfig) -> list[tuple[str, str]]:
+    """Pairs of an option and a column that it names; an option without a value is left out."""
+    named = [("text_column", data.text_column), ("text_pair_column", data.text_pair_column)]
+    if data.label_column is not None:
+        named += [("label_column", column) for column in label_columns(data)]
+    return [(option, column) for option, column in named if column is not None]
+
+
+def _guess(data: DataConfig, columns: list[str]) -> dict[str, str | None]:
+    """The columns by option: the user's own, and columns with usual names for the others; None if there is none."""
+    by_lower_case = {column.lower(): column for column in reversed(columns)}
+    label = data.label_column or _guess_label(data, by_lower_case)
+    used = label_columns(data.model_copy(update={"label_column": label}))
+    unused = [column for column in columns if column not in used and column != data.text_pair_column]
+    text = _guess_text(unused, by_lower_case)
+    pair = data.text_pair_column
+    if data.text_column is None and pair is None:
+        pair = _guess_pair(text, unused, by_lower_case)
+    return {"text_column": data.text_column or text, "text_pair_column": pair, "label_column": label}
+
+
+def _guess_label(data: DataConfig, by_lower_case: dict[str, str]) -> str | None:
+    for name in LABEL_NAMES:
+        column = by_lower_case.get(name)
+        if column is not None and column not in (data.text_column, data.text_pair_column):
+            return column
+    return None
+
+
+def _guess_text(unused: list[str], by_lower_case: dict[str, str]) -> str | None:
+    for name in TEXT_NAMES:
+        column = by_lower_case.get(name)
+        if column in unused:
+            return column
+    return unused[0] if len(unused) == 1 else None
+
+
+def _guess_pair(text: str | None, unused: list[str], by_lower_case: dict[str, str]) -> str | None:
+    pair_name = PAIR_NAMES.get((text or "").lower())
+    column = None if pair_name is None else by_lower_case.get(pair_name)
+    return column if column in unused else None
 
 
 def _flag(option: str) -> str:

@@ -1,4 +1,4 @@
-"""A look at the data before anything is trained: sizes, labels, lengths, repeated rows, rows as the model sees them."""
+"""Facts about the data before training: sizes, labels, lengths, repeated rows, and rows as the model reads them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.data.custom import label_name
-from adapter_tune.data.row_files import SEVERAL
+from adapter_tune.data.row_files import LABEL_SEPARATOR
 from adapter_tune.data.splits import encode_texts, raw_splits
 from adapter_tune.tasks.glue import CUSTOM, Task
 
@@ -22,30 +22,30 @@ _NO_LIMIT = 10**6
 
 
 class SplitInspection(BaseModel):
-    """What there is to know about a split."""
+    """The facts about one split."""
 
     model_config = ConfigDict(frozen=True)
 
     split: str
     rows: int
     labels: dict[str, float]
-    """Share of every class; lowest, mean and highest of a regression; nothing where labels are hidden."""
+    """Share of every class, or lowest, mean and highest label of a regression; empty if the labels are hidden."""
     tokens: dict[str, int]
-    """Percentiles of the rows' lengths in tokens, markers included."""
+    """Percentiles of the rows' lengths in tokens, with special tokens."""
     cut_share: float
-    """Rows longer than ``data.max_length``, which are cut."""
+    """Share of the rows that are longer than ``data.max_length`` and are cut."""
     empty: int
-    """Rows with an empty text."""
+    """Number of rows with an empty text."""
     repeated: int
-    """Rows whose texts stand in the split before."""
+    """Number of rows whose texts appear in an earlier row of the split."""
     contradicted: int
-    """Rows whose texts stand in the split before with another label."""
+    """Number of rows whose texts appear in an earlier row of the split with another label."""
     in_train: int
-    """Rows whose texts stand in the training split; 0 for that one."""
+    """Number of rows whose texts appear in the training split; 0 for the training split."""
 
 
 class Inspection(BaseModel):
-    """All splits, and a few training rows as the model sees them."""
+    """The facts about all splits, and a few training rows as the model reads them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -54,32 +54,39 @@ class Inspection(BaseModel):
     is_regression: bool
     splits: list[SplitInspection]
     samples: list[tuple[str, str]]
-    """Decoded tokens, and the label."""
+    """Pairs of decoded tokens and a label."""
 
 
 def inspect(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Inspection:
-    """Look at every split of a settled configuration's task.
+    """The facts about every split of a task.
+
+    Args:
+        config: a resolved configuration.
+        tokenizer: the tokenizer of its backbone.
 
     Raises:
-        UsageError: or RunError, as of loading the data.
+        UsageError: an option is wrong.
+        RunError: the data cannot be loaded.
     """
-    task, splits = config.task_spec, raw_splits(config)
+    task = config.task_spec
+    splits = raw_splits(config)
     texts = {name: [list(rows[column]) for column in task.text] for name, rows in splits.items()}
     labels = {name: _labels(task, name, rows) for name, rows in splits.items()}
-    trained = set(zip(*texts["train"], strict=True))
-    looks = [
-        _inspect_split(name, texts[name], labels[name], config, tokenizer, set() if name == "train" else trained)
-        for name in splits
-    ]
-    first = encode_texts([column[:SAMPLES] for column in texts["train"]], tokenizer, config.data.max_length)
-    shown = [tokenizer.decode(row["input_ids"]) for row in first]
-    named = [_label(task, label) for label in labels["train"][:SAMPLES]]
+    train_rows = set(zip(*texts["train"], strict=True))
+    inspections = []
+    for name in splits:
+        other_rows = set() if name == "train" else train_rows
+        inspections.append(_inspect_split(name, texts[name], labels[name], config, tokenizer, other_rows))
+    first_texts = [column[:SAMPLES] for column in texts["train"]]
+    encoded = encode_texts(first_texts, tokenizer, config.data.max_length)
+    sample_texts = [tokenizer.decode(row["input_ids"]) for row in encoded]
+    sample_labels = [_label(task, label) for label in labels["train"][:SAMPLES]]
     return Inspection(
         task=task.name,
         columns=task.text,
         is_regression=task.is_regression,
-        splits=looks,
-        samples=list(zip(shown, named, strict=True)),
+        splits=inspections,
+        samples=list(zip(sample_texts, sample_labels, strict=True)),
     )
 
 
@@ -89,16 +96,11 @@ def _inspect_split(
     labels: Sequence[Any],
     config: RunConfig,
     tokenizer: PreTrainedTokenizerBase,
-    trained: set[tuple[str, ...]],
+    train_rows: set[tuple[str, ...]],
 ) -> SplitInspection:
     rows = list(zip(*texts, strict=True))
     lengths = np.array([len(row["input_ids"]) for row in encode_texts(texts, tokenizer, _NO_LIMIT)])
-    seen: dict[tuple[str, ...], Any] = {}
-    repeated = contradicted = 0
-    for row, label in zip(rows, labels or [0.0] * len(rows), strict=True):
-        repeated += row in seen
-        contradicted += None not in (known := seen.get(row), label) and known != label
-        seen.setdefault(row, label)
+    repeated, contradicted = _count_repeated(rows, labels)
     return SplitInspection(
         split=name,
         rows=len(rows),
@@ -108,8 +110,24 @@ def _inspect_split(
         empty=sum(any(not text.strip() for text in row) for row in rows),
         repeated=repeated,
         contradicted=contradicted,
-        in_train=sum(row in trained for row in rows),
+        in_train=sum(row in train_rows for row in rows),
     )
+
+
+def _count_repeated(rows: list[tuple[str, ...]], labels: Sequence[Any]) -> tuple[int, int]:
+    """How many rows repeat an earlier row, and how many of these have another label than its first occurrence."""
+    first_labels: dict[tuple[str, ...], Any] = {}
+    repeated = 0
+    contradicted = 0
+    for row, label in zip(rows, labels or [None] * len(rows), strict=True):
+        if row not in first_labels:
+            first_labels[row] = label
+            continue
+        repeated += 1
+        first_label = first_labels[row]
+        if label is not None and first_label is not None and label != first_label:
+            contradicted += 1
+    return repeated, contradicted
 
 
 def _percentile(p: int) -> str:
@@ -117,10 +135,12 @@ def _percentile(p: int) -> str:
 
 
 def _labels(task: Task, split: str, rows: Any) -> list[Any]:
-    """Every row's label, None where it has none; nothing where they are hidden, as in GLUE's test sets."""
-    hidden = split in task.test and task.name != CUSTOM
+    """The label of every row, or None for a row without one; an empty list if the labels are hidden (GLUE's tests)."""
+    is_hidden = split in task.test and task.name != CUSTOM
     column = label_name(task)
-    return [] if hidden or column not in rows.column_names else list(rows[column])
+    if is_hidden or column not in rows.column_names:
+        return []
+    return list(rows[column])
 
 
 def _shares(task: Task, labels: Sequence[Any]) -> dict[str, float]:
@@ -137,5 +157,5 @@ def _shares(task: Task, labels: Sequence[Any]) -> dict[str, float]:
 
 def _label(task: Task, label: Any) -> str:
     if task.is_multi_label:
-        return SEVERAL.join(name for name, holds in zip(task.labels, label, strict=True) if holds)
+        return LABEL_SEPARATOR.join(name for name, holds in zip(task.labels, label, strict=True) if holds)
     return f"{label:g}" if task.is_regression else task.labels[int(label)]

@@ -1,4 +1,4 @@
-"""Labels of the user's own rows: what kind they are, names of the classes, and each row's own."""
+"""Labels of the user's own rows: the kind of problem, the names of the classes, and the label of each row."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from collections import Counter
 from typing import Any, Literal
 
 from adapter_tune.config.schema import DataConfig
-from adapter_tune.data.row_files import SEVERAL, Row, absent
+from adapter_tune.data.row_files import LABEL_SEPARATOR, LocatedRow, Row, missing_column
 from adapter_tune.foundation.errors import RunError, UsageError
 
-_MANY = 200  # distinct integers that are hardly classes
-
-LocatedRow = tuple[str, Row]
-"""Where a row stands, and the row."""
+_MOST_CLASSES = 200  # more distinct whole numbers than this are hardly classes
+_FIX = "fix or remove the row"
 
 
-def kind_of(
-    rows: list[LocatedRow], data: DataConfig, where: str
+def guess_problem(
+    rows: list[LocatedRow], data: DataConfig, source: str
 ) -> Literal["classification", "multi_label", "regression"]:
-    """What the labels are, where nothing was said.
+    """The kind of problem, guessed from the labels.
 
     Raises:
-        RunError: they are so many whole numbers that they may be either, and no names were given.
+        RunError: the labels are so many whole numbers that they could be classes or a regression.
     """
     values = [row.get(data.label_column or "") for _, row in rows]
     if any(isinstance(value, list) for value in values):
@@ -32,14 +30,17 @@ def kind_of(
         return "classification"
     if any(not number.is_integer() for number in numbers if math.isfinite(number)):
         return "regression"
-    if (count := len(set(numbers))) > _MANY:
-        raise RunError(f"{where}: column '{data.label_column}' has {count} whole numbers; say --problem regression or "
-                       "--problem classification")  # fmt: skip
+    distinct = len(set(numbers))
+    if distinct > _MOST_CLASSES:
+        raise RunError(
+            f"{source}: column '{data.label_column}' has {distinct} different whole numbers; give --problem regression "
+            "or --problem classification"
+        )
     return "classification"
 
 
 def _numbers(values: list[Any]) -> list[float] | None:
-    """All values as numbers, or None where one is not."""
+    """All values as numbers, or None if one is not a number."""
     if any(isinstance(value, bool) for value in values):
         return None
     try:
@@ -48,39 +49,45 @@ def _numbers(values: list[Any]) -> list[float] | None:
         return None
 
 
-def check_names(names: list[str]) -> None:
-    """Refuse names of classes that a user gave and that cannot be.
+def check_class_names(names: list[str]) -> None:
+    """Check the class names that the user gave.
 
     Raises:
-        UsageError: one stands there twice, or there are fewer than two.
+        UsageError: a name appears twice, or there are fewer than two names.
     """
-    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
-        raise UsageError(f"data.labels: '{twice}' is there twice; name every class once")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise UsageError(f"data.labels: '{name}' appears twice; name every class once")
     if len(names) < 2:
         raise UsageError(f"data.labels: {len(names)} classes; name two or more, or leave it out")
 
 
-def classes(rows: list[LocatedRow], data: DataConfig, where: str) -> list[str]:
-    """Names of the classes, numbers in their order and words in the alphabet's.
+def class_names(rows: list[LocatedRow], data: DataConfig, source: str) -> list[str]:
+    """The names of the classes: whole numbers in numerical order, or words in alphabetical order.
 
     Args:
-        rows: of the training split.
-        data: settled but for the names.
-        where: the rows are from, for messages.
+        rows: the rows of the training split.
+        data: the configuration with its columns and its problem resolved.
+        source: the name of the file or data set, for messages.
 
     Raises:
-        RunError: a label is none, or there are fewer than two.
+        RunError: a label cannot be used, or there are fewer than two classes.
     """
-    if data.problem == "multi_label":
-        if "," in (data.label_column or ""):
-            return (data.label_column or "").split(",")
-        names = {name for place, row in rows for name in multi_label_of(row, data, f"{where}, {place}")}
-    else:
-        names = {class_of(row, data, f"{where}, {place}") for place, row in rows}
+    columns = label_columns(data)
+    if len(columns) > 1:
+        return columns
+    names: set[str] = set()
+    for location, row in rows:
+        if data.problem == "multi_label":
+            names.update(multi_label_of(row, data, f"{source}, {location}"))
+        else:
+            names.add(class_of(row, data, f"{source}, {location}"))
     if not names:
-        raise RunError(f"{where}: no row has a label in column '{data.label_column}'")
+        raise RunError(f"{source}: no row has a label in column '{data.label_column}'")
     if len(names) < 2:
-        raise RunError(f"{where}: one class only ('{names.pop()}') in column '{data.label_column}'; two are needed")
+        raise RunError(
+            f"{source}: only one class ('{names.pop()}') in column '{data.label_column}'; at least two are needed"
+        )
     try:
         return sorted(names, key=lambda name: (int(name), name))
     except ValueError:
@@ -88,46 +95,57 @@ def classes(rows: list[LocatedRow], data: DataConfig, where: str) -> list[str]:
 
 
 def has_label(row: Row, data: DataConfig) -> bool:
-    """Whether anything stands where a row's label should be."""
-    columns = label_columns(data)
-    return any(row.get(column) not in (None, "") for column in columns)
+    """Whether a label column of the row has a value."""
+    return any(row.get(column) not in (None, "") for column in label_columns(data))
 
 
 def label_columns(data: DataConfig) -> list[str]:
-    """The column with the label, or with problem multi_label the columns of 0 and 1."""
+    """The label column, or with problem multi_label the columns of 0 and 1."""
     name = data.label_column or ""
     return name.split(",") if data.problem == "multi_label" else [name]
 
 
-def _cell(row: Row, column: str, where: str) -> Any:
+def _value(row: Row, column: str, where: str) -> Any:
     if column not in row:
-        raise RunError(f"{where}: {absent(column, row)}")
+        raise RunError(f"{where}: {missing_column(column, row)}")
     return row[column]
 
 
 def multi_label_of(row: Row, data: DataConfig, where: str) -> list[str]:
-    """The labels of a row: a list, words with ; between, or the names of the columns that hold 1."""
+    """The labels of a row: a list, words separated by ``;``, or the names of the columns that hold 1.
+
+    Raises:
+        RunError: the column is missing or holds something else. The message begins with ``where``.
+    """
     column = data.label_column or ""
     if "," in column:
-        held = []
-        for name in column.split(","):
-            value = _cell(row, name, where)
-            given = str(value).strip().lower()
-            if given not in ("0", "1", "0.0", "1.0", "true", "false"):
-                raise RunError(f"{where}: column '{name}' holds {value!r}, not 0 or 1; mend or drop the row")
-            held += [name] if given in ("1", "1.0", "true") else []
-        return held
-    value = _cell(row, column, where)
+        return [name for name in column.split(",") if _is_one(row, name, where)]
+    value = _value(row, column, where)
     if isinstance(value, str):
-        return [name.strip() for name in value.split(SEVERAL) if name.strip()]
+        names = [name.strip() for name in value.split(LABEL_SEPARATOR)]
+        return [name for name in names if name]
     if isinstance(value, list) and all(isinstance(name, str | int) for name in value):
         return [str(name) for name in value]
-    raise RunError(f"{where}: column '{column}' holds {value!r}, not a list of labels; mend or drop the row")
+    raise RunError(f"{where}: column '{column}' holds {value!r}, not a list of labels; {_FIX}")
+
+
+def _is_one(row: Row, column: str, where: str) -> bool:
+    value = _value(row, column, where)
+    text = str(value).strip().lower()
+    if text in ("1", "1.0", "true"):
+        return True
+    if text in ("0", "0.0", "false"):
+        return False
+    raise RunError(f"{where}: column '{column}' holds {value!r}, not 0 or 1; {_FIX}")
 
 
 def class_of(row: Row, data: DataConfig, where: str) -> str:
-    """The label of a row as the name of a class."""
-    value = _cell(row, data.label_column or "", where)
+    """The label of a row as a class name.
+
+    Raises:
+        RunError: the column is missing or holds something else. The message begins with ``where``.
+    """
+    value = _value(row, data.label_column or "", where)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -136,21 +154,25 @@ def class_of(row: Row, data: DataConfig, where: str) -> str:
         return str(value)
     if isinstance(value, str) and value.strip():
         return value.strip()
-    what = "is empty" if value in (None, "") else f"holds {value!r}, which is no name of a class"
-    raise RunError(f"{where}: column '{data.label_column}' {what}; mend or drop the row")
+    problem = "is empty" if value in (None, "") else f"holds {value!r}, which is not a class name"
+    raise RunError(f"{where}: column '{data.label_column}' {problem}; {_FIX}")
 
 
 def number_of(row: Row, data: DataConfig, where: str, bounds: tuple[float, float]) -> float:
-    """The label of a row as a finite number within bounds."""
-    value = _cell(row, data.label_column or "", where)
+    """The label of a row as a finite number within bounds.
+
+    Raises:
+        RunError: the column is missing or holds something else. The message begins with ``where``.
+    """
+    value = _value(row, data.label_column or "", where)
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise RunError(f"{where}: column '{data.label_column}' holds {value!r}, not a number; mend or drop the row")
+        raise RunError(f"{where}: column '{data.label_column}' holds {value!r}, not a number; {_FIX}")
     low, high = bounds
     if not low <= number <= high:
-        range_ = f"labels are {low:g} to {high:g}"
-        raise RunError(f"{where}: column '{data.label_column}' holds {value!r}; {range_}, mend or drop the row")
+        problem = f"holds {value!r}; labels must be between {low:g} and {high:g}"
+        raise RunError(f"{where}: column '{data.label_column}' {problem}; {_FIX}")
     return number

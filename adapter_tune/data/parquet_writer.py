@@ -1,4 +1,4 @@
-"""Rows into a Parquet file, whose columns keep one type from the first row to the last."""
+"""Write rows to a Parquet file. Every column has one type for all rows."""
 
 from __future__ import annotations
 
@@ -11,89 +11,93 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adapter_tune.foundation.errors import RunError
+from adapter_tune.foundation.errors import RunError, first_line
 
 BATCH = 4096
-"""Rows that are held in memory."""
+"""How many rows are held in memory."""
 
 _FIX = "give its values one type, or write a .jsonl file"
-_CANNOT = (pa.ArrowException, OverflowError)
+_CONVERSION_ERRORS = (pa.ArrowException, OverflowError)
 
 
 def write_parquet(path: Path, rows: Iterator[dict[str, Any]], columns: list[str], like: Path | None) -> int:
-    """Write rows a batch at a time.
+    """Write rows in batches.
 
     Args:
-        path: the file.
-        rows: with no other columns.
-        columns: their names.
-        like: a Parquet file whose types its columns keep; the other types are those of the first batch.
+        path: the file to write.
+        rows: the rows; they have no columns but ``columns``.
+        columns: the names of the columns.
+        like: a Parquet file; columns that it has get its types, the others the types of the first batch.
 
     Returns:
-        How many rows there were.
+        The number of rows.
 
     Raises:
-        RunError: a column's values are not of one type.
+        RunError: the values of a column have several types.
     """
-    count, batch = 0, list(islice(rows, BATCH))
-    known = pq.read_schema(like) if like is not None else pa.schema([])
-    schema = _schema(batch, columns, known)
+    count = 0
+    batch = list(islice(rows, BATCH))
+    source_schema = pq.read_schema(like) if like is not None else pa.schema([])
+    schema = _schema(batch, columns, source_schema)
     with pq.ParquetWriter(path, schema) as writer:
         while batch:
-            arrays = [_array([row.get(field.name) for row in batch], field, field.name in known.names)
-                      for field in schema]  # fmt: skip
+            arrays = []
+            for field in schema:
+                values = [row.get(field.name) for row in batch]
+                arrays.append(_array(values, field, is_type_given=field.name in source_schema.names))
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
             count += len(batch)
             batch = list(islice(rows, BATCH))
     return count
 
 
-def _schema(rows: list[dict[str, Any]], columns: list[str], known: pa.Schema) -> pa.Schema:
-    schema = known
+def _schema(rows: list[dict[str, Any]], columns: list[str], source_schema: pa.Schema) -> pa.Schema:
+    schema = source_schema
     for name in columns:
-        if name not in known.names:
-            try:
-                kind = pa.array([row.get(name) for row in rows]).type
-            except _CANNOT as error:
-                raise RunError(f"column '{name}' holds several types ({_first_line(error)}); {_FIX}") from None
-            schema = schema.append(pa.field(name, _certain(kind)))
+        if name in source_schema.names:
+            continue
+        try:
+            column_type = pa.array([row.get(name) for row in rows]).type
+        except _CONVERSION_ERRORS as error:
+            raise RunError(f"column '{name}' holds several types ({first_line(error)}); {_FIX}") from None
+        schema = schema.append(pa.field(name, _without_null_type(column_type)))
     return schema
 
 
-def _certain(kind: pa.DataType) -> pa.DataType:
-    """A type that says what the values are: text, where none of them was there."""
-    if pa.types.is_null(kind):
+def _without_null_type(column_type: pa.DataType) -> pa.DataType:
+    """The same type with text in place of the null type, which a column without any value has."""
+    if pa.types.is_null(column_type):
         return pa.string()
-    return pa.list_(_certain(kind.value_type)) if pa.types.is_list(kind) else kind
+    if pa.types.is_list(column_type):
+        return pa.list_(_without_null_type(column_type.value_type))
+    return column_type
 
 
-def _array(values: list[Any], field: pa.Field, known: bool) -> pa.Array:
-    if known or _fits(values, field.type):
+def _array(values: list[Any], field: pa.Field, is_type_given: bool) -> pa.Array:
+    if is_type_given or _fits(values, field.type):
         return pa.array(values, field.type)
-    strange = next((value for value in values if not _fits([value], field.type)), None)
-    problem = f"holds {reprlib.repr(strange)} where the first rows hold {field.type}"
+    misfit = next((value for value in values if not _fits([value], field.type)), None)
+    problem = f"holds {reprlib.repr(misfit)} where the first rows hold {field.type}"
     raise RunError(f"column '{field.name}' {problem}; {_FIX}")
 
 
-def _fits(values: list[Any], kind: pa.DataType) -> bool:
-    """Whether values can have a type and lose nothing: pyarrow itself would cut 2.5 to an integer."""
+def _fits(values: list[Any], target: pa.DataType) -> bool:
+    """Whether values can be converted to a type without loss. Pyarrow itself would round 2.5 down to an integer."""
     try:
-        found = pa.array(values).type
-        pa.array(values, kind)
-    except _CANNOT:
+        natural = pa.array(values).type
+        pa.array(values, target)
+    except _CONVERSION_ERRORS:
         return False
-    return _within(found, kind)
+    return _is_lossless(natural, target)
 
 
-def _within(found: pa.DataType, kind: pa.DataType) -> bool:
-    if pa.types.is_list(found) and pa.types.is_list(kind):
-        return _within(found.value_type, kind.value_type)
-    if pa.types.is_struct(found) and pa.types.is_struct(kind):
-        fields = {field.name: field.type for field in kind}
-        return all(field.name in fields and _within(field.type, fields[field.name]) for field in found)
-    number = pa.types.is_integer(found) and pa.types.is_floating(kind)
-    return bool(found == kind or pa.types.is_null(found) or number)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _is_lossless(source: pa.DataType, target: pa.DataType) -> bool:
+    if pa.types.is_list(source) and pa.types.is_list(target):
+        return _is_lossless(source.value_type, target.value_type)
+    if pa.types.is_struct(source) and pa.types.is_struct(target):
+        target_types = {field.name: field.type for field in target}
+        return all(
+            field.name in target_types and _is_lossless(field.type, target_types[field.name]) for field in source
+        )
+    is_integer_to_float = pa.types.is_integer(source) and pa.types.is_floating(target)
+    return bool(source == target or pa.types.is_null(source) or is_integer_to_float)

@@ -1,6 +1,6 @@
-"""Rows of tables in files, one after the other, so that a file may be larger than memory: CSV, TSV, JSONL, Parquet.
+"""Read and write rows in CSV, TSV, JSONL and Parquet files, one row at a time, so that a file may exceed the memory.
 
-Standard input is a text a line, or two with a tab between them.
+Standard input holds one text per line, or two texts separated by a tab.
 """
 
 from __future__ import annotations
@@ -19,73 +19,81 @@ import pyarrow.parquet as pq
 
 from adapter_tune.data.parquet_writer import BATCH, write_parquet
 from adapter_tune.foundation import atomic_files
-from adapter_tune.foundation.errors import RunError, UsageError, unknown_name
+from adapter_tune.foundation.errors import RunError, UsageError, first_line, unknown_name
 
 Row = dict[str, Any]
+
+LocatedRow = tuple[str, Row]
+"""The location of a row in its file, such as ``line 7``, and the row."""
+
+_Reader = Callable[[Path], Iterator[LocatedRow]]
 _Writer = Callable[[Path, Iterator[Row], list[str], Path | None], int]
 
-SEVERAL = ";"
-"""Between the labels of a row in a CSV or TSV file."""
+LABEL_SEPARATOR = ";"
+"""Separates the labels of a row in a CSV or TSV file."""
 
 _SURROGATE = "\\ud"
-"""How half a character is written in JSON, which UTF-8 does not have."""
+"""The beginning of a surrogate (half a character) in JSON. UTF-8 has no surrogates."""
 
 csv.field_size_limit(2**30)
 
 
 def read_rows(source: str, columns: Sequence[str]) -> Iterator[Row]:
-    """Every row of a file, all of its columns; the named ones hold text, or it is an error with file, line and column.
+    """Yield every row of a file with all its columns.
 
     Args:
-        source: a path whose ending says the format, or ``-`` for standard input.
-        columns: that must be there and hold text; for standard input, what its one or two texts are called.
+        source: a path, or ``-`` for standard input. The file extension decides the format.
+        columns: columns that every row must have, with text; for standard input, the names of its one or two texts.
 
     Raises:
-        UsageError: no such file, an unknown ending, a missing column.
-        RunError: a row that cannot be read.
+        UsageError: the file or a column is missing, or the file extension is unknown.
+        RunError: a row cannot be read; the message has the file, the line and the column.
     """
     if source == "-":
-        given = getattr(sys.stdin, "buffer", None) or (line.encode() for line in sys.stdin)
-        yield from _lines(given, columns)
+        binary = getattr(sys.stdin, "buffer", None)
+        lines = (line.encode() for line in sys.stdin) if binary is None else binary
+        yield from _read_standard_input(lines, columns)
         return
-    yield from (row for _, row in located_rows(source, columns))
+    for _, row in located_rows(source, columns):
+        yield row
 
 
-def located_rows(source: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """The rows of a file as of ``read_rows``, each with its place: ``line 7``."""
-    path = existing(source)
-    for number, (place, row) in enumerate(_READERS[_ending(path)](path)):
+def located_rows(source: str, columns: Sequence[str]) -> Iterator[LocatedRow]:
+    """Yield the rows of a file, each with its location; the arguments and errors are those of ``read_rows``."""
+    path = existing_file(source)
+    read = _READERS[_extension(path)]
+    for number, (location, row) in enumerate(read(path)):
         for column in columns:
             if column not in row and number == 0:
                 raise UsageError(f"{path}: {unknown_name('column', column, list(row))}")
             if column not in row:
-                raise RunError(f"{path}, {place}: {absent(column, row)}")
+                raise RunError(f"{path}, {location}: {missing_column(column, row)}")
             if not isinstance(row[column], str):
-                kind = "is empty" if row[column] is None else f"holds {type(row[column]).__name__}, not text"
-                raise RunError(f"{path}, {place}: column '{column}' {kind}; mend or drop the row")
-        yield place, row
+                problem = "is empty" if row[column] is None else f"holds {type(row[column]).__name__}, not text"
+                raise RunError(f"{path}, {location}: column '{column}' {problem}; fix or remove the row")
+        yield location, row
 
 
-def absent(column: str, row: Row) -> str:
-    """What is said of a row without a column."""
-    return f"column '{column}' is missing; there is {', '.join(row) or 'none'}"
+def missing_column(column: str, row: Row) -> str:
+    """The message for a row that lacks a column."""
+    return f"column '{column}' is missing; the columns are {', '.join(row) or 'none'}"
 
 
-def existing(source: str) -> Path:
-    """The path of a file that is there and of a format that is read.
+def existing_file(source: str) -> Path:
+    """The path of a file that exists and has a known extension.
 
     Raises:
-        UsageError: it is not.
+        UsageError: the file does not exist or has another extension.
     """
     path = Path(source)
     if not path.is_file():
         raise UsageError(f"{path}: no such file; name a CSV, TSV, JSONL or Parquet file")
-    _ending(path)
+    _extension(path)
     return path
 
 
 def row_count(source: str) -> int | None:
-    """How many rows a file has, nearly (by its lines); None for standard input and what cannot be read."""
+    """The approximate number of rows of a file (its lines); None for standard input and for unreadable files."""
     path = Path(source)
     try:
         if path.suffix.lower() == ".parquet":
@@ -97,132 +105,140 @@ def row_count(source: str) -> int | None:
 
 
 def write_rows(target: Path, rows: Iterator[Row], like: str = "-") -> int:
-    """Write rows to a file, whole or not at all; the ending says the format.
+    """Write rows to a file, completely or not at all.
 
     Args:
-        target: the file.
-        rows: all with the columns of the first, but for JSONL.
-        like: the file that the rows are from; if it is Parquet, its columns keep their types in a Parquet file.
+        target: the file; its extension decides the format.
+        rows: the rows. Except in JSONL, they have no columns that the first row lacks.
+        like: the file that the rows come from. If both files are Parquet, its columns keep their types.
 
     Returns:
-        How many there were.
+        The number of rows.
 
     Raises:
-        UsageError: an unknown ending, or a folder that is not there.
-        RunError: no rows, rows that the format cannot hold, or the disk is full.
+        UsageError: the extension is unknown or the folder does not exist.
+        RunError: there are no rows, the format cannot hold them, or the disk is full.
     """
-    ending = check_target(target)
+    extension = check_target(target)
     first = next(rows, None)
     if first is None:
         raise RunError("there are no rows to write; the input is empty")
-    columns, rows = list(first), chain([first], rows)
-    if ending != ".jsonl":
-        rows = _same_columns(rows, columns, target)
-    source = Path(like) if Path(like).suffix.lower() == ".parquet" else None
+    columns = list(first)
+    rows = chain([first], rows)
+    if extension != ".jsonl":
+        rows = _with_known_columns(rows, columns, target)
+    typed_source = Path(like) if Path(like).suffix.lower() == ".parquet" else None
     try:
-        with atomic_files.new_file(target) as aside:
-            return _WRITERS[ending](aside, rows, columns, source)
+        with atomic_files.new_file(target) as temporary:
+            return _WRITERS[extension](temporary, rows, columns, typed_source)
     except pa.ArrowException as error:
-        raise RunError(f"cannot write {target}: {str(error).splitlines()[0]}; write a .jsonl file") from None
+        raise RunError(f"cannot write {target}: {first_line(error)}; write a .jsonl file") from None
     except OSError as error:
         raise RunError(f"cannot write {target}: {error.strerror or error}; free some space") from error
 
 
-def _same_columns(rows: Iterator[Row], columns: list[str], target: Path) -> Iterator[Row]:
+def _with_known_columns(rows: Iterator[Row], columns: list[str], target: Path) -> Iterator[Row]:
     known = frozenset(columns)
     for number, row in enumerate(rows, 1):
-        if not row.keys() <= known:
-            strange = next(column for column in row if column not in known)
-            raise RunError(f"cannot write {target}: row {number} has a column '{strange}' that the first row lacks; "
-                           "give it to the first row too, or write a .jsonl file")  # fmt: skip
+        unknown = [column for column in row if column not in known]
+        if unknown:
+            raise RunError(
+                f"cannot write {target}: row {number} has a column '{unknown[0]}' that the first row lacks; "
+                "add it to the first row too, or write a .jsonl file"
+            )
         yield row
 
 
 def check_target(target: Path) -> str:
-    """The ending of a file that can be written.
+    """The extension of a file that can be written.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: the extension is unknown, the folder does not exist, or the target is a folder.
     """
     if target.is_dir() or not target.parent.is_dir():
-        raise UsageError(f"{target}: cannot be written; name a file in a folder that is there")
-    return _ending(target)
+        raise UsageError(f"{target}: cannot be written; name a file in an existing folder")
+    return _extension(target)
 
 
-def _ending(path: Path) -> str:
-    ending = path.suffix.lower()
-    if ending not in _READERS:
-        raise UsageError(f"{path}: unknown ending '{ending}'; known: {', '.join(_READERS)}")
-    return ending
+def _extension(path: Path) -> str:
+    extension = path.suffix.lower()
+    if extension not in _READERS:
+        raise UsageError(f"{path}: unknown file extension '{extension}'; known: {', '.join(_READERS)}")
+    return extension
 
 
-def _decoded(lines: Iterable[bytes], where: str) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers, in UTF-8 with or without a byte order mark."""
+def _decode(lines: Iterable[bytes], where: str) -> Iterator[tuple[int, str]]:
+    """Yield the line numbers and lines of UTF-8 text, with or without a byte order mark."""
     for number, line in enumerate(lines, 1):
         try:
             yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise RunError(f"{where}, line {number}: {_encoding(error)}") from None
+            raise RunError(f"{where}, line {number}: {_not_utf8(error)}") from None
 
 
-def _lines(file: Iterable[bytes], columns: Sequence[str]) -> Iterator[Row]:
-    for number, line in _decoded(file, "standard input"):
+def _read_standard_input(lines: Iterable[bytes], columns: Sequence[str]) -> Iterator[Row]:
+    for number, line in _decode(lines, "standard input"):
         texts = line.rstrip("\r\n").split("\t")
         if len(texts) != len(columns):
-            needed = "one text" if len(columns) == 1 else "two texts with a tab between them"
-            raise RunError(f"standard input, line {number}: {len(texts)} fields; the task reads {needed} a line")
+            expected = "one text" if len(columns) == 1 else "two texts separated by a tab"
+            raise RunError(f"standard input, line {number}: {len(texts)} fields; the task reads {expected} per line")
         yield dict(zip(columns, texts, strict=True))
 
 
-def _read_csv(delimiter: str) -> Callable[[Path], Iterator[tuple[str, Row]]]:
-    def read(path: Path) -> Iterator[tuple[str, Row]]:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            try:
-                lines = filter(None, reader)  # an empty line is no row
-                header = next(lines, None)
-                if not header:
-                    raise RunError(f"{path}: the file is empty; its first line should name the columns")
-                _check_header(path, header)
-                for cells in lines:
-                    if len(cells) != len(header):
-                        problem = f"{len(cells)} fields, but the header has {len(header)}"
-                        raise RunError(f"{path}, line {reader.line_num}: {problem}; quote texts that hold a delimiter")
-                    yield f"line {reader.line_num}", dict(zip(header, cells, strict=True))
-            except csv.Error as error:
-                raise RunError(f"{path}, line {reader.line_num}: {error}; check the quotes") from None
-            except UnicodeDecodeError as error:
-                raise RunError(f"{path}, line {_first_bad_line(path)}: {_encoding(error)}") from None
-
-    return read
+def _read_csv(path: Path, delimiter: str = ",") -> Iterator[LocatedRow]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            lines = filter(None, reader)  # empty lines are skipped
+            header = next(lines, None)
+            if not header:
+                raise RunError(f"{path}: the file is empty; its first line should name the columns")
+            _check_header(path, header)
+            for cells in lines:
+                location = f"line {reader.line_num}"
+                if len(cells) != len(header):
+                    problem = f"{len(cells)} fields, but the header has {len(header)}"
+                    raise RunError(f"{path}, {location}: {problem}; quote texts that contain a delimiter")
+                yield location, dict(zip(header, cells, strict=True))
+        except csv.Error as error:
+            raise RunError(f"{path}, line {reader.line_num}: {error}; check the quotes") from None
+        except UnicodeDecodeError as error:
+            raise RunError(f"{path}, line {_first_bad_line(path)}: {_not_utf8(error)}") from None
 
 
-def _check_header(path: Path, names: list[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1 and name]
-    if twice:
-        raise RunError(f"{path}: two columns are called '{twice[0]}'; rename or drop one")
+def _read_tsv(path: Path) -> Iterator[LocatedRow]:
+    return _read_csv(path, "\t")
 
 
-def _read_jsonl(path: Path) -> Iterator[tuple[str, Row]]:
+def _check_header(path: Path, columns: list[str]) -> None:
+    for column, count in Counter(columns).items():
+        if count > 1 and column:
+            raise RunError(f"{path}: two columns are called '{column}'; rename or remove one")
+
+
+def _read_jsonl(path: Path) -> Iterator[LocatedRow]:
     with path.open("rb") as file:
-        for number, line in _decoded(file, str(path)):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                if _SURROGATE in line.lower():
-                    json.dumps(row, ensure_ascii=False).encode()
-            except UnicodeEncodeError as error:
-                half = f"\\u{ord(error.object[error.start]):04x}"
-                raise RunError(f"{path}, line {number}: {half} is half a character; mend or drop the row") from None
-            except (ValueError, RecursionError) as error:
-                raise RunError(f"{path}, line {number}: not JSON ({error}); one object a line is read") from None
-            if not isinstance(row, dict):
-                raise RunError(f"{path}, line {number}: {type(row).__name__}, not an object; one object a line is read")
-            yield f"line {number}", row
+        for number, line in _decode(file, str(path)):
+            if line.strip():
+                yield f"line {number}", _parse_json_row(line, f"{path}, line {number}")
 
 
-def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
+def _parse_json_row(line: str, where: str) -> Row:
+    try:
+        row = json.loads(line)
+        if _SURROGATE in line.lower():
+            json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        surrogate = f"\\u{ord(error.object[error.start]):04x}"
+        raise RunError(f"{where}: {surrogate} is half a character; fix or remove the row") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{where}: not JSON ({error}); write one object per line") from None
+    if not isinstance(row, dict):
+        raise RunError(f"{where}: {type(row).__name__}, not an object; write one object per line")
+    return row
+
+
+def _read_parquet(path: Path) -> Iterator[LocatedRow]:
     try:
         number = 0
         file = pq.ParquetFile(path)
@@ -232,13 +248,13 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
                 yield f"row {number}", row
                 number += 1
     except pa.ArrowException as error:
-        raise RunError(f"{path}: cannot be read ({str(error).splitlines()[0]}); the file is damaged") from None
+        raise RunError(f"{path}: cannot be read ({first_line(error)}); the file is damaged") from None
     except UnicodeDecodeError as error:
-        raise RunError(f"{path}, after row {number}: {_encoding(error)}") from None
+        raise RunError(f"{path}, after row {number}: {_not_utf8(error)}") from None
 
 
 def _first_bad_line(path: Path) -> int:
-    """The number of the first line that is not UTF-8; text files are decoded a block at a time."""
+    """The number of the first line that is not UTF-8. An open text file does not tell, since it decodes in blocks."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -248,40 +264,47 @@ def _first_bad_line(path: Path) -> int:
     return 0
 
 
-def _encoding(error: UnicodeDecodeError) -> str:
+def _not_utf8(error: UnicodeDecodeError) -> str:
     return f"not UTF-8 (byte 0x{error.object[error.start]:02x}); save the file as UTF-8"
 
 
-def _write_csv(delimiter: str) -> _Writer:
-    def write(path: Path, rows: Iterator[Row], columns: list[str], like: Path | None) -> int:
-        count = 0
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns, delimiter=delimiter, lineterminator="\n")
-            writer.writeheader()
-            for count, row in enumerate(rows, 1):  # noqa: B007  (how many there were is returned)
-                writer.writerow({k: SEVERAL.join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()})
-        return count
+def _write_csv(path: Path, rows: Iterator[Row], columns: list[str], like: Path | None, delimiter: str = ",") -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, delimiter=delimiter, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({column: _csv_value(value) for column, value in row.items()})
+            count += 1
+    return count
 
-    return write
+
+def _write_tsv(path: Path, rows: Iterator[Row], columns: list[str], like: Path | None) -> int:
+    return _write_csv(path, rows, columns, like, "\t")
+
+
+def _csv_value(value: Any) -> Any:
+    return LABEL_SEPARATOR.join(map(str, value)) if isinstance(value, list) else value
 
 
 def _write_jsonl(path: Path, rows: Iterator[Row], columns: list[str], like: Path | None) -> int:
     count = 0
     with path.open("w", encoding="utf-8") as file:
-        for count, row in enumerate(rows, 1):  # noqa: B007
+        for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            count += 1
     return count
 
 
-_READERS: dict[str, Callable[[Path], Iterator[tuple[str, Row]]]] = {
-    ".csv": _read_csv(","),
-    ".tsv": _read_csv("\t"),
+_READERS: dict[str, _Reader] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
 }
 _WRITERS: dict[str, _Writer] = {
-    ".csv": _write_csv(","),
-    ".tsv": _write_csv("\t"),
+    ".csv": _write_csv,
+    ".tsv": _write_tsv,
     ".jsonl": _write_jsonl,
     ".parquet": write_parquet,
 }

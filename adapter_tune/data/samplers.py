@@ -1,4 +1,4 @@
-"""The order in which rows are read: little padding, random in training, and the same whenever it is asked for."""
+"""The order of rows: random in training, with little padding, and reproducible."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
-_WINDOW = 50  # batches among which rows of like length are brought together
+_WINDOW = 50  # batches whose rows are sorted by length together
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Random batches of rows of like length; the order is a function of seed and epoch alone.
+    """Random batches of rows of similar length. The order depends only on the seed and the epoch.
 
     Args:
-        lengths: tokens of every row.
-        batch_size: rows of a batch.
-        seed: of the order.
+        lengths: the number of tokens of each row.
+        batch_size: the number of rows of a batch.
+        seed: the seed of the order.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed, self.epoch = np.asarray(lengths), batch_size, seed, 0
+        self.lengths = np.asarray(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
+        """Set the epoch of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -36,11 +39,11 @@ class LengthGroupedSampler(Sampler[int]):
         window = self.batch_size * _WINDOW
         batches = []
         for start in range(0, len(rows), window):
-            near = rows[start : start + window]
-            near = near[np.argsort(-self.lengths[near], kind="stable")]
-            batches += [near[i : i + self.batch_size] for i in range(0, len(near), self.batch_size)]
-        whole = len(rows) // self.batch_size  # a shorter last batch stays last
-        for index in [*rng.permutation(whole), *range(whole, len(batches))]:
+            window_rows = rows[start : start + window]
+            by_length = window_rows[np.argsort(-self.lengths[window_rows], kind="stable")]
+            batches += [by_length[i : i + self.batch_size] for i in range(0, len(by_length), self.batch_size)]
+        full_batches = len(rows) // self.batch_size  # a shorter last batch stays last
+        for index in [*rng.permutation(full_batches), *range(full_batches, len(batches))]:
             yield from batches[index].tolist()
 
 
@@ -62,7 +65,7 @@ def longest_first(lengths: Any) -> list[int]:
 
 
 class LongestFirstSampler(Sampler[int]):
-    """Every row once, the longest first: for evaluation, where the order does not matter to the scores."""
+    """Every row once, the longest first. For evaluation, where the order does not change the scores."""
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.lengths = np.asarray(lengths)

@@ -1,1 +1,1 @@
-"""What every room stands on; knows nothing of adapters, models or tasks."""
+"""Basics that every room uses; it knows nothing about adapters, models or tasks."""

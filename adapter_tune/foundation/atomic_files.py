@@ -1,4 +1,7 @@
-"""Files written whole or not at all: written aside, flushed to the disk, renamed into place."""
+"""Files and folders that are written completely or not at all.
+
+The content goes to a temporary path beside the target, is flushed to the disk, and is then renamed onto the target.
+"""
 
 from __future__ import annotations
 
@@ -11,64 +14,65 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8; on failure what was there before stays.
+    """Write a text file in UTF-8. If writing fails, an existing file keeps its content.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    with new_file(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with new_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """A file to write that takes the place of ``path`` when the block ends well, and vanishes when it does not."""
-    aside = path.with_name(f".{path.name}.part")
+    """Yield a temporary path to write. It replaces ``path`` if the block succeeds and is removed if it fails."""
+    temporary = path.with_name(f".{path.name}.part")
     try:
-        yield aside
-        flush(aside)
-        _place(aside, path)
+        yield temporary
+        flush(temporary)
+        _move(temporary, path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that takes the place of ``path`` when the block ends well, and vanishes when it does not."""
-    aside, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
+    """Yield a temporary folder to fill. It replaces ``path`` if the block succeeds and is removed if it fails."""
+    temporary = path.with_name(f".{path.name}.part")
+    old = path.with_name(f".{path.name}.old")
     if old.exists() and not path.exists():  # a process died between the two renames below
         old.replace(path)
-    for left in (aside, old):
-        shutil.rmtree(left, ignore_errors=True)
-    aside.mkdir(parents=True)
+    for leftover in (temporary, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary.mkdir(parents=True)
     try:
-        yield aside
-        for file in aside.iterdir():
+        yield temporary
+        for file in temporary.iterdir():
             flush(file)
         if path.exists():
             path.replace(old)
-        _place(aside, path)
+        _move(temporary, path)
         shutil.rmtree(old, ignore_errors=True)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         if old.exists() and not path.exists():
             old.replace(path)
         raise
 
 
 def flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk; where the system cannot say, do not."""
-    with suppress(PermissionError):  # folders cannot be opened on Windows
-        number = os.open(path, os.O_RDONLY)
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    with suppress(PermissionError):  # Windows cannot open folders
+        descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(number)
+            os.fsync(descriptor)
         finally:
-            os.close(number)
+            os.close(descriptor)
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content, in hex digits."""
+    """The SHA-256 of a file's content, in hex digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -76,6 +80,6 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _place(aside: Path, path: Path) -> None:
-    aside.replace(path)
-    flush(path.parent)
+def _move(source: Path, target: Path) -> None:
+    source.replace(target)
+    flush(target.parent)

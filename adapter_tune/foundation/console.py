@@ -1,4 +1,4 @@
-"""The console, which is stderr: what the libraries may print there, and a progress bar over rows."""
+"""The console (stderr): which libraries may print to it, and a progress bar over rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ console = Console(
 
 
 def library_noise(quiet: bool) -> None:
-    """Turn off the chatter of the libraries below and, if ``quiet``, their bars for downloads and tokenising too."""
+    """Show only errors of the Hugging Face libraries; ``quiet`` also hides their download and tokenising bars."""
     import datasets
     import transformers
 
@@ -38,29 +38,30 @@ def library_noise(quiet: bool) -> None:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Nothing is said of what goes on inside but warnings."""
+    """Inside the block, print nothing but warnings and errors."""
     log = logging.getLogger("adapter_tune")
-    level, quiet = log.level, console.quiet
+    level = log.level
+    was_quiet = console.quiet
     log.setLevel(logging.WARNING)
     console.quiet = True
     try:
         yield
     finally:
         log.setLevel(level)
-        console.quiet = quiet
+        console.quiet = was_quiet
 
 
 class Rate(ProgressColumn):
-    """Rows a second."""
+    """Rows per second."""
 
     def render(self, task: Any) -> Text:
-        """The rate, once it is known."""
+        """The rate, or nothing until it is known."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:,.0f} rows/s")
 
 
 def progress_bar(rows: Iterator[T], what: str, total: int | None = None) -> Iterator[T]:
-    """The same rows; on a terminal with a bar of how many, how fast and, where the total is known, how long still."""
+    """Yield the same rows. On a terminal, show their count and rate, and the time left if the total is known."""
     if not console.is_terminal:
         yield from rows
         return

@@ -1,4 +1,4 @@
-"""Loading from the Hub or a local copy: failures in one line, and the commit that was loaded."""
+"""Loading from the Hub or a local copy: every failure as one line, and the commit that was loaded."""
 
 from __future__ import annotations
 
@@ -11,65 +11,27 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from adapter_tune.foundation.errors import AdapterTuneError, RunError
+from adapter_tune.foundation.errors import AdapterTuneError, RunError, first_line
 
-_REASONS = (
-    (
-        ("no space left", "file too large", "quota exceeded"),
-        "the disk is full ({first}); free some space, or set HF_HOME to another disk",
-    ),
-    (
-        ("trust_remote_code",),
-        "it brings code of its own, which is never run here; choose a model of a family that transformers has",
-    ),
-    (
-        ("named model.safetensors",),
-        "it has no model.safetensors, and other formats can execute code; convert it with transformers' "
-        "save_pretrained, or {local}",
-    ),
-    (
-        ("safetensorerror",),
-        "its weights cannot be read ({first}); the file is damaged or cut short, fetch it again",
-    ),
-    (
-        ("no file named", "does not appear to have a file"),
-        "a file is not there ({first}); fetch it again, or {local}",
-    ),
-    (
-        ("builderconfig",),
-        "it is not served there ({first}); choose another task, or {local}",
-    ),
-    (
-        ("corresponds to no data",),
-        "a split has no rows ({first}); fetch it again",
-    ),
-    (
-        ("couldn't connect", "couldn't reach", "connecterror", "offline", "localentrynotfound"),
-        "the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), name local folders "
-        "with --model DIR and --set data.source=DIR, or see the tool at work without any: --demo",
-    ),
-    (
-        ("notfound", "not a valid model", "doesn't exist", "hfvalidation"),
-        "no such {what} on the Hub and no such folder; check the name, log in if it is private, or {local}",
-    ),
-)
-"""What the loading libraries' messages mean, by words in them (lower case), the first that fits."""
+_CONNECT_SECONDS = 5.0  # how long to wait for the Hub to accept a connection
 
-_PATIENCE = 5.0  # seconds to wait for the Hub's first answer
+_Reason = tuple[tuple[type[BaseException], ...], tuple[str, ...], str]
+"""Types of errors, words in their messages (lower case), and what both of them mean."""
 
 log = logging.getLogger("adapter_tune")
 
 
 def offline_if_unreachable() -> None:
-    """Where the Hub does not answer, use the cache at once instead of after a minute of retries.
+    """If the Hub cannot be reached, use the cache at once instead of after a minute of retries.
 
-    It works through the environment, so it must come before any Hugging Face library is imported.
+    This sets an environment variable, so it must run before any Hugging Face library is imported.
     """
     if os.environ.get("HF_HUB_OFFLINE") or getproxies():
         return
     url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    port = url.port or {"http": 80}.get(url.scheme, 443)
     try:
-        socket.create_connection((url.hostname, url.port or {"http": 80}.get(url.scheme, 443)), _PATIENCE).close()
+        socket.create_connection((url.hostname, port), _CONNECT_SECONDS).close()
     except OSError:
         os.environ["HF_HUB_OFFLINE"] = "1"
         log.info("the Hub cannot be reached; only local folders and the cache are used")
@@ -77,28 +39,27 @@ def offline_if_unreachable() -> None:
 
 @contextmanager
 def loading(what: str, name: str, local: str) -> Iterator[None]:
-    """Turn whatever a loading library raises in the block into one line.
+    """Turn any error that a loading library raises in the block into one line.
 
     Args:
         what: "model" or "data set".
-        name: what was asked for.
-        local: how a local copy is named instead.
+        name: the id or path that is loaded.
+        local: how to name a local copy instead, as part of a sentence.
 
     Raises:
-        RunError: in place of any other error.
+        RunError: in place of any other error, except this package's own errors and MemoryError.
     """
     try:
         yield
-    except AdapterTuneError:
-        raise
-    except MemoryError:
+    except (AdapterTuneError, MemoryError):
         raise
     except Exception as error:
-        raise RunError(f"{what} {name}: {_reason(error, what, local)}") from error
+        reason = _reason(error).format(first=first_line(error), what=what, local=local)
+        raise RunError(f"{what} {name}: {reason}") from error
 
 
 def resolved_revision(model_id: str, revision: str | None) -> str | None:
-    """The commit under which a model's files lie in the Hub cache; None for a local folder."""
+    """The commit of a model's files in the Hub cache, or None for a local folder."""
     if Path(model_id).is_dir():
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -107,16 +68,79 @@ def resolved_revision(model_id: str, revision: str | None) -> str | None:
     return Path(path).parent.name if isinstance(path, str) else revision
 
 
-def _reason(error: Exception, what: str, local: str) -> str:
-    texts = " ".join(f"{type(e).__name__} {e}" for e in (error, *_causes(error))).lower()
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    for words, reason in _REASONS:
-        if any(word in texts for word in words):
-            return reason.format(first=first, what=what, local=local)
-    return f"cannot be loaded ({first}); check its files, or {local}"
+def _reason(error: Exception) -> str:
+    """What an error of a loading library means, and the fix; with the fields ``first``, ``what`` and ``local``."""
+    chain = [error, *_causes(error)]
+    messages = " ".join(f"{type(each).__name__} {each}" for each in chain).lower()
+    for types, words, reason in _reasons():
+        if any(isinstance(each, types) for each in chain) or any(word in messages for word in words):
+            return reason
+    return "cannot be loaded ({first}); check its files, or {local}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     while (cause := error.__cause__ or error.__context__) is not None:
         yield cause
         error = cause
+
+
+def _reasons() -> tuple[_Reason, ...]:
+    """The known failures; the first row that fits an error or one of its causes is the reason."""
+    from huggingface_hub import errors as hub
+    from safetensors import SafetensorError
+
+    return (
+        (
+            (),
+            ("no space left", "file too large", "quota exceeded"),
+            "the disk is full ({first}); free some space, or set HF_HOME to another disk",
+        ),
+        (
+            (),
+            ("trust_remote_code",),
+            "it brings code of its own, which is never run here; choose a model of a family that transformers has",
+        ),
+        (
+            (),
+            ("named model.safetensors",),
+            "it has no model.safetensors, and other formats can execute code; convert it with transformers' "
+            "save_pretrained, or {local}",
+        ),
+        (
+            (SafetensorError,),
+            (),
+            "its weights cannot be read ({first}); the file is damaged or cut short, download it again",
+        ),
+        (
+            (),
+            ("no file named", "does not appear to have a file"),
+            "a file is missing ({first}); download it again, or {local}",
+        ),
+        (
+            (),
+            ("builderconfig",),
+            "the data set has no such task ({first}); choose another task, or {local}",
+        ),
+        (
+            (),
+            ("corresponds to no data",),
+            "a split has no rows ({first}); download it again",
+        ),
+        (
+            (hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError),
+            ("couldn't connect", "couldn't reach", "connecterror", "offline"),
+            "the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), name local "
+            "folders with --model DIR and --set data.source=DIR, or try the tool without the Hub: --demo",
+        ),
+        (
+            (
+                hub.HFValidationError,
+                hub.RepositoryNotFoundError,
+                hub.RevisionNotFoundError,
+                hub.EntryNotFoundError,
+                FileNotFoundError,
+            ),
+            ("not a valid model", "doesn't exist"),
+            "no such {what} on the Hub and no such folder; check the name, log in if it is private, or {local}",
+        ),
+    )

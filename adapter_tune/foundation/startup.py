@@ -1,4 +1,4 @@
-"""What must be settled before the heavy libraries are imported."""
+"""Settings that must be made before the heavy libraries are imported."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 
 
 def prepare_libraries(demo: bool = False) -> None:
-    """Before the first heavy import: decide whether the Hub is there, and silence what is below."""
+    """Check whether the Hub can be reached, and quiet the libraries; call it before the first heavy import."""
     import warnings
 
     from adapter_tune.foundation.hub_errors import offline_if_unreachable
 
-    if demo:  # nothing is asked of the Hub
+    if demo:  # the demo needs nothing from the Hub
         os.environ["HF_HUB_OFFLINE"] = "1"
     offline_if_unreachable()
     warnings.filterwarnings("ignore", category=FutureWarning)

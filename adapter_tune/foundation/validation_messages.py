@@ -1,4 +1,4 @@
-"""A pydantic class in plain words: what each option is, and an error as one sentence."""
+"""Pydantic classes in plain words: what each option means, and a validation error as one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Loc = tuple[str, ...]
 
 
 def first_problem(error: ValidationError, schema: type[BaseModel]) -> tuple[Loc, str]:
-    """The path of the first wrong value, and what is wrong with it in one line."""
+    """The path of the first wrong value, and one line that says what is wrong with it."""
     details = error.errors(include_url=False)
     detail = details[0]
     loc = tuple(str(part) for part in detail["loc"])
@@ -27,20 +27,28 @@ def first_problem(error: ValidationError, schema: type[BaseModel]) -> tuple[Loc,
         return loc, "is missing"
     if detail["type"] in ("model_type", "model_attributes_type"):
         return loc, f"should be a section of options with their values, got {reprlib.repr(detail['input'])}"
-    if choice := _choice(schema, loc):
-        loc, details = choice, [other for other in details if tuple(other["loc"][: len(choice)]) == choice]
-    else:
+    union_loc = _union_option(schema, loc)
+    if union_loc is None:
         details = details[:1]
-    messages = [other["msg"].removeprefix("Value error, ").removeprefix("Input ") for other in details]
-    message = " or ".join([messages[0], *(text.removeprefix("should be ") for text in messages[1:])])
+    else:
+        loc = union_loc
+        details = [each for each in details if tuple(each["loc"][: len(union_loc)]) == union_loc]
+    messages = [each["msg"].removeprefix("Value error, ").removeprefix("Input ") for each in details]
+    alternatives = [text.removeprefix("should be ") for text in messages[1:]]
+    message = " or ".join([messages[0], *alternatives])
     return loc, f"{message}, got {reprlib.repr(detail['input'])}"
 
 
-def _choice(schema: type[BaseModel], loc: Loc) -> Loc | None:
-    """The path of the option around ``loc`` that takes several types; pydantic adds the name of each to it."""
+def _union_option(schema: type[BaseModel], loc: Loc) -> Loc | None:
+    """The path of the option on the way to ``loc`` that takes several types, or None.
+
+    Pydantic reports one error per type of such an option, and appends the name of the type to the path.
+    """
     section: Any = schema
     for depth, part in enumerate(loc, 1):
-        field = section.model_fields.get(part) if inspect.isclass(section) and issubclass(section, BaseModel) else None
+        if not (inspect.isclass(section) and issubclass(section, BaseModel)):
+            return None
+        field = section.model_fields.get(part)
         if field is None:
             return None
         section = field.annotation
@@ -51,20 +59,24 @@ def _choice(schema: type[BaseModel], loc: Loc) -> Loc | None:
 
 
 def meanings(schema: type[BaseModel]) -> dict[str, str]:
-    """What stands under each option in the source, read when it is asked for: pydantic would read it at every start."""
-    out: dict[str, str] = {}
+    """The docstring of each option by name.
+
+    They are read from the source when they are needed. Pydantic would read them at every start.
+    """
+    docstrings: dict[str, str] = {}
     for cls in reversed(schema.__mro__):
         if cls is BaseModel or not issubclass(cls, BaseModel):
             continue
         body = ast.parse(inspect.getsource(cls)).body[0].body  # type: ignore[attr-defined]
-        for option, text in pairwise(body):
-            if isinstance(option, ast.AnnAssign) and isinstance(text, ast.Expr):
-                out[ast.unparse(option.target)] = " ".join(str(ast.literal_eval(text.value)).split())
-    return {name: out[name] for name in schema.model_fields if name in out}
+        for statement, following in pairwise(body):
+            if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
+                docstring = str(ast.literal_eval(following.value))
+                docstrings[ast.unparse(statement.target)] = " ".join(docstring.split())
+    return {name: docstrings[name] for name in schema.model_fields if name in docstrings}
 
 
 def _fields(schema: type[BaseModel], loc: Loc) -> list[str]:
-    """Names of the options in the section that ``loc`` leads to."""
+    """The names of the options in the section at ``loc``."""
     section = schema
     for part in loc:
         annotation = section.model_fields[part].annotation

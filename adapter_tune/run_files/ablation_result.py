@@ -1,4 +1,4 @@
-"""Scores of a trained model without the adapters of each span of its layers, and their files."""
+"""Scores of a trained model without the adapters of each layer range, and their files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Without(BaseModel):
 
 
 class Ablation(BaseModel):
-    """Scores of a trained model without the adapters of each span; ``ablation.json`` holds the same keys."""
+    """Scores of a trained model without the adapters of each layer range. ``ablation.json`` has the same keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,40 +41,45 @@ class Ablation(BaseModel):
     split: str
     layers: int = Field(ge=1, le=_MOST_LAYERS)
     sub_layer: str | None
-    """Only adapters of this kind were taken out; null for both."""
+    """The sub-layer whose adapters were removed; null if the adapters of both were."""
     metric: str
-    """What the matrix and the picture show: accuracy where the task has it."""
+    """The metric of the matrix and the heatmap: accuracy if the task has it."""
     metrics: list[str]
     whole: dict[str, float]
-    """Scores with every adapter in its place."""
+    """Scores with all adapters."""
     majority: dict[str, float] | None
-    """Scores of the most frequent class of the split; null for a regression."""
+    """Scores of predicting the most frequent class of the split; null for a regression."""
     spans: list[Without]
-    """Each span once."""
+    """Each layer range once."""
     config: dict[str, Any]
     versions: dict[str, str]
 
     @model_validator(mode="after")
-    def _whole(self) -> Ablation:
-        every = [(first, last) for first in range(self.layers) for last in range(first, self.layers)]
-        if sorted((span.first, span.last) for span in self.spans) != every:
-            raise FieldError(("spans",), f"should hold every span of {self.layers} layers once")
-        held = [("whole", self.whole), *(("spans", span.scores) for span in self.spans)]
-        held += [] if self.majority is None else [("majority", self.majority)]
-        for key, scores in held:
-            if missing := {self.metric, *self.metrics} - scores.keys():
-                raise FieldError((key,), f"has no {min(missing)}")
+    def _check_complete(self) -> Ablation:
+        all_ranges = [(first, last) for first in range(self.layers) for last in range(first, self.layers)]
+        if sorted((layer_range.first, layer_range.last) for layer_range in self.spans) != all_ranges:
+            raise FieldError(("spans",), f"should hold every range of {self.layers} layers once")
+        self._check_metrics("whole", self.whole)
+        for layer_range in self.spans:
+            self._check_metrics("spans", layer_range.scores)
+        if self.majority is not None:
+            self._check_metrics("majority", self.majority)
         return self
 
+    def _check_metrics(self, key: str, scores: dict[str, float]) -> None:
+        missing = {self.metric, *self.metrics} - scores.keys()
+        if missing:
+            raise FieldError((key,), f"has no {min(missing)}")
+
     def matrix(self, metric: str | None = None) -> list[list[float | None]]:
-        """Scores by first (row) and last layer (column) taken out; None where first > last."""
-        out: list[list[float | None]] = [[None] * self.layers for _ in range(self.layers)]
-        for span in self.spans:
-            out[span.first][span.last] = span.scores[metric or self.metric]
-        return out
+        """Scores by first (row) and last (column) removed layer; None where first > last."""
+        rows: list[list[float | None]] = [[None] * self.layers for _ in range(self.layers)]
+        for layer_range in self.spans:
+            rows[layer_range.first][layer_range.last] = layer_range.scores[metric or self.metric]
+        return rows
 
     def to_csv(self) -> str:
-        """The matrix with headers; empty where first > last."""
+        """The matrix as CSV with a header row and column; a cell is empty where first > last."""
         file = io.StringIO()
         writer = csv.writer(file)
         writer.writerow([f"{self.metric}: first\\last", *range(self.layers)])
@@ -90,5 +95,5 @@ class Ablation(BaseModel):
 
 
 def read_ablation(folder: Path) -> Ablation:
-    """The ablation in a folder; errors as of ``read_record``."""
+    """The ablation in a folder; it raises the same errors as ``read_json``."""
     return read_json(folder / FILE, Ablation, FORMAT, "run adapter-tune ablate again")

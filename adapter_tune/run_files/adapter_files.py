@@ -1,4 +1,4 @@
-"""An adapter on disk: what was trained (and what no checkpoint holds), never the backbone."""
+"""An adapter on disk: the trained and the newly initialized weights, never the pretrained ones."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.run_files.json_files import read_json
 
 ADAPTER = "adapter"
-"""The adapter's folder in a run's."""
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""The name of the adapter's folder in a run folder."""
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
 DATA = ("text_column", "text_pair_column", "label_column", "problem", "labels", "metric")
-"""What an adapter keeps of data of the user's own."""
+"""The keys of the ``data`` section that an adapter keeps if it was trained on the user's own data."""
 FORMAT = 2
 """Version of the adapter folder; a reader refuses a newer one."""
 
-
-_SUMS = "crc32"
-"""In the weights' header: a checksum of every tensor, so that a damaged one is named."""
+_CHECKSUMS = "crc32"
+"""Key in the weights' header: a checksum of every tensor, so that a message can name the damaged tensor."""
 
 
 class AdapterConfig(BaseModel):
-    """``adapter_config.json``: what it takes to put the adapter back on its backbone."""
+    """``adapter_config.json``: everything that is needed to put the adapter back on its backbone."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -50,29 +50,32 @@ class AdapterConfig(BaseModel):
     strategy: dict[str, Any]
     max_length: int
     data: dict[str, Any] = {}
-    """With task custom: columns, names of the classes, metric."""
+    """With task custom: columns, class names, metric."""
     sha256: str = ""
-    """Of the file with the weights; not in format 1."""
+    """SHA-256 of the file with the weights; format 1 does not have it."""
 
 
 def saved_tensors(model: nn.Module, newly_initialized: frozenset[str]) -> dict[str, Tensor]:
-    """The tensors that belong to an adapter, by name: the trained ones, those that no checkpoint holds, statistics."""
-    own = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad or name in newly_initialized}
-    return {**own, **added_buffers(model)}
+    """The tensors that belong to an adapter by name: trained, newly initialized, and buffers of adapters."""
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad or name in newly_initialized:
+            tensors[name] = parameter.detach()
+    return {**tensors, **added_buffers(model)}
 
 
 def save_weights(model: nn.Module, newly_initialized: frozenset[str], folder: Path) -> Path:
     """Write ``adapter_model.safetensors`` into a folder.
 
     Raises:
-        RunError: it cannot be written (a full disk).
+        RunError: the file cannot be written, for example because the disk is full.
     """
     path = folder / WEIGHTS
     tensors = {name: t.contiguous().cpu() for name, t in saved_tensors(model, newly_initialized).items()}
-    sums = {name: _checksum(t) for name, t in tensors.items()}
+    checksums = {name: _checksum(t) for name, t in tensors.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path, metadata={"format": "pt", _SUMS: json.dumps(sums)})
+        save_file(tensors, path, metadata={"format": "pt", _CHECKSUMS: json.dumps(checksums)})
     except (OSError, SafetensorError) as error:
         path.unlink(missing_ok=True)
         raise RunError(f"cannot write {path}: {error}; free some space or choose another --output") from error
@@ -80,70 +83,72 @@ def save_weights(model: nn.Module, newly_initialized: frozenset[str], folder: Pa
 
 
 def load_weights(
-    model: nn.Module, newly_initialized: frozenset[str], folder: Path, described: AdapterConfig | None = None
+    model: nn.Module, newly_initialized: frozenset[str], folder: Path, config: AdapterConfig | None = None
 ) -> None:
-    """Fill the model's own tensors from ``adapter_model.safetensors``, each one or none at all.
+    """Copy the tensors in ``adapter_model.safetensors`` into the model: all of them, or none if one is wrong.
 
     Args:
-        model: whose tensors are filled.
-        newly_initialized: as of ``saved_tensors``.
-        folder: of the adapter, or a checkpoint.
-        described: what the adapter's configuration says, held against the file.
+        model: the model that gets the tensors.
+        newly_initialized: the same names as for ``saved_tensors``.
+        folder: an adapter or a checkpoint.
+        config: the adapter's configuration, whose SHA-256 the file must have; None for a checkpoint.
 
     Raises:
-        UsageError: there is no such file.
-        RunError: it is damaged, or a tensor is missing, left over, or of another shape or type.
+        UsageError: the folder has no such file.
+        RunError: the file is damaged, or a tensor is missing, unexpected, or has another shape or type.
     """
-    path, wanted = folder / WEIGHTS, saved_tensors(model, newly_initialized)
-    with _opened(folder) as file:
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
-        sums = (file.metadata() or {}).get(_SUMS, "{}")
-    _same_tensors(path, wanted, found)
-    if described is not None and described.format > 1 and atomic_files.sha256(path) != described.sha256:
-        raise RunError(
-            f"{path}: {_damaged(found, sums)} not what was saved (SHA-256 differs from {CONFIG}'s); copy it again"
-        )
+    path = folder / WEIGHTS
+    expected = saved_tensors(model, newly_initialized)
+    with _open_weights(folder) as file:
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
+        checksums = (file.metadata() or {}).get(_CHECKSUMS, "{}")
+    _check_same_tensors(path, expected, stored)
+    if config is not None and config.format > 1 and atomic_files.sha256(path) != config.sha256:
+        damaged = _damaged_part(stored, checksums)
+        raise RunError(f"{path}: {damaged} is not what was saved (SHA-256 differs from {CONFIG}'s); copy it again")
     with torch.no_grad():
-        for name, tensor in wanted.items():
-            tensor.copy_(found[name])
+        for name, tensor in expected.items():
+            tensor.copy_(stored[name])
 
 
 def _checksum(tensor: Tensor) -> str:
     return f"{zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data):08x}"
 
 
-def _damaged(tensors: dict[str, Tensor], sums: str) -> str:
-    """What of a file differs from its own checksums, to be followed by "not what was saved"."""
+def _damaged_part(tensors: dict[str, Tensor], checksums: str) -> str:
+    """The first tensor that differs from its checksum, or "it" if none does, for messages."""
     try:
-        saved = dict(json.loads(sums))
+        saved = dict(json.loads(checksums))
     except (ValueError, TypeError):
-        saved = {}
-    changed = [name for name, tensor in tensors.items() if saved.get(name, _checksum(tensor)) != _checksum(tensor)]
-    return f"tensor {changed[0]} is" if changed else "it is"
+        return "it"
+    for name, tensor in tensors.items():
+        if name in saved and saved[name] != _checksum(tensor):
+            return f"tensor {name}"
+    return "it"
 
 
 def check_size(folder: Path, parameters: int) -> None:
-    """Refuse an adapter whose configuration asks for more than its file holds, before anything is allocated.
+    """Refuse an adapter whose configuration needs more parameters than its file holds, before memory is allocated.
 
     Args:
-        folder: of the adapter.
-        parameters: that its strategy trains in the backbone, by formula.
+        folder: the adapter's folder.
+        parameters: the number of parameters that its strategy trains in the backbone, by formula.
 
     Raises:
-        UsageError: there are no weights.
-        RunError: they are damaged, or fewer, as on a larger backbone than the adapter's own.
+        UsageError: the folder has no weights.
+        RunError: the weights are damaged or too few, for example on a larger backbone than the adapter's own.
     """
-    with _opened(folder) as file:
-        held = sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-    if held < parameters:
+    with _open_weights(folder) as file:
+        stored = sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    if stored < parameters:
         raise RunError(
-            f"{folder}: {CONFIG} asks for {parameters:,} trained parameters and {WEIGHTS} holds {held:,}; load it "
-            "onto the backbone it was trained on, or, if this is that one, copy both files again: one is damaged"
+            f"{folder}: {CONFIG} asks for {parameters:,} trained parameters and {WEIGHTS} holds {stored:,}; load it "
+            "onto the backbone it was trained on, or, if this is that backbone, copy both files again: one is damaged"
         )
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[Any]:
+def _open_weights(folder: Path) -> Iterator[Any]:
     path = folder / WEIGHTS
     if not path.is_file():
         raise UsageError(f"{folder}: no {WEIGHTS} in it; give a folder that 'adapter-tune train' wrote")
@@ -154,18 +159,18 @@ def _opened(folder: Path) -> Iterator[Any]:
         raise RunError(f"{path}: cannot be read ({error}); the file is damaged or cut short, copy it again") from None
 
 
-def save_adapter(folder: Path, model: nn.Module, newly_initialized: frozenset[str], described: AdapterConfig) -> None:
-    """Write weights and ``adapter_config.json``, with the weights' SHA-256 in it, into a folder."""
+def save_adapter(folder: Path, model: nn.Module, newly_initialized: frozenset[str], config: AdapterConfig) -> None:
+    """Write the weights and ``adapter_config.json``, which gets the weights' SHA-256, into a folder."""
     path = save_weights(model, newly_initialized, folder)
-    described = described.model_copy(update={"sha256": atomic_files.sha256(path)})
-    (folder / CONFIG).write_text(json.dumps(described.model_dump(), indent=2) + "\n", encoding="utf-8")
+    config = config.model_copy(update={"sha256": atomic_files.sha256(path)})
+    (folder / CONFIG).write_text(json.dumps(config.model_dump(), indent=2) + "\n", encoding="utf-8")
 
 
 def read_adapter_config(folder: Path) -> AdapterConfig:
-    """``adapter_config.json`` of a folder.
+    """The ``adapter_config.json`` in a folder.
 
     Raises:
-        UsageError: the folder is not one of an adapter.
+        UsageError: this is not the folder of an adapter.
         RunError: the file is damaged, or was written by a newer version.
     """
     return read_json(folder / CONFIG, AdapterConfig, FORMAT, "copy it again")
@@ -175,9 +180,9 @@ def check_backbone(adapter: AdapterConfig, model_id: str, fingerprint: str) -> N
     """Refuse a backbone other than the one the adapter was trained on.
 
     Args:
-        adapter: what the adapter says of its backbone.
-        model_id: the backbone that was loaded.
-        fingerprint: of its tensors.
+        adapter: the adapter's configuration.
+        model_id: the id or path of the backbone that was loaded.
+        fingerprint: the fingerprint of the loaded backbone's tensors.
 
     Raises:
         RunError: the fingerprints differ; the message names both.
@@ -189,17 +194,21 @@ def check_backbone(adapter: AdapterConfig, model_id: str, fingerprint: str) -> N
         )
 
 
-def _same_tensors(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
-    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+def _check_same_tensors(path: Path, expected: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
+    """Refuse a file whose tensors differ from the expected ones in name, shape or type."""
+    missing = sorted(expected.keys() - stored.keys())
+    extra = sorted(stored.keys() - expected.keys())
     if missing:
         raise RunError(
-            f"{path}: tensor {missing[0]} is missing ({len(missing)} in all); the file is of another adapter"
+            f"{path}: tensor {missing[0]} is missing ({len(missing)} in all); the file belongs to another adapter"
         )
     if extra:
-        raise RunError(f"{path}: tensor {extra[0]} is unexpected ({len(extra)} in all); the file is of another adapter")
-    for name, tensor in wanted.items():
-        if tensor.shape != found[name].shape or tensor.dtype != found[name].dtype:
+        raise RunError(
+            f"{path}: tensor {extra[0]} is unexpected ({len(extra)} in all); the file belongs to another adapter"
+        )
+    for name, tensor in expected.items():
+        if tensor.shape != stored[name].shape or tensor.dtype != stored[name].dtype:
             raise RunError(
-                f"{path}: tensor {name} is {found[name].dtype} {tuple(found[name].shape)}, "
-                f"not {tensor.dtype} {tuple(tensor.shape)}; the file is of another adapter"
+                f"{path}: tensor {name} is {stored[name].dtype} {tuple(stored[name].shape)}, "
+                f"not {tensor.dtype} {tuple(tensor.shape)}; the file belongs to another adapter"
             )

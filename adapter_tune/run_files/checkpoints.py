@@ -1,4 +1,4 @@
-"""Checkpoints of a run that is not finished: whole or not there, and none goes before a newer one is whole."""
+"""Checkpoints of an unfinished run. A checkpoint is complete or ignored, and the last complete one is never removed."""
 
 from __future__ import annotations
 
@@ -10,50 +10,52 @@ from pathlib import Path
 from adapter_tune.foundation import atomic_files
 
 FILE = "checkpoint.json"
-"""Names and SHA-256 of a checkpoint's files; it is written last."""
+"""Names and SHA-256 of a checkpoint's files. It is written last, so a checkpoint with this file is complete."""
 
 log = logging.getLogger("adapter_tune")
 
 
 def seal(folder: Path) -> None:
-    """Flush a checkpoint's files to the disk, then write down what they are: from now on it is one.
+    """Flush a checkpoint's files to the disk and write ``checkpoint.json``, which marks the checkpoint as complete.
 
     Raises:
         OSError: the disk is full.
     """
-    files = {}
-    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name != FILE):
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != FILE)
+    digests = {}
+    for path in files:
         atomic_files.flush(path)
-        files[path.name] = atomic_files.sha256(path)
-    atomic_files.write_text(folder / FILE, json.dumps(files, indent=2) + "\n")
+        digests[path.name] = atomic_files.sha256(path)
+    atomic_files.write_text(folder / FILE, json.dumps(digests, indent=2) + "\n")
 
 
 def newest(run: Path) -> Path | None:
-    """The last whole checkpoint in a run folder; one that is half written or damaged is passed over."""
-    for folder in sorted(_all(run), key=_step, reverse=True):
+    """The last complete and undamaged checkpoint in a run folder, or None."""
+    for folder in sorted(_checkpoints(run), key=_step, reverse=True):
         if not (folder / FILE).is_file():
             continue
-        if (wrong := _damage(folder)) is None:
+        damaged_file = _damaged_file(folder)
+        if damaged_file is None:
             return folder
-        log.warning("%s: %s is damaged; passed over", folder, wrong)
+        log.warning("%s: %s is damaged; this checkpoint is skipped", folder, damaged_file)
     return None
 
 
 def keep_only(run: Path, steps: set[int]) -> None:
-    """Remove the checkpoints of other steps."""
-    for folder in _all(run):
+    """Remove the checkpoints of all other steps."""
+    for folder in _checkpoints(run):
         if _step(folder) not in steps:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_unsealed(run: Path) -> None:
-    """Remove what a run left behind that stopped while it wrote a checkpoint."""
-    for folder in _all(run):
+    """Remove incomplete checkpoints, left by a run that stopped while it wrote one."""
+    for folder in _checkpoints(run):
         if not (folder / FILE).is_file():
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _all(run: Path) -> list[Path]:
+def _checkpoints(run: Path) -> list[Path]:
     return [path for path in run.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()]
 
 
@@ -61,10 +63,13 @@ def _step(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
 
 
-def _damage(folder: Path) -> str | None:
-    """The first file that is not as it was written."""
+def _damaged_file(folder: Path) -> str | None:
+    """The name of the first file whose content has changed since ``seal``, or None."""
     try:
-        files = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return next((name for name, digest in files.items() if atomic_files.sha256(folder / name) != digest), None)
+        digests = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        for name, digest in digests.items():
+            if atomic_files.sha256(folder / name) != digest:
+                return str(name)
     except (OSError, ValueError, AttributeError, TypeError):
         return FILE
+    return None

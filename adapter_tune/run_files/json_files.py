@@ -1,4 +1,4 @@
-"""JSON records with a format number, read with every check: there, whole, not newer, of the right shape."""
+"""JSON files with a format number, read with every check: present, undamaged, not too new, of the right schema."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from pydantic import BaseModel, ValidationError
 from adapter_tune.foundation.errors import FieldError, RunError, UsageError
 from adapter_tune.foundation.validation_messages import first_problem
 
-R = TypeVar("R", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_json(path: Path, schema: type[R], newest: int, fix: str) -> R:
-    """The record in a JSON file.
+def read_json(path: Path, schema: type[Model], newest: int, fix: str) -> Model:
+    """Read a JSON file into an object of the schema.
 
     Args:
         path: the file.
-        schema: what it should hold.
+        schema: the pydantic class of the content.
         newest: the highest ``format`` that this version reads.
-        fix: what helps where the file is damaged.
+        fix: what to do if the file is damaged, for messages.
 
     Raises:
-        UsageError: the file is not there, so the folder is not what it was taken for.
-        RunError: it is damaged, or was written by a newer version.
+        UsageError: the file is missing, so this is not a folder of the expected kind.
+        RunError: the file is damaged, or was written by a newer version.
     """
     if not path.is_file():
         raise UsageError(f"{path.parent}: no {path.name} in it; give a folder that 'adapter-tune train' wrote")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        found = values.get("format") if isinstance(values, dict) else None
-        if isinstance(found, int) and found > newest:
-            raise RunError(f"{path}: format {found} is newer than this version reads; update adapter-tune")
-        if endless := _endless(values):
-            raise RunError(f"{path}: {endless}; the file is damaged, {fix}")
+        version = values.get("format") if isinstance(values, dict) else None
+        if isinstance(version, int) and version > newest:
+            raise RunError(f"{path}: format {version} is newer than this version reads; update adapter-tune")
+        problem = _not_finite(values)
+        if problem is not None:
+            raise RunError(f"{path}: {problem}; the file is damaged, {fix}")
         return schema.model_validate(values)
     except ValidationError as error:
         loc, problem = first_problem(error, schema)
@@ -47,9 +48,18 @@ def read_json(path: Path, schema: type[R], newest: int, fix: str) -> R:
         raise RunError(f"{path}: not valid JSON ({error}); the file is damaged, {fix}") from None
 
 
-def _endless(value: Any, loc: tuple[str, ...] = ()) -> str | None:
-    """What is wrong with the first number that JSON does not have, though Python reads it: NaN, an infinity."""
+def _not_finite(value: Any, loc: tuple[str, ...] = ()) -> str | None:
+    """A message about the first NaN or infinity, or None. Python reads them, but they are no JSON."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"{'.'.join(loc)} should be a finite number, got {value}"
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return next((found for key, part in parts if (found := _endless(part, (*loc, str(key))))), None)
+    if isinstance(value, dict):
+        children = list(value.items())
+    elif isinstance(value, list):
+        children = list(enumerate(value))
+    else:
+        return None
+    for key, child in children:
+        problem = _not_finite(child, (*loc, str(key)))
+        if problem is not None:
+            return problem
+    return None

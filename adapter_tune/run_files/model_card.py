@@ -1,55 +1,37 @@
-"""The model card of a saved adapter: metadata that the Hub reads, and the facts a person asks for."""
+"""The model card of a saved adapter: metadata for the Hub, and a description for people."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from adapter_tune.demo.location import DEMO
 from adapter_tune.run_files.result import Result
 from adapter_tune.tasks.glue import CUSTOM
 
-_KIND = "text-classification"
+_TASK_TYPE = "text-classification"
 _LOCAL = "local"
-_ON_HUB = re.compile(r"(?:[\w-]+/)?[\w.-]+", re.ASCII)
-"""What the Hub takes for an id, here and in ``model-index``."""
+_HUB_ID = re.compile(r"(?:[\w-]+/)?[\w.-]+", re.ASCII)
+"""What the Hub accepts as an id, also in ``model-index``."""
 
-
-def model_card(result: Result) -> str:
-    """Markdown with YAML front matter (``base_model``, ``datasets``, ``metrics``, ``model-index``)."""
-    dataset, title = _data_set(result)
-    name = f"{result.task}-{result.strategy}"
-    card = ModelCardData(
-        base_model=result.model.id if _on_hub(result.model.id) else None,
-        datasets=None if dataset == _LOCAL else [dataset],
-        metrics=sorted({metric for scores in result.scores.values() for metric in scores}),
-        tags=["adapter-tune", result.strategy],
-        model_name=name,
-        eval_results=[
-            EvalResult(_KIND, dataset, title, metric, value, dataset_split=split)
-            for split, scores in result.scores.items()
-            for metric, value in scores.items()
-        ],
-    )
-    scores = "\n".join(
-        f"| {split} | {metric} | {value:.4f} |" for split, row in result.scores.items() for metric, value in row.items()
-    )
-    trained = result.parameters
-    return f"""---
-{card.to_yaml()}
+_TEMPLATE = """---
+{{ card_data }}
 ---
 
-# {name}
+# {{ result.task }}-{{ result.strategy }}
 
-Task {result.task}, strategy {result.strategy}, on `{result.model.id}` (fingerprint `{result.model.fingerprint[:16]}`).
-{trained.trained:,} parameters were trained, {trained.trained_percent:.2f} % of the backbone's; this folder holds them
+Task {{ result.task }}, strategy {{ result.strategy }}, on `{{ result.model.id }}` (fingerprint `{{ fingerprint }}`).
+{{ trained }} parameters were trained, {{ trained_percent }} % of the backbone's; this folder holds them
 and nothing of the backbone.
 
 | split | metric | value |
 | --- | --- | --- |
-{scores}
+{%- for score in eval_results %}
+| {{ score.dataset_split }} | {{ score.metric_type }} | {{ "%.4f" | format(score.metric_value) }} |
+{%- endfor %}
 
 ## Use
 
@@ -61,21 +43,64 @@ model, tokenizer = adapter_tune.load("path/to/this/folder")
 
 ## How it was made
 
-Seed {result.seed}, configuration `{result.config_hash}`; the whole of it is in `config.yaml` of the run folder.
-Versions: {", ".join(f"{name} {version}" for name, version in result.versions.items())}.
+Seed {{ result.seed }}, configuration `{{ result.config_hash }}`; all of it is in `config.yaml` of the run folder.
+Versions: {{ versions }}.
 """
 
 
+def model_card(result: Result) -> str:
+    """The card as Markdown with YAML front matter (``base_model``, ``datasets``, ``metrics``, ``model-index``)."""
+    eval_results = _eval_results(result)
+    card = ModelCard.from_template(
+        _card_data(result, eval_results),
+        template_str=_TEMPLATE,
+        result=result,
+        eval_results=eval_results,
+        fingerprint=result.model.fingerprint[:16],
+        trained=f"{result.parameters.trained:,}",
+        trained_percent=f"{result.parameters.trained_percent:.2f}",
+        versions=", ".join(f"{name} {version}" for name, version in result.versions.items()),
+    )
+    return f"{card}\n"
+
+
+def _card_data(result: Result, eval_results: list[Any]) -> ModelCardData:
+    dataset, _ = _data_set(result)
+    return ModelCardData(
+        base_model=result.model.id if _on_hub(result.model.id) else None,
+        datasets=None if dataset == _LOCAL else [dataset],
+        metrics=sorted({metric for scores in result.scores.values() for metric in scores}),
+        tags=["adapter-tune", result.strategy],
+        model_name=f"{result.task}-{result.strategy}",
+        eval_results=eval_results,
+    )
+
+
+def _eval_results(result: Result) -> list[Any]:
+    dataset, title = _data_set(result)
+    return [
+        EvalResult(_TASK_TYPE, dataset, title, metric, value, dataset_split=split)
+        for split, scores in result.scores.items()
+        for metric, value in scores.items()
+    ]
+
+
 def _data_set(result: Result) -> tuple[str, str]:
-    """The data set's id on the Hub, or that it is a local one; and what it is called."""
+    """The data set's id on the Hub, or "local" if it is not there; and its title."""
     data = result.config["data"]
-    own, file = result.task == CUSTOM, data.get("train_file")
-    if own and file is not None:
+    file = data.get("train_file")
+    if result.task == CUSTOM and file is not None:
         return _LOCAL, Path(file).name
     source = data["source"]
-    title = (source if _on_hub(source) else Path(source).resolve().name) if own else f"GLUE {result.task}"
-    return source if _on_hub(source) else _LOCAL, title
+    is_on_hub = _on_hub(source)
+    if result.task != CUSTOM:
+        title = f"GLUE {result.task}"
+    elif is_on_hub:
+        title = source
+    else:
+        title = Path(source).resolve().name
+    return source if is_on_hub else _LOCAL, title
 
 
 def _on_hub(name: str) -> bool:
-    return name != DEMO and _ON_HUB.fullmatch(name) is not None and not Path(name).is_dir()
+    return name != DEMO and _HUB_ID.fullmatch(name) is not None and not Path(name).is_dir()

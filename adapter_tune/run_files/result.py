@@ -1,9 +1,10 @@
-"""The result of a run and its file: what was trained, how well, how fast, and what it takes to repeat it."""
+"""The result of a run and its file: what was trained, how good and how fast it is, and how to repeat it."""
 
 from __future__ import annotations
 
 import json
 import platform
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -23,20 +24,20 @@ FORMAT = 1
 FILE = "result.json"
 
 COLLAPSED = "collapsed"
-"""How a warning begins that says that the model predicts nothing."""
+"""The first word of a warning that the model predicts the same for every row."""
 
 Scores = dict[str, dict[str, float]]
 """Metric values by split."""
 
 
 class ResultSection(BaseModel):
-    """Base of a result's parts; keys of a later version are passed over."""
+    """Base class of a result's sections. Keys of later versions are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
 
 class Backbone(ResultSection):
-    """Which backbone was adapted."""
+    """The backbone that was adapted."""
 
     id: str
     revision: str | None
@@ -46,7 +47,7 @@ class Backbone(ResultSection):
 
 
 class Headline(ResultSection):
-    """The score that stands for the run."""
+    """The score that is reported for the run."""
 
     split: str
     metric: str
@@ -54,32 +55,32 @@ class Headline(ResultSection):
 
 
 class Speed(ResultSection):
-    """How fast the run was. Training time leaves out evaluation and the writing of checkpoints."""
+    """Speed and memory. Training time does not include evaluation and checkpoints."""
 
     device: str
     precision: str
     threads: int | None = None
     """CPU threads that computed; None on a GPU."""
     real_token_share: float | None
-    """Tokens of the training batches that are not padding."""
+    """Share of the training batches' tokens that are not padding."""
     train_seconds: float | None
     train_examples_per_second: float | None
     train_tokens_per_second: float | None
-    """Real tokens, padding left out."""
+    """Without padding."""
     eval_examples_per_second: float | None
     peak_memory_bytes: int | None
-    """Of the process on a CPU, of the allocator on a GPU."""
+    """Peak memory: of the process on a CPU, of the allocator on a GPU."""
 
 
 class Storage(ResultSection):
-    """Where the run lies."""
+    """The run folder, and the size of the adapter in it."""
 
     folder: str
     adapter_bytes: int
 
 
 class Result(ResultSection):
-    """All that is known about a finished run; ``result.json`` holds the same keys."""
+    """Everything that is known about a finished run. ``result.json`` has the same keys."""
 
     format: int = FORMAT
     task: str
@@ -100,7 +101,7 @@ class Result(ResultSection):
     config_hash: str
 
     def save(self, folder: Path) -> None:
-        """Write ``result.json`` into a folder, whole or not at all."""
+        """Write ``result.json`` into a folder, completely or not at all."""
         atomic_files.write_text(folder / FILE, json.dumps(self.model_dump(), indent=2, allow_nan=False) + "\n")
 
 
@@ -108,31 +109,29 @@ def read_result(folder: Path) -> Result:
     """The result in a run folder.
 
     Raises:
-        UsageError: the folder is not that of a finished run.
+        UsageError: this is not the folder of a finished run.
         RunError: the file is damaged, or was written by a newer version.
     """
     return read_json(folder / FILE, Result, FORMAT, "run again with --force")
 
 
 def finished_runs(output: Path) -> list[Path]:
-    """Folders of the finished runs in an output folder, the newest first."""
+    """The folders of all finished runs in an output folder, the newest first."""
     files = sorted(output.glob(f"*/{FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
     return [file.parent for file in files]
 
 
 def is_demo(folder: Path) -> bool:
-    """True for a finished run on the embedded data."""
+    """True if the finished run in this folder used the embedded data."""
     return bool(read_result(folder).config.get("data", {}).get("source") == DEMO)
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of everything that a number may depend on."""
+    """The versions of everything that scores may depend on, by name."""
     names = ("torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "scikit-learn")
-    found = {"adapter-tune": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    by_name = {"adapter-tune": __version__, "python": platform.python_version(), "platform": platform.platform()}
     for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        with suppress(metadata.PackageNotFoundError):
+            by_name[name] = metadata.version(name)
+    return by_name

@@ -1,4 +1,4 @@
-"""One process at a time in a run folder."""
+"""A lock that lets only one process at a time work in a run folder."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from filelock import FileLock, Timeout
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import RunError
 
-_LOCK, _HOLDER = ".lock", ".holder"
+_LOCK = ".lock"
+_HOLDER = ".holder"
 
 
 @contextmanager
 def lock_run_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder, made if it is not there, while the block lasts; a process that dies lets go of it.
+    """Lock a run folder during the block, and create it if needed; the lock is released if the process dies.
 
     Raises:
-        RunError: another process holds it; the message names it.
+        RunError: another process holds the lock; the message names the process.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise RunError(
-            f"{folder}: {_holder(folder)} is at work in it; wait for it, or choose another --output"
+            f"{folder}: {_holder(folder)} uses this folder; wait until it has finished, or choose another --output"
         ) from None
     try:
         atomic_files.write_text(folder / _HOLDER, json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
@@ -40,14 +41,15 @@ def lock_run_folder(folder: Path) -> Iterator[None]:
         for name in (_HOLDER, _LOCK):
             (folder / name).unlink(missing_ok=True)
         lock.release()
-        with suppress(OSError):  # what was made goes if nothing came of it
-            for path in made:
+        with suppress(OSError):  # remove the new folders again if they are still empty
+            for path in new_folders:
                 path.rmdir()
 
 
 def _holder(folder: Path) -> str:
+    """The process that holds the lock, for messages."""
     try:
-        found = json.loads((folder / _HOLDER).read_text(encoding="utf-8"))
-        return f"process {found['process']} on {found['host']}"
+        holder = json.loads((folder / _HOLDER).read_text(encoding="utf-8"))
+        return f"process {holder['process']} on {holder['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, fail_stale_trials
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
+from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError, first_line
 from adapter_tune.run_files.result import FILE
 from adapter_tune.sweeps.pruning import pruner
 from adapter_tune.sweeps.search_space import sampler, suggest
@@ -85,9 +86,8 @@ class SweepStudy:
         except UsageError:
             raise
         except Exception as error:  # every driver has errors of its own
-            first = (str(error) or type(error).__name__).splitlines()[0]
             shown = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", storage or str(folder))  # a URL may hold a password
-            raise RunError(f"{shown}: the storage cannot be opened ({first}); check --storage") from None
+            raise RunError(f"{shown}: the storage cannot be opened ({first_line(error)}); check --storage") from None
 
     def key(self, values: Values) -> str:
         """The name of a cell: that of its run's folder, in which everything that decides the run has a part."""
@@ -285,10 +285,4 @@ def _requeue(study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
+    return pid > 0 and psutil.pid_exists(pid)

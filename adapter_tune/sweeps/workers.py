@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from adapter_tune.foundation.errors import AdapterTuneError
+from adapter_tune.foundation.errors import AdapterTuneError, first_line
 from adapter_tune.run_files.result import read_result
 from adapter_tune.sweeps.pruning import join
 from adapter_tune.sweeps.spec import Sweep, Values, choice_of, chosen, config_of, group_of, repeats
@@ -145,7 +145,7 @@ def _run(ledger: SweepStudy, trial: Any, values: Values, folder: Path, run: Call
         shutil.rmtree(config.folder, ignore_errors=True)
         raise
     except Exception as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
+        first = first_line(error)
         fail(trial, first if isinstance(error, AdapterTuneError) else f"{type(error).__name__}: {first}")
         raise
     return float(result.headline.value)

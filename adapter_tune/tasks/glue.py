@@ -1,6 +1,6 @@
-"""GLUE as one table of records (Wang et al. 2019). To add a task, add a row.
+"""The GLUE tasks as one table (Wang et al. 2019). To add a task, add a row.
 
-Columns, label order and split names are those of ``nyu-mll/glue`` on the Hub. Standard library only.
+Columns, label order and split names are those of ``nyu-mll/glue`` on the Hub. This file imports no heavy library.
 """
 
 from __future__ import annotations
@@ -12,28 +12,27 @@ from adapter_tune.foundation.errors import UsageError, unknown_name
 
 @dataclass(frozen=True)
 class Task:
-    """One task: which columns are read, what is predicted, how it is scored."""
+    """One task: the columns that are read, the labels that are predicted, and the metrics that score them."""
 
     name: str
     title: str
     text: tuple[str, ...]
-    """The one or two text columns, in the order the model sees them."""
+    """The one or two text columns, in the order in which the model reads them."""
     labels: tuple[str, ...]
     """Class names by id; empty for regression."""
     metrics: tuple[str, ...]
     headline: str
-    """The metric that picks the best checkpoint and stands for the task (Houlsby et al. 2019, Table 1)."""
+    """The metric that picks the best checkpoint and is reported for the task (Houlsby et al. 2019, Table 1)."""
     validation: tuple[str, ...] = ("validation",)
-    """Splits with public labels; the first one decides which checkpoint is best."""
+    """Splits with public labels; scores on the first one decide which checkpoint is best."""
     test: tuple[str, ...] = ("test",)
-    """Splits whose labels are -1."""
-
+    """Splits without public labels; their labels are -1."""
     diagnostic: tuple[str, ...] = ()
-    """Data sets beside the task's own that its model is scored on by the leaderboard (GLUE's AX)."""
+    """Additional data sets that the leaderboard scores this task's model on (GLUE's AX)."""
     is_multi_label: bool = False
-    """A row may have any number of the labels (multi-label classification)."""
+    """True for multi-label classification, where a row may have any number of labels."""
     bounds: tuple[float, float] = (0.0, 5.0)
-    """Lowest and highest label of a regression."""
+    """The lowest and the highest label of a regression."""
 
     @property
     def is_regression(self) -> bool:
@@ -42,42 +41,99 @@ class Task:
 
     @property
     def num_labels(self) -> int:
-        """Width of the head: one per class, 1 for regression."""
+        """The number of outputs of the head: one per class, or 1 for a regression."""
         return len(self.labels) or 1
 
 
 _ROWS = (
-    Task("cola", "acceptability", ("sentence",), ("unacceptable", "acceptable"),
-         ("matthews_correlation", "accuracy"), "matthews_correlation"),
-    Task("sst2", "sentiment", ("sentence",), ("negative", "positive"), ("accuracy",), "accuracy"),
-    Task("mrpc", "paraphrase", ("sentence1", "sentence2"), ("not_equivalent", "equivalent"),
-         ("accuracy", "f1", "combined_score"), "f1"),
-    Task("stsb", "similarity 0-5", ("sentence1", "sentence2"), (),
-         ("pearson", "spearmanr", "combined_score"), "spearmanr"),
-    Task("qqp", "duplicate questions", ("question1", "question2"), ("not_duplicate", "duplicate"),
-         ("accuracy", "f1", "combined_score"), "f1"),
-    Task("mnli", "inference", ("premise", "hypothesis"), ("entailment", "neutral", "contradiction"),
-         ("accuracy",), "accuracy", ("validation_matched", "validation_mismatched"),
-         ("test_matched", "test_mismatched"), ("ax",)),
-    Task("qnli", "question answered by sentence", ("question", "sentence"), ("entailment", "not_entailment"),
-         ("accuracy",), "accuracy"),
-    Task("rte", "inference, two-way", ("sentence1", "sentence2"), ("entailment", "not_entailment"),
-         ("accuracy",), "accuracy"),
-    Task("wnli", "pronoun resolution", ("sentence1", "sentence2"), ("not_entailment", "entailment"),
-         ("accuracy",), "accuracy"),
-)  # fmt: skip
+    Task(
+        name="cola",
+        title="acceptability",
+        text=("sentence",),
+        labels=("unacceptable", "acceptable"),
+        metrics=("matthews_correlation", "accuracy"),
+        headline="matthews_correlation",
+    ),
+    Task(
+        name="sst2",
+        title="sentiment",
+        text=("sentence",),
+        labels=("negative", "positive"),
+        metrics=("accuracy",),
+        headline="accuracy",
+    ),
+    Task(
+        name="mrpc",
+        title="paraphrase",
+        text=("sentence1", "sentence2"),
+        labels=("not_equivalent", "equivalent"),
+        metrics=("accuracy", "f1", "combined_score"),
+        headline="f1",
+    ),
+    Task(
+        name="stsb",
+        title="similarity 0-5",
+        text=("sentence1", "sentence2"),
+        labels=(),
+        metrics=("pearson", "spearmanr", "combined_score"),
+        headline="spearmanr",
+    ),
+    Task(
+        name="qqp",
+        title="duplicate questions",
+        text=("question1", "question2"),
+        labels=("not_duplicate", "duplicate"),
+        metrics=("accuracy", "f1", "combined_score"),
+        headline="f1",
+    ),
+    Task(
+        name="mnli",
+        title="inference",
+        text=("premise", "hypothesis"),
+        labels=("entailment", "neutral", "contradiction"),
+        metrics=("accuracy",),
+        headline="accuracy",
+        validation=("validation_matched", "validation_mismatched"),
+        test=("test_matched", "test_mismatched"),
+        diagnostic=("ax",),
+    ),
+    Task(
+        name="qnli",
+        title="question answered by sentence",
+        text=("question", "sentence"),
+        labels=("entailment", "not_entailment"),
+        metrics=("accuracy",),
+        headline="accuracy",
+    ),
+    Task(
+        name="rte",
+        title="inference, two-way",
+        text=("sentence1", "sentence2"),
+        labels=("entailment", "not_entailment"),
+        metrics=("accuracy",),
+        headline="accuracy",
+    ),
+    Task(
+        name="wnli",
+        title="pronoun resolution",
+        text=("sentence1", "sentence2"),
+        labels=("not_entailment", "entailment"),
+        metrics=("accuracy",),
+        headline="accuracy",
+    ),
+)
 
 CUSTOM = "custom"
-"""The name of a task of the user's own; its record is made of the ``data`` section of a configuration."""
+"""The name of the task on the user's own data. Its ``Task`` is made from the ``data`` section of a configuration."""
 
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
 
 
 def get_task(name: str) -> Task:
-    """The record of a task.
+    """The GLUE task of this name.
 
     Raises:
-        UsageError: no such task; the message names the nearest one.
+        UsageError: there is no such task; the message names the most similar one.
     """
     if name not in TASKS:
         raise UsageError(unknown_name("task", name, TASKS))

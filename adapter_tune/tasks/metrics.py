@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as sk
 
-from adapter_tune.foundation.errors import UsageError
+from adapter_tune.foundation.errors import UsageError, first_line
 from adapter_tune.tasks.glue import Task, get_task
 
 Values = NDArray[Any]
@@ -24,72 +24,84 @@ METRICS: dict[str, Callable[[Values, Values], float]] = {
     "accuracy": sk.accuracy_score,
     "f1": partial(sk.f1_score, zero_division=0.0),
     "matthews_correlation": sk.matthews_corrcoef,
-    "pearson": lambda truth, predicted: _correlation(stats.pearsonr, truth, predicted),
-    "spearmanr": lambda truth, predicted: _correlation(stats.spearmanr, truth, predicted),
+    "pearson": lambda true, predicted: _correlation(stats.pearsonr, true, predicted),
+    "spearmanr": lambda true, predicted: _correlation(stats.spearmanr, true, predicted),
 }
-"""Score by name, of true and predicted values. A correlation with a constant is undefined and counts as 0."""
+"""Metric functions of true and predicted values by name. An undefined correlation (with a constant) counts as 0."""
 
-
-_NUMBERS = ((1.5, 0.5, 2.25, 1.0), (1.25, 0.75, 2.0, 1.5))
-"""True and predicted, which no metric of classes takes."""
+_SAMPLE_NUMBERS = ((1.5, 0.5, 2.25, 1.0), (1.25, 0.75, 2.0, 1.5))
+"""True and predicted numbers that no classification metric accepts."""
 
 
 def check_metric(name: str, problem: str, classes: int = 2) -> None:
-    """Refuse a headline metric that cannot be computed from what is predicted, or says nothing about it.
+    """Refuse a headline metric that cannot be computed from the predictions, by computing it on sample values.
 
     Args:
-        name: of the metric.
-        problem: classification, multi_label or regression.
-        classes: how many there are.
+        name: the metric.
+        problem: "classification", "multi_label" or "regression".
+        classes: the number of classes.
 
     Raises:
-        UsageError: it is not known, needs what a prediction does not have, or is one of another problem.
+        UsageError: the metric is unknown, needs more than predictions, or belongs to another kind of problem.
     """
     if name not in METRICS and name not in sk.get_scorer_names():
-        near = get_close_matches(name, {*METRICS, *sk.get_scorer_names()}, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        similar = get_close_matches(name, {*METRICS, *sk.get_scorer_names()}, n=1)
+        hint = f"did you mean '{similar[0]}'? " if similar else ""
         raise UsageError(
             f"data.metric: unknown metric '{name}'; {hint}Known: {', '.join(METRICS)}, scikit-learn's scorers"
         )
-    kind = {"regression": "numbers", "multi_label": "lists of labels"}.get(problem, f"labels of {classes} classes")
     if problem == "regression":
-        reason = undefined_reason(name, *_NUMBERS) or undefined_reason(name, *-np.asarray(_NUMBERS))
+        kind = "numbers"
+        reason = _regression_problem(name)
     else:
-        truth = np.eye(classes, dtype=int) if problem == "multi_label" else np.arange(2 * classes) % classes
-        reason = None if undefined_reason(name, *_NUMBERS) else "it scores numbers"
-        reason = reason or undefined_reason(name, truth, np.roll(truth, 1, axis=0), quiet=True)
+        kind = "lists of labels" if problem == "multi_label" else f"labels of {classes} classes"
+        reason = _classification_problem(name, problem, classes)
     if reason is not None:
         raise UsageError(f"data.metric: {name} cannot be computed from predicted {kind} ({reason})")
 
 
-def undefined_reason(name: str, truth: Sequence[float] | Values, predicted: Sequence[float] | Values,
-             quiet: bool = False) -> str | None:  # fmt: skip
-    """Why a score of true and predicted values cannot be computed, if so; unless ``quiet`` a warning is a reason."""
+def _regression_problem(name: str) -> str | None:
+    """Why a metric cannot score numbers, or None; negative numbers are tried too."""
+    return undefined_reason(name, *_SAMPLE_NUMBERS) or undefined_reason(name, *-np.asarray(_SAMPLE_NUMBERS))
+
+
+def _classification_problem(name: str, problem: str, classes: int) -> str | None:
+    """Why a metric cannot score class ids or lists of labels, or None."""
+    if undefined_reason(name, *_SAMPLE_NUMBERS) is None:
+        return "it scores numbers"
+    true = np.eye(classes, dtype=int) if problem == "multi_label" else np.arange(2 * classes) % classes
+    return undefined_reason(name, true, np.roll(true, 1, axis=0), quiet=True)
+
+
+def undefined_reason(
+    name: str, true: Sequence[float] | Values, predicted: Sequence[float] | Values, quiet: bool = False
+) -> str | None:
+    """Why a metric cannot be computed from these values, or None. A warning counts as a reason unless ``quiet``."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore" if quiet else "error")
-            value = metric(name)(np.asarray(truth), np.asarray(predicted))
+            value = metric(name)(np.asarray(true), np.asarray(predicted))
     except (TypeError, ValueError, Warning) as error:
-        return (str(error) or type(error).__name__).splitlines()[0]
+        return first_line(error)
     return None if np.isfinite(value) else "it is not a number"
 
 
 def metric(name: str) -> Callable[[Values, Values], float]:
-    """A score of true and predicted values: one of GLUE's, or scikit-learn's of that name; more is better."""
+    """The function of a metric: one of GLUE's, or scikit-learn's scorer of that name. A higher value is better."""
     if name in METRICS:
         return METRICS[name]
     scorer = sk.get_scorer(name)
     if scorer._response_method != "predict":
         raise ValueError("it needs probabilities")
 
-    def score(truth: Values, predicted: Values) -> float:
-        return float(scorer._sign * scorer._score_func(truth, predicted, **scorer._kwargs))
+    def score(true: Values, predicted: Values) -> float:
+        return float(scorer._sign * scorer._score_func(true, predicted, **scorer._kwargs))
 
     return score
 
 
 class GlueMetric(evaluate.Metric):
-    """The metrics of one GLUE task; ``config_name`` is the task.
+    """The metrics of one GLUE task; ``config_name`` is the name of the task.
 
     >>> GlueMetric("mrpc", keep_in_memory=True).compute(references=[0, 1, 1], predictions=[0, 1, 0])  # doctest: +SKIP
     {'accuracy': 0.667, 'f1': 0.667, 'combined_score': 0.667}
@@ -108,16 +120,16 @@ class GlueMetric(evaluate.Metric):
         return glue_scores(get_task(self.config_name), np.asarray(references), np.asarray(predictions))
 
 
-def glue_scores(task: Task, truth: Values, predicted: Values) -> dict[str, float]:
-    """Every metric of a task, ``combined_score`` being the mean of the others."""
-    scores = {name: float(metric(name)(truth, predicted)) for name in task.metrics if name != "combined_score"}
+def glue_scores(task: Task, true: Values, predicted: Values) -> dict[str, float]:
+    """Every metric of a task by name; ``combined_score`` is the mean of the others."""
+    scores = {name: float(metric(name)(true, predicted)) for name in task.metrics if name != "combined_score"}
     if "combined_score" in task.metrics:
         scores["combined_score"] = float(np.mean(list(scores.values())))
     return scores
 
 
-def _correlation(function: Callable[[Values, Values], Any], truth: Values, predicted: Values) -> float:
-    if len(np.unique(truth)) < 2 or len(np.unique(predicted)) < 2:
+def _correlation(function: Callable[[Values, Values], Any], true: Values, predicted: Values) -> float:
+    if len(np.unique(true)) < 2 or len(np.unique(predicted)) < 2:
         return 0.0
-    value = float(function(truth, predicted)[0])
+    value = float(function(true, predicted)[0])
     return value if np.isfinite(value) else 0.0

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from adapter_tune.data.flat_rows import FlatRows
+from adapter_tune.foundation.errors import first_line
 
 log = logging.getLogger("adapter_tune")
 
@@ -90,8 +91,8 @@ class CudaGraphs:
                 inputs = {name: tensor.to(self.device, copy=True) for name, tensor in batch.items()}
                 self._graphs[key] = self._recorded(inputs, sizes)
             except (RuntimeError, ValueError, NotImplementedError) as error:  # it asks the device, or memory is short
-                first = str(error).splitlines()[0]
-                log.info("%s cannot be recorded as CUDA graphs (%s) and go on without, more slowly", self.what, first)
+                reason = first_line(error)
+                log.info("%s cannot be recorded as CUDA graphs (%s) and go on without, more slowly", self.what, reason)
                 self.is_on = False
                 self._graphs.clear()
                 self._stream = self._pool = None

@@ -23,7 +23,7 @@ from adapter_tune.config.schema import RunConfig, TrainingConfig
 from adapter_tune.data.flat_rows import FlatRows, RowNumbers, can_be_flat, unwrapped
 from adapter_tune.data.samplers import LengthGroupedSampler, LongestFirstSampler
 from adapter_tune.data.splits import Splits, collator, lengths
-from adapter_tune.foundation.errors import RunError, is_out_of_memory
+from adapter_tune.foundation.errors import RunError, first_line, is_out_of_memory
 from adapter_tune.modeling import sharding
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import prepare_to_compute
@@ -291,9 +291,9 @@ class AdapterTrainer(Trainer):
             shutil.rmtree(run / f"checkpoint-{step}", ignore_errors=True)
             if is_out_of_memory(error) or "CUDA error" in str(error):  # the disk is not the cause
                 raise
-            first = str(error).splitlines()[0]
             raise RunError(
-                f"cannot write a checkpoint to {self.args.output_dir}: {first}; free some space and run the same again"
+                f"cannot write a checkpoint to {self.args.output_dir}: {first_line(error)}; "
+                "free some space and run the same again"
             ) from error
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
@@ -362,5 +362,6 @@ def _naming(checkpoint: str | None) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # unpickling raises whatever the bytes make it
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise RunError(f"{checkpoint}: cannot be read ({first}); remove it, or start anew with --no-resume") from error
+        raise RunError(
+            f"{checkpoint}: cannot be read ({first_line(error)}); remove it, or start anew with --no-resume"
+        ) from error

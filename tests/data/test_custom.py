@@ -30,20 +30,28 @@ from tests.helpers import rows_of
 
 @pytest.fixture
 def reviews(tmp_path: Path) -> Path:
-    """A CSV as a new user has it: 60 reviews, and what was thought of them."""
-    found, path = rows_of("sst2", 60), tmp_path / "reviews.csv"
+    """A CSV as a new user has it: 60 reviews, and the opinion of each."""
+    columns = rows_of("sst2", 60)
     names = ["blame", "praise"]
-    rows = [{"id": i, "body": t, "opinion": names[y]} for i, (t, y) in
-            enumerate(zip(found["sentence"], found["label"], strict=True))]  # fmt: skip
+    rows = []
+    for number, (text, label) in enumerate(zip(columns["sentence"], columns["label"], strict=True)):
+        rows.append({"id": number, "body": text, "opinion": names[label]})
+    path = tmp_path / "reviews.csv"
     write_rows(path, iter(rows))
     return path
 
 
 def configured(model: str, output: Path, **data: Any) -> Any:
-    return parse_config({
-        "task": "custom", "model": model, "output": str(output), "data": {"max_length": 32, **data},
-        "strategy": {"name": "houlsby", "m": 4}, "training": {"epochs": 1, "batch_size": 16},
-    })  # fmt: skip
+    return parse_config(
+        {
+            "task": "custom",
+            "model": model,
+            "output": str(output),
+            "data": {"max_length": 32, **data},
+            "strategy": {"name": "houlsby", "m": 4},
+            "training": {"epochs": 1, "batch_size": 16},
+        }
+    )
 
 
 def test_from_a_csv_to_predictions_in_three_commands(
@@ -52,10 +60,10 @@ def test_from_a_csv_to_predictions_in_three_commands(
     runs = tmp_path / "runs"
     words = ["--model", backbone, "--output", str(runs), "--set", "data.max_length=32", "--epochs", "2"]
     main(["train", "--train-file", str(reviews), "--label-column", "opinion", "--text-column", "body", *words])
-    shown = capsys.readouterr()
-    assert "2 classes" in shown.err
-    assert "6 of 60 training rows are held out (seed 0)" in shown.err
-    assert "headline                  accuracy" in shown.out
+    printed = capsys.readouterr()
+    assert "2 classes" in printed.err
+    assert "6 of 60 training rows are held out (seed 0)" in printed.err
+    assert "headline                  accuracy" in printed.out
     folder = next(runs.iterdir())
     result = read_result(folder)
     assert result.scores["validation"].keys() == {"accuracy", "f1_macro"}
@@ -63,12 +71,12 @@ def test_from_a_csv_to_predictions_in_three_commands(
     assert json.loads((folder / "adapter" / "adapter_config.json").read_text())["labels"] == ["blame", "praise"]
     main(["eval", str(folder)])
     assert f"accuracy {result.headline.value:.4f}" in capsys.readouterr().out
-    target = tmp_path / "said.csv"
+    target = tmp_path / "predictions.csv"
     main(["predict", str(folder), "--input", str(reviews), "--output", str(target)])
-    said = list(read_rows(str(target), []))
-    assert [row["id"] for row in said] == [str(i) for i in range(60)]
-    assert {row["prediction"] for row in said} <= {"blame", "praise"}
-    assert {"score_blame", "score_praise"} <= said[0].keys()
+    predictions = list(read_rows(str(target), []))
+    assert [row["id"] for row in predictions] == [str(i) for i in range(60)]
+    assert {row["prediction"] for row in predictions} <= {"blame", "praise"}
+    assert {"score_blame", "score_praise"} <= predictions[0].keys()
     main(["predict", str(folder), "--split", "validation", "--output", str(target)])
     assert len(list(read_rows(str(target), []))) == 6
 
@@ -83,8 +91,8 @@ def test_a_finished_run_is_known_by_what_the_file_holds(reviews: Path, backbone:
 
 
 def test_held_out_rows_are_the_same_every_time_and_of_every_class(reviews: Path, backbone: str, tmp_path: Path) -> None:
-    config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion",
-                        holdout=0.25)  # fmt: skip
+    data = {"train_file": str(reviews), "text_column": "body", "label_column": "opinion", "holdout": 0.25}
+    config = configured(backbone, tmp_path, **data)
     first, second = (load_tables(resolve_custom_data(config)) for _ in range(2))
     assert first["validation"]["body"][:] == second["validation"]["body"][:]
     assert sorted(list(first["validation"]["label"]).count(label) for label in (0, 1)) == [7, 8]
@@ -103,7 +111,7 @@ KINDS: list[tuple[str, list[Any], list[str] | None]] = [
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize(("labels", "names"), [k[1:] for k in KINDS], ids=[k[0] for k in KINDS])
-def test_what_the_labels_are_is_seen(
+def test_the_kind_of_labels_is_guessed(
     backbone: str, tmp_path: Path, ending: str, labels: list[Any], names: list[str] | None
 ) -> None:
     path = tmp_path / f"rows.{ending}"
@@ -118,8 +126,8 @@ def test_what_the_labels_are_is_seen(
     rows = load_splits(config, load_tokenizer(config.model))
     if names is None:
         assert rows.train["labels"][:] == labels
-        forced = configured(backbone, tmp_path, train_file=str(path), validation_file=str(path),
-                            problem="classification")  # fmt: skip
+        data = {"train_file": str(path), "validation_file": str(path), "problem": "classification"}
+        forced = configured(backbone, tmp_path, **data)
         assert len(resolve_custom_data(forced).data.labels or []) == 4
 
 
@@ -141,7 +149,7 @@ def test_one_number_is_not_enough_to_score_a_regression(backbone: str, tmp_path:
     assert "r2" in adapter_tune.run(config).scores["validation"]
     write_rows(dev, iter([{"text": "the cat", "label": 1.5}]))
     config = configured(backbone, tmp_path / "other", train_file=str(path), validation_file=str(dev))
-    with pytest.raises(RunError, match=r"dev\.csv: 1 rows have no r2 \(it is not a number\); name more"):
+    with pytest.raises(RunError, match=r"dev\.csv: r2 cannot be computed from 1 rows \(it is not a number\); add"):
         adapter_tune.run(config)
     assert not (tmp_path / "other" / "config.yaml").exists()
 
@@ -175,7 +183,7 @@ def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
     other = tmp_path / "other set"
     splits.save_to_disk(str(other))
     moved = config.data.model_copy(update={"source": str(other)})
-    with pytest.raises(RunError, match=f"data set {other}: not the data of the run"):
+    with pytest.raises(RunError, match=f"data set {other}: the data changed since training"):
         load_tables(config.model_copy(update={"data": moved}))
 
 
@@ -185,33 +193,35 @@ def test_lists_of_classes_in_a_data_set_have_their_names(backbone: str, tmp_path
     rows.cast_column("labels", names).save_to_disk(str(tmp_path / "set"))
     config = resolve_custom_data(configured(backbone, tmp_path, source=str(tmp_path / "set")))
     assert (config.data.problem, config.data.labels) == ("multi_label", ["anger", "awe", "joy"])
-    found = {row["text"]: row["label"] for part in load_tables(config).values() for row in part}
-    assert [found[f"t {i}"] for i in range(4)] == [[0, 0, 1], [0, 0, 0], [0, 1, 1], [1, 0, 0]]
+    labels = {row["text"]: row["label"] for table in load_tables(config).values() for row in table}
+    assert [labels[f"t {i}"] for i in range(4)] == [[0, 0, 1], [0, 0, 0], [0, 1, 1], [1, 0, 0]]
 
 
-def test_a_test_split_of_ones_own_is_not_said_to_be_secret(reviews: Path, backbone: str, tmp_path: Path) -> None:
+def test_the_message_about_custom_test_rows_does_not_call_their_labels_secret(
+    reviews: Path, backbone: str, tmp_path: Path
+) -> None:
     data = {"train_file": str(reviews), "test_file": str(reviews), "text_column": "body", "label_column": "opinion"}
     config = resolve_custom_data(configured(backbone, tmp_path, **data))
-    with pytest.raises(UsageError, match=r"^test rows of your own are predicted, not scored; evaluate on validation$"):
+    with pytest.raises(UsageError, match=r"^your own test rows are predicted, not scored; evaluate on validation$"):
         load_rows(config, load_tokenizer(config.model), ["test"])
 
 
-def test_a_split_that_ones_own_data_lack(reviews: Path, backbone: str, tmp_path: Path) -> None:
+def test_a_split_that_custom_data_lack(reviews: Path, backbone: str, tmp_path: Path) -> None:
     config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion")
     with pytest.raises(UsageError, match=f"{reviews}: no split test; choose from train, validation"):
         raw_split(resolve_custom_data(config), "test")
 
 
-def test_the_embedded_world_does_not_replace_data_of_ones_own(backbone: str, tmp_path: Path) -> None:
-    own = configured(backbone, tmp_path, source="a/set", text_column="text", metric="accuracy", labels=["a", "b"])
+def test_the_demo_data_do_not_replace_custom_data(backbone: str, tmp_path: Path) -> None:
+    custom = configured(backbone, tmp_path, source="a/set", text_column="text", metric="accuracy", labels=["a", "b"])
 
-    def asked(config: Any) -> Any:
+    def requested(config: Any) -> Any:
         stored = SimpleNamespace(config=config.model_dump(), speed=SimpleNamespace(device="cpu", precision="float32"))
         return _asked(stored, tmp_path, None, None, demo=True)  # type: ignore[arg-type]
 
-    config, model = asked(own)
+    config, model = requested(custom)
     assert (config.data.source, model) == ("a/set", "demo")
-    config, _ = asked(parse_config({"task": "rte"}))
+    config, _ = requested(parse_config({"task": "rte"}))
     assert config.data.source == "demo"
 
 
@@ -227,8 +237,20 @@ def test_a_share_to_hold_out_beside_validation_rows_is_refused(reviews: Path, ba
 
 GOOD = "text,label\n" + "".join(f"t{i},{'ab'[i % 2]}\n" for i in range(20))
 BAD: list[tuple[str, str, list[str], str, int]] = [
-    ("no labels", "text,mark\nx,a\n", [], "name the column with --label-column; it has text, mark", 2),
-    ("no text", "a,b,label\nx,y,z\n", [], "name the column with --text-column; it has a, b, label", 2),
+    (
+        "no labels",
+        "text,mark\nx,a\n",
+        [],
+        "cannot guess the label column; name it with --label-column; the columns are text, mark",
+        2,
+    ),
+    (
+        "no text",
+        "a,b,label\nx,y,z\n",
+        [],
+        "cannot guess the text column; name it with --text-column; the columns are a, b, label",
+        2,
+    ),
     (
         "wrong name",
         GOOD,
@@ -236,7 +258,7 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
         "--label-column: train.csv: unknown column 'lable'; did you mean 'label'?",
         2,
     ),
-    ("one class", "text,label\nx,a\ny,a\n", [], "one class only ('a') in column 'label'", 1),
+    ("one class", "text,label\nx,a\ny,a\n", [], "only one class ('a') in column 'label'", 1),
     ("empty label", "text,label\nx,a\ny,\n", [], "train.csv, line 3: column 'label' is empty", 1),
     ("no rows", "text,label\n", [], "train.csv: no rows", 1),
     ("empty file", "", [], "train.csv: the file is empty", 1),
@@ -247,10 +269,10 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
         "beyond",
         "text,label\nx,1.5\ny,1e31\nz,1\n",
         [],
-        "train.csv, line 3: column 'label' holds '1e31'; labels are -1e",
+        "train.csv, line 3: column 'label' holds '1e31'; labels must be between -1e",
         1,
     ),
-    ("too few", "text,label\nx,a\ny,b\n", [], "2 rows are too few to hold some out", 1),
+    ("too few", "text,label\nx,a\ny,b\n", [], "2 rows are too few to hold out validation rows", 1),
     (
         "metric",
         GOOD,
@@ -266,13 +288,13 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
         "f1 cannot be computed from predicted labels of 3 classes (Target is multiclass",
         2,
     ),
-    ("labels twice", GOOD, ["--set", "data.labels=[a, b, a]"], "data.labels: 'a' is there twice; name every", 2),
+    ("labels twice", GOOD, ["--set", "data.labels=[a, b, a]"], "data.labels: 'a' appears twice; name every", 2),
     ("no labels", GOOD, ["--set", "data.labels=[]"], "data.labels: 0 classes; name two or more, or leave it out", 2),
     (
         "many whole numbers",
         "text,label\n" + "".join(f"t,{i}\n" for i in range(201)),
         [],
-        "column 'label' has 201 whole numbers; say --problem regression or --problem classification",
+        "column 'label' has 201 different whole numbers; give --problem regression or --problem classification",
         1,
     ),
     ("glue", GOOD, ["--task", "rte"], "goes with task custom only, and the task is rte", 2),
@@ -281,26 +303,21 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
 
 
 @pytest.mark.parametrize(("content", "words", "message", "code"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
-def test_bad_data_is_one_line_with_the_place(
-    small_world: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    content: str, words: list[str], message: str, code: int,
-) -> None:  # fmt: skip
+def test_bad_data_give_one_line_with_the_location(
+    small_world: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: str,
+    words: list[str],
+    message: str,
+    code: int,
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("train.csv").write_text(content)
+    options = [*words, *small_world[:6], "--set", "data.max_length=32", "--output", "runs"]
     with pytest.raises(SystemExit) as stopped:
-        main(
-            [
-                "train",
-                "--train-file",
-                "train.csv",
-                *words,
-                *small_world[:6],
-                "--set",
-                "data.max_length=32",
-                "--output",
-                "runs",
-            ]
-        )
+        main(["train", "--train-file", "train.csv", *options])
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
     assert stopped.value.code == code
     assert not Path("runs").exists()
@@ -312,20 +329,26 @@ def test_an_unknown_label_in_validation_is_named_with_its_line(
     monkeypatch.chdir(tmp_path)
     Path("train.csv").write_text(GOOD)
     Path("dev.csv").write_text("text,label\nx,a\ny,c\n")
+    files = ["--train-file", "train.csv", "--validation-file", "dev.csv"]
     with pytest.raises(SystemExit):
-        main(["train", "--train-file", "train.csv", "--validation-file", "dev.csv", "--model", backbone,
-              "--set", "data.max_length=32"])  # fmt: skip
+        main(["train", *files, "--model", backbone, "--set", "data.max_length=32"])
     assert (
         "dev.csv, line 3: unknown label 'c'; Known: a, b (the classes of the training rows)" in capsys.readouterr().err
     )
 
 
-@pytest.mark.parametrize(("name", "message"), [("none.csv", "no such file; name a"), ("dev.xlsx", "unknown ending")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("none.csv", "no such file; name a"), ("dev.xlsx", "unknown file extension")]
+)
 @pytest.mark.parametrize("flag", ["--train-file", "--validation-file", "--test-file"])
-def test_a_file_that_cannot_be_read_is_said_whatever_it_is_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flag: str, name: str,
+def test_a_file_that_cannot_be_read_is_reported_for_every_split(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flag: str,
+    name: str,
     message: str,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("train.csv").write_text(GOOD)
     Path("dev.xlsx").write_text(GOOD)
@@ -343,27 +366,30 @@ def test_a_file_beside_a_data_set_is_read(tmp_path: Path, backbone: str) -> None
         (tmp_path / "dev.csv").write_text("text,label\nx,a\ny,b\nz,b\n")
         dev = str(tmp_path / "dev.csv")
         config = configured(backbone, tmp_path, source=str(folder), validation_file=dev, test_file=dev)
-        assert {split: len(part) for split, part in load_tables(resolve_custom_data(config)).items()} == {
-            "train": 20, "validation": 3, "test": 3
-        }  # fmt: skip
+        tables = load_tables(resolve_custom_data(config))
+        row_counts = {split: len(table) for split, table in tables.items()}
+        assert row_counts == {"train": 20, "validation": 3, "test": 3}
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
-    [({"source": "a/set"}, "data.source=a/set and --train-file"), ({"subset": "x"}, "data.subset=x belongs to a data")],
+    ("data", "message"),
+    [
+        ({"source": "a/set"}, "data.source=a/set and --train-file .* are both training data"),
+        ({"subset": "x"}, "data.subset=x is a part of"),
+    ],
 )
-def test_two_things_to_train_on_are_refused(
-    reviews: Path, backbone: str, tmp_path: Path, more: dict[str, str], message: str
+def test_two_sources_of_training_rows_are_refused(
+    reviews: Path, backbone: str, tmp_path: Path, data: dict[str, str], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        resolve_custom_data(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", **more))
+        resolve_custom_data(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", **data))
     assert resolve_custom_data(
         configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", source="demo")
     )
 
 
 @pytest.mark.parametrize("demo", [[], ["--demo"]])
-def test_without_any_data_it_says_what_to_give(
+def test_without_data_the_message_names_the_options(
     demo: list[str], backbone: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -377,9 +403,13 @@ FORMS: list[tuple[str, str, list[dict[str, Any]], dict[str, Any]]] = [
     ("lists", "jsonl", [{"label": topics} for topics in TOPICS], {}),
     ("lists in a table", "parquet", [{"label": topics} for topics in TOPICS], {}),
     ("words with ; between", "csv", [{"label": ";".join(topics)} for topics in TOPICS], {"problem": "multi_label"}),
-    ("columns of 0 and 1", "csv", [{"animal": int("animal" in t), "place": int("place" in t)} for t in TOPICS],
-     {"problem": "multi_label", "label_column": "animal,place"}),
-]  # fmt: skip
+    (
+        "columns of 0 and 1",
+        "csv",
+        [{"animal": int("animal" in topics), "place": int("place" in topics)} for topics in TOPICS],
+        {"problem": "multi_label", "label_column": "animal,place"},
+    ),
+]
 
 
 @pytest.mark.parametrize(("ending", "labels", "data"), [f[1:] for f in FORMS], ids=[f[0] for f in FORMS])
@@ -394,21 +424,22 @@ def test_a_row_may_have_several_labels(
     assert result.headline.metric == "f1_micro"
     assert result.scores["validation"].keys() == {"f1_micro", "f1_macro"}
     rows = load_splits(resolve_custom_data(config), load_tokenizer(config.model))
-    held = [[float(name in TOPICS[i % 4]) for name in ("animal", "place")] for i in range(40)]
-    assert sorted([*rows.train["labels"], *rows.validation["validation"]["labels"]]) == sorted(held)
+    expected = [[float(name in TOPICS[i % 4]) for name in ("animal", "place")] for i in range(40)]
+    assert sorted([*rows.train["labels"], *rows.validation["validation"]["labels"]]) == sorted(expected)
     folder = resolve_custom_data(config).folder
-    for target in (tmp_path / "said.csv", tmp_path / "said.jsonl"):
+    for target in (tmp_path / "predictions.csv", tmp_path / "predictions.jsonl"):
         main(["predict", str(folder), "--split", "validation", "--output", str(target)])
-    in_csv, said = (list(read_rows(str(tmp_path / f"said.{end}"), [])) for end in ("csv", "jsonl"))
-    for flat, row in zip(in_csv, said, strict=True):
+    csv_rows = list(read_rows(str(tmp_path / "predictions.csv"), []))
+    jsonl_rows = list(read_rows(str(tmp_path / "predictions.jsonl"), []))
+    for csv_row, row in zip(csv_rows, jsonl_rows, strict=True):
         assert row["prediction"] == [name for name in ("animal", "place") if row[f"score_{name}"] > 0.5]
-        assert flat["prediction"] == ";".join(row["prediction"])
-    truth = rows.validation["validation"]["labels"][:]
-    predicted = [[float(name in row["prediction"]) for name in ("animal", "place")] for row in said]
-    assert result.scores["validation"]["f1_micro"] == f1_score(truth, predicted, average="micro", zero_division=0)
+        assert csv_row["prediction"] == ";".join(row["prediction"])
+    true = rows.validation["validation"]["labels"][:]
+    predicted = [[float(name in row["prediction"]) for name in ("animal", "place")] for row in jsonl_rows]
+    assert result.scores["validation"]["f1_micro"] == f1_score(true, predicted, average="micro", zero_division=0)
 
 
-def test_what_several_labels_cannot_be(tmp_path: Path, backbone: str) -> None:
+def test_bad_lists_of_labels_are_refused(tmp_path: Path, backbone: str) -> None:
     bad: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
         ([{"text": "a", "label": ["x"]}, {"text": "b", "label": 3}], {}, "holds 3, not a list of labels"),
         ([{"text": "a", "x": 1, "y": 2}], {"problem": "multi_label", "label_column": "x,y"}, "'y' holds 2, not 0 or 1"),
@@ -440,11 +471,11 @@ def test_class_weights_are_scikit_learns(tmp_path: Path, backbone: str) -> None:
     assert losses[0] != losses[1]
     rows = load_splits(resolve_custom_data(config), load_tokenizer(config.model))
     expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=np.array(rows.train["labels"]))
-    found = _class_weights(
+    weights_tensor = _class_weights(
         config.model_copy(update={"data": resolve_custom_data(config).data}), rows, torch.device("cpu")
     )
-    assert found is not None
-    assert found.tolist() == pytest.approx(expected.tolist())
+    assert weights_tensor is not None
+    assert weights_tensor.tolist() == pytest.approx(expected.tolist())
 
 
 def test_class_weights_need_classes(tmp_path: Path, make_config: Any) -> None:
@@ -469,7 +500,8 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
         backbone, tmp_path / "runs", train_file=str(reviews), text_column="body", label_column="opinion"
     )
     adapter_tune.run(config)
-    folder, target = str(resolve_custom_data(config).folder), tmp_path / "said.csv"
+    folder = str(resolve_custom_data(config).folder)
+    target = tmp_path / "predictions.csv"
     before = resolve_custom_data(config).data.digest
     lines = reviews.read_text().splitlines(keepends=True)
     reviews.write_text("".join(lines[:1] + lines[:10:-1]))
@@ -477,11 +509,12 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
     for words in (["eval", folder], ["ablate", folder], split):
         with pytest.raises(SystemExit) as stopped:
             main(words)
-        said = capsys.readouterr().err.strip().splitlines()[-1]
+        message = capsys.readouterr().err.strip().splitlines()[-1]
         assert stopped.value.code == 1
-        assert f"{reviews}: not the data of the run (the digest is {resolve_custom_data(config).data.digest}" in said
-        assert f"the run's {before}); bring back what it was trained on, or train on this" in said
-    with pytest.raises(RunError, match="not the data of the run"):  # a run's own configuration, taken again
+        digest = resolve_custom_data(config).data.digest
+        assert f"{reviews}: the data changed since training (digest {digest}, at training {before})" in message
+        assert message.endswith("; restore the data or train again")
+    with pytest.raises(RunError, match="the data changed since training"):  # a run's own configuration, taken again
         resolve_custom_data(config.model_copy(update={"data": config.data.model_copy(update={"digest": before})}))
     reviews.rename(tmp_path / "other.csv")
     main(["predict", folder, "--input", str(tmp_path / "other.csv"), "--output", str(target)])
@@ -494,19 +527,22 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("text,mark\nx,a\n", "dev.csv, line 2: column 'label' is missing; there is text, mark"),
-     ("text,label\n", "dev.csv: no rows; it needs some, or leave it out")],
-)  # fmt: skip
-def test_a_file_beside_the_training_rows_is_whole(
+    [
+        ("text,mark\nx,a\n", "dev.csv, line 2: column 'label' is missing; the columns are text, mark"),
+        ("text,label\n", "dev.csv: no rows; add some, or leave it out"),
+    ],
+)
+def test_an_incomplete_validation_or_test_file_is_refused(
     backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("dev.csv").write_text(content)
-    for label in ("label", "label,more"):
-        more: dict[str, Any] = {"problem": "multi_label", "label_column": label} if "," in label else {}
-        Path("train.csv").write_text(GOOD if not more else "text,label,more\n" + "x,0,1\n" * 8)
+    one_column: tuple[str, dict[str, str]] = (GOOD, {})
+    two_columns = ("text,label,other\n" + "x,0,1\n" * 8, {"problem": "multi_label", "label_column": "label,other"})
+    for train_content, options in (one_column, two_columns):
+        Path("train.csv").write_text(train_content)
         config = resolve_custom_data(
-            configured(backbone, tmp_path, train_file="train.csv", validation_file="dev.csv", **more)
+            configured(backbone, tmp_path, train_file="train.csv", validation_file="dev.csv", **options)
         )
         with pytest.raises(RunError, match=re.escape(message)):
             load_tables(config)
@@ -517,8 +553,20 @@ def test_a_file_beside_the_training_rows_is_whole(
 
 
 TRAIN_LABELS: dict[str, list[str]] = {
-    "classification": ["a", "b"], "regression": ["1.5", "-1"], "multi_label": ["a;b", "a"]
-}  # fmt: skip
+    "classification": ["a", "b"],
+    "regression": ["1.5", "-1"],
+    "multi_label": ["a;b", "a"],
+}
+TEST_LABELS: dict[str, Any] = {
+    "classification": 1,
+    "regression": -1.0,
+    "multi_label": [1.0, 0.0],
+}
+TEST_SHARES: dict[str, dict[str, float]] = {
+    "classification": {"a": 0.0, "b": 1.0},
+    "regression": {"lowest": -1.0, "mean": -1.0, "highest": -1.0},
+    "multi_label": {"a": 1.0, "b": 0.0},
+}
 
 
 @pytest.mark.parametrize("problem", TRAIN_LABELS)
@@ -528,23 +576,19 @@ def test_test_rows_need_no_label(
     first, second = TRAIN_LABELS[problem]
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     write_rows(train, iter([{"text": f"t {i}", "label": (first, second)[i % 2]} for i in range(20)]))
-    write_rows(test, iter([{"text": "x", "label": label} for label in ("", second, "strange")]))
+    write_rows(test, iter([{"text": "x", "label": label} for label in ("", second, "unknown")]))
     config = resolve_custom_data(
         configured(backbone, tmp_path, train_file=str(train), test_file=str(test), problem=problem)
     )
-    known = {"classification": 1, "regression": -1.0, "multi_label": [1.0, 0.0]}[problem]
-    assert list(load_tables(config)["test"]["label"]) == [None, known, None]
+    assert list(load_tables(config)["test"]["label"]) == [None, TEST_LABELS[problem], None]
     files = ["--train-file", str(train), "--test-file", str(test), "--problem", problem, "--model", backbone]
     main(["inspect-data", *files, "--json"])
-    look = json.loads(capsys.readouterr().out)["splits"][-1]
-    assert look["labels"] == {
-        "classification": {"a": 0.0, "b": 1.0}, "regression": {"lowest": -1.0, "mean": -1.0, "highest": -1.0},
-        "multi_label": {"a": 1.0, "b": 0.0},
-    }[problem]  # fmt: skip
-    assert look["contradicted"] == 0
+    inspection = json.loads(capsys.readouterr().out)["splits"][-1]
+    assert inspection["labels"] == TEST_SHARES[problem]
+    assert inspection["contradicted"] == 0
 
 
-def test_test_labels_in_columns_of_their_own_are_kept(backbone: str, tmp_path: Path) -> None:
+def test_test_labels_in_several_columns_are_read(backbone: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     write_rows(path, iter([{"text": f"t {i}", "spam": i % 2, "urgent": i % 3 % 2} for i in range(20)]))
     data = {"problem": "multi_label", "label_column": "spam,urgent"}
@@ -552,44 +596,45 @@ def test_test_labels_in_columns_of_their_own_are_kept(backbone: str, tmp_path: P
     assert list(load_tables(config)["test"]["label"]) == [[float(i % 2), float(i % 3 % 2)] for i in range(20)]
 
 
-def test_many_whole_numbers_are_classes_where_that_is_said(backbone: str, tmp_path: Path) -> None:
+def test_many_whole_numbers_are_classes_if_the_user_says_so(backbone: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     write_rows(path, iter([{"text": f"t {i}", "label": i % 205} for i in range(410)]))
     named = [str(i) for i in range(205)]
-    for more in ({"problem": "classification"}, {"labels": named}):
-        data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), **more)).data
+    for options in ({"problem": "classification"}, {"labels": named}):
+        data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), **options)).data
         assert (data.labels, data.problem) == (named, "classification")
 
 
 def test_the_same_number_written_twice_has_one_order() -> None:
     code = (
-        "from adapter_tune.data.labels import classes; from adapter_tune.config.schema import DataConfig;"
+        "from adapter_tune.data.labels import class_names; from adapter_tune.config.schema import DataConfig;"
         "rows = [('', {'y': y}) for y in ('1', '01', '001', '2', '+1')];"
-        "print(classes(rows, DataConfig(label_column='y'), ''))"
+        "print(class_names(rows, DataConfig(label_column='y'), ''))"
     )
-    said = {
-        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, check=True,
-                       capture_output=True, text=True).stdout
-        for seed in "1234"
-    }  # fmt: skip
-    assert said == {"['+1', '001', '01', '1', '2']\n"}
+    outputs = set()
+    for seed in "1234":
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+        outputs.add(done.stdout)
+    assert outputs == {"['+1', '001', '01', '1', '2']\n"}
 
 
 CLASHES: list[tuple[dict[str, str], str]] = [
-    ({"text_column": "a", "label_column": "a"}, "'a' is taken by --text-column and --label-column both"),
-    ({"text_column": "a", "text_pair_column": "a"}, "'a' is taken by --text-column and --text-pair-column both"),
-    ({"text_pair_column": "label"}, "name the column with --label-column"),
-    ({"text_column": "a", "label_column": "y,z"}, "'y,z' is several columns, which go with --problem multi_label"),
+    ({"text_column": "a", "label_column": "a"}, "'a' is named by both --text-column and --label-column"),
+    ({"text_column": "a", "text_pair_column": "a"}, "'a' is named by both --text-column and --text-pair-column"),
+    ({"text_pair_column": "label"}, "cannot guess the label column; name it with --label-column"),
+    ({"text_column": "a", "label_column": "y,z"}, "'y,z' is several columns, which need --problem multi_label"),
     ({"text_column": "a", "label_column": "y,nowhere"}, "unknown column 'y,nowhere'"),
-    ({"text_column": "a", "label_column": "y,z,y", "problem": "multi_label"}, "'y' is taken by --label-column twice"),
-    ({"text_column": "y", "label_column": "y,z", "problem": "multi_label"}, "'y' is taken by --text-column and --lab"),
+    ({"text_column": "a", "label_column": "y,z,y", "problem": "multi_label"}, "'y' is named twice in --label-column"),
+    (
+        {"text_column": "y", "label_column": "y,z", "problem": "multi_label"},
+        "'y' is named by both --text-column and --lab",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("data", "message"), CLASHES, ids=lambda v: str(v)[:40])
-def test_a_column_is_not_taken_for_two_things(
-    backbone: str, tmp_path: Path, data: dict[str, str], message: str
-) -> None:
+def test_a_column_has_one_use(backbone: str, tmp_path: Path, data: dict[str, str], message: str) -> None:
     path = tmp_path / "rows.csv"
     names = ("a", "b", "y", "z", "label") if "text_column" in data else ("a", "label")
     write_rows(path, iter([{name: str(i % 2) for name in names} for i in range(20)]))
@@ -598,7 +643,9 @@ def test_a_column_is_not_taken_for_two_things(
 
 
 @pytest.mark.parametrize("names", [("label", "labels"), ("labels", "label"), ("label", "target"), ("input_ids", "cut")])
-def test_texts_may_be_called_what_is_used_inside(backbone: str, tmp_path: Path, names: tuple[str, str]) -> None:
+def test_text_columns_may_have_names_that_are_used_internally(
+    backbone: str, tmp_path: Path, names: tuple[str, str]
+) -> None:
     path, (first, second) = tmp_path / "rows.csv", names
     write_rows(path, iter([{first: f"the dog {i}", second: "a cat", "kind": "xy"[i % 2]} for i in range(20)]))
     data = {"text_column": first, "text_pair_column": second, "label_column": "kind"}
@@ -609,8 +656,8 @@ def test_texts_may_be_called_what_is_used_inside(backbone: str, tmp_path: Path, 
     assert set(rows.column_names) == {"input_ids", "token_type_ids", "attention_mask", "labels"}
     assert set(rows["labels"]) == {0, 1}
     adapter_tune.run(config)
-    main(["predict", str(config.folder), "--split", "test", "--output", str(tmp_path / "said.jsonl")])
-    assert next(iter(read_rows(str(tmp_path / "said.jsonl"), [])))[first] == "the dog 0"
+    main(["predict", str(config.folder), "--split", "test", "--output", str(tmp_path / "predictions.jsonl")])
+    assert next(iter(read_rows(str(tmp_path / "predictions.jsonl"), [])))[first] == "the dog 0"
     flags = [word for option, name in data.items() for word in (f"--{option.replace('_', '-')}", name)]
     main(["inspect-data", "--train-file", str(path), "--model", backbone, *flags])
 
@@ -630,11 +677,11 @@ def test_a_text_column_that_is_called_label_is_not_guessed_for_the_label(backbon
     assert (data.text_column, data.label_column, data.labels) == ("label", "class", ["x", "y"])
 
 
-def test_rows_of_one_class_are_no_sign_of_a_collapse(backbone: str, tmp_path: Path) -> None:
+def test_a_split_with_one_class_is_not_reported_as_collapsed(backbone: str, tmp_path: Path) -> None:
     train, dev = tmp_path / "train.csv", tmp_path / "dev.csv"
     write_rows(train, iter([{"text": f"the dog {i}", "label": "ab"[i % 10 == 0]} for i in range(40)]))
     for labels, warned in (("a", False), ("aaaa", False), ("aab", True)):
         write_rows(dev, iter([{"text": "the cat", "label": label} for label in labels]))
-        config = configured(backbone, tmp_path / "runs", train_file=str(train), validation_file=str(dev),
-                            metric="matthews_correlation")  # fmt: skip
+        data = {"train_file": str(train), "validation_file": str(dev), "metric": "matthews_correlation"}
+        config = configured(backbone, tmp_path / "runs", **data)
         assert any("collapsed" in note for note in adapter_tune.run(config).warnings) == warned

@@ -19,38 +19,41 @@ from tests.helpers import LABELS, ROWS, TOKENIZER, tokenised
 
 @pytest.mark.parametrize(("kind", "padding", "device"), [*product(LABELS, ("batch", "max_length"), ("cpu", "cuda"))])
 def test_a_batch_is_the_collators_to_the_bit(kind: str, padding: Any, device: str) -> None:
-    data, rows = DataConfig(padding=padding, max_length=32), tokenised(LABELS[kind], with_types=kind != "numbers")
+    data = DataConfig(padding=padding, max_length=32)
+    rows = tokenised(LABELS[kind], with_types=kind != "numbers")
     flat = FlatRows(rows, data, TOKENIZER, torch.device("cpu"))
     flat._multiple = 8 if device == "cuda" else 1
-    collate, rng = collator(data, TOKENIZER, device), np.random.default_rng(1)
+    collate = collator(data, TOKENIZER, device)
+    rng = np.random.default_rng(1)
     for size in (1, 5, 16, ROWS):
         chosen = rng.permutation(ROWS)[:size].tolist()
-        expected, found = dict(collate([rows[row] for row in chosen])), flat.__getitems__(chosen)
-        assert found.keys() == expected.keys()
+        expected = dict(collate([rows[row] for row in chosen]))
+        batch = flat.__getitems__(chosen)
+        assert batch.keys() == expected.keys()
         for name, tensor in expected.items():
-            assert found[name].dtype == tensor.dtype, name
-            assert torch.equal(found[name], tensor), name
+            assert batch[name].dtype == tensor.dtype, name
+            assert torch.equal(batch[name], tensor), name
 
 
-def test_training_reads_flat_rows_and_learns_what_rows_one_by_one_teach(
+def test_training_on_flat_rows_equals_training_on_collated_rows(
     make_config: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_config("rte", epochs=2, device="cpu")
-    made: list[int] = []
+    batch_sizes: list[int] = []
     gather = FlatRows.gather
 
     def count(self: FlatRows, rows: torch.Tensor, width: int) -> Any:
-        made.append(len(rows))
+        batch_sizes.append(len(rows))
         return gather(self, rows, width)
 
     monkeypatch.setattr(FlatRows, "gather", count)
     result = adapter_tune.run(config)
-    assert sum(made) == 2 * 64 + 2 * 24
+    assert sum(batch_sizes) == 2 * 64 + 2 * 24
     monkeypatch.setattr("adapter_tune.training.trainer.can_be_flat", lambda *_: False)
     assert adapter_tune.run(config, force=True).history == result.history
 
 
-def test_a_split_with_more_in_it_stays_as_it_is() -> None:
+def test_a_split_with_other_columns_or_left_padding_is_not_flat() -> None:
     rows = tokenised(LABELS["classes"])
     assert can_be_flat(rows, TOKENIZER)
     assert not can_be_flat(rows.add_column("row", list(range(ROWS))), TOKENIZER)
@@ -65,7 +68,7 @@ def test_row_numbers_are_gathered_later() -> None:
     assert numbers.lengths is flat.lengths
 
 
-def test_the_trainer_is_told_of_gradients_it_need_not_walk_for(
+def test_the_trainer_does_not_walk_the_whole_model_to_reset_gradients(
     make_config: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def walk(self: Any, set_to_none: bool = True) -> None:

@@ -19,22 +19,17 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["--train-file", "train.csv", "--validation-file", "dev.csv", "--model", DEMO]
 
 
-def test_what_is_in_the_files_is_seen(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_facts_about_own_files(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     main(["inspect-data", *files, "--set", "data.max_length=8", "--json"])
-    found = json.loads(capsys.readouterr().out)
-    train, dev = found["splits"]
-    assert (train["rows"], train["repeated"], train["contradicted"], train["empty"], train["in_train"]) == (
-        11,
-        2,
-        1,
-        1,
-        0,
-    )
+    inspection = json.loads(capsys.readouterr().out)
+    train, dev = inspection["splits"]
+    counts = {name: train[name] for name in ("rows", "repeated", "contradicted", "empty", "in_train")}
+    assert counts == {"rows": 11, "repeated": 2, "contradicted": 1, "empty": 1, "in_train": 0}
     assert (dev["rows"], dev["repeated"], dev["in_train"], dev["cut_share"]) == (2, 0, 1, 0.5)
     assert train["labels"] == {"a": 6 / 11, "b": 5 / 11}
     assert train["tokens"] == {"50 %": 5, "90 %": 5, "99 %": 5, "longest": 5}
     assert dev["tokens"]["longest"] == 11
-    assert found["samples"][0] == ["[CLS] the dog 0 [SEP]", "a"]
+    assert inspection["samples"][0] == ["[CLS] the dog 0 [SEP]", "a"]
 
 
 def test_the_table_has_every_fact(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,12 +42,12 @@ def test_the_table_has_every_fact(files: list[str], capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_can_be_looked_at(task: str, glue: str, backbone: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_task_can_be_inspected(task: str, glue: str, backbone: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["inspect-data", "--task", task, "--model", backbone, "--set", f"data.source={glue}", "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert [look["split"] for look in found["splits"]] == ["train", *TASKS[task].validation, *TASKS[task].test]
-    assert [look["rows"] for look in found["splits"]][:2] == [64, 24]
-    assert found["splits"][-1]["labels"] == {}  # hidden
-    assert {look["in_train"] for look in found["splits"]} == {0}  # the demo's splits share no rows
-    shares = found["splits"][0]["labels"]
+    inspection = json.loads(capsys.readouterr().out)
+    assert [split["split"] for split in inspection["splits"]] == ["train", *TASKS[task].validation, *TASKS[task].test]
+    assert [split["rows"] for split in inspection["splits"]][:2] == [64, 24]
+    assert inspection["splits"][-1]["labels"] == {}  # hidden
+    assert {split["in_train"] for split in inspection["splits"]} == {0}  # the demo's splits share no rows
+    shares = inspection["splits"][0]["labels"]
     assert shares.keys() == ({"lowest", "mean", "highest"} if task == "stsb" else set(TASKS[task].labels))

@@ -1,4 +1,4 @@
-"""Rows as people's files have them: blank lines, byte order marks, broken characters, columns that are not there."""
+"""Files as users have them: blank lines, byte order marks, broken characters, missing columns."""
 
 import io
 from pathlib import Path
@@ -21,7 +21,7 @@ GOOD: list[tuple[str, str, bytes]] = [
 
 
 @pytest.mark.parametrize(("ending", "content"), [g[1:] for g in GOOD], ids=[g[0] for g in GOOD])
-def test_what_people_have_is_read(tmp_path: Path, ending: str, content: bytes) -> None:
+def test_good_files_are_read(tmp_path: Path, ending: str, content: bytes) -> None:
     path = tmp_path / f"rows.{ending}"
     path.write_bytes(content)
     assert [{key: row[key] for key in ROW} for row in read_rows(str(path), ["text"])] == [ROW]
@@ -35,17 +35,22 @@ def test_a_character_in_two_halves_is_whole(tmp_path: Path) -> None:
 
 BAD: list[tuple[str, str, bytes, str, type[AdapterTuneError]]] = [
     ("half a character", "jsonl", b'{"text": "x"}\n{"text": "\\uD800y"}\n', r"line 2: \ud800 is half a char", RunError),
-    ("a second row without the text", "jsonl", b'{"text": "x"}\n{"a": "x", "b": 1}\n',
-     "line 2: column 'text' is missing; there is a, b", RunError),
+    (
+        "a second row without the text",
+        "jsonl",
+        b'{"text": "x"}\n{"a": "x", "b": 1}\n',
+        "line 2: column 'text' is missing; the columns are a, b",
+        RunError,
+    ),
     ("a first row without it", "jsonl", b'{"txt": "x"}\n', "unknown column 'text'; did you mean 'txt'?", UsageError),
-    ("a column twice", "csv", b"text,text,label\nx,y,a\n", "two columns are called 'text'; rename or drop", RunError),
+    ("a column twice", "csv", b"text,text,label\nx,y,a\n", "two columns are called 'text'; rename or remove", RunError),
     ("the line behind blank ones", "csv", b"\ntext,label\n\nx\n", "line 4: 1 fields, but the header has 2", RunError),
     ("nothing but blank lines", "csv", b"\n\n", "the file is empty", RunError),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("ending", "content", "message", "kind"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
-def test_what_cannot_be_read_is_said(
+def test_bad_files_are_refused(
     tmp_path: Path, ending: str, content: bytes, message: str, kind: type[AdapterTuneError]
 ) -> None:
     path = tmp_path / f"rows.{ending}"
@@ -64,10 +69,10 @@ def test_a_parquet_file_with_a_column_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_standard_input_is_utf8_with_or_without_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
-    def given(content: bytes) -> list[dict[str, str]]:
+    def read(content: bytes) -> list[dict[str, str]]:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), "ascii", "surrogateescape"))
         return list(read_rows("-", ["text"]))
 
-    assert given(b"\xef\xbb\xbfcaf\xc3\xa9\r\nx\n") == [{"text": "caf\u00e9"}, {"text": "x"}]
+    assert read(b"\xef\xbb\xbfcaf\xc3\xa9\r\nx\n") == [{"text": "caf\u00e9"}, {"text": "x"}]
     with pytest.raises(RunError, match=r"standard input, line 2: not UTF-8 \(byte 0xe9\); save"):
-        given(b"x\ncaf\xe9\n")
+        read(b"x\ncaf\xe9\n")

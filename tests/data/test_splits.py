@@ -57,15 +57,16 @@ def test_tokenisation_is_cached(make_config: Any, backbone: str, monkeypatch: py
         raise AssertionError("tokenised again")
 
     monkeypatch.setattr("adapter_tune.data.splits._encode", never)
-    newly_initialized = load_tokenizer(config.model)
-    newly_initialized("a call that changes how it cuts and pads", truncation=True, max_length=3, padding="max_length")
-    assert load_splits(config, newly_initialized).train["input_ids"][:] == first
+    other_tokenizer = load_tokenizer(config.model)
+    other_tokenizer("a call that changes how it cuts and pads", truncation=True, max_length=3, padding="max_length")
+    assert load_splits(config, other_tokenizer).train["input_ids"][:] == first
 
 
 def test_a_tokenizer_that_gives_other_columns_or_cuts_elsewhere_has_rows_of_its_own(
     make_config: Any, backbone: str
 ) -> None:
-    config, tokenizer = make_config("qnli", data={"max_length": 11}), AutoTokenizer.from_pretrained(backbone)
+    config = make_config("qnli", data={"max_length": 11})
+    tokenizer = AutoTokenizer.from_pretrained(backbone)
     first = load_splits(config, tokenizer).train
     tokenizer.model_input_names = ["input_ids", "attention_mask"]  # as DistilBERT's, with the same tokenizer.json
     assert set(load_splits(config, tokenizer).train[0]) == {"input_ids", "attention_mask", "labels"}
@@ -142,7 +143,7 @@ def test_a_regression_label_out_of_bounds_is_refused(
 def test_rows_too_short_for_the_marks_are_refused(make_config: Any, tokenizer: Any, task: str, fits: int) -> None:
     rows = load_splits(make_config(task, data={"max_length": fits}), tokenizer).train
     assert max(lengths(rows)) == fits
-    with pytest.raises(UsageError, match=rf"data.max_length is {fits - 1}, but .* tokens go to \[CLS\] and \[SEP\]"):
+    with pytest.raises(UsageError, match=rf"data.max_length is {fits - 1}, but \[CLS\] and \[SEP\] need .* tokens"):
         load_splits(make_config(task, data={"max_length": fits - 1}), tokenizer)
 
 
@@ -157,7 +158,7 @@ def test_splits_that_cannot_be_scored(make_config: Any, tokenizer: Any, split: s
 
 def test_a_data_set_without_the_task_is_refused(make_config: Any, tokenizer: Any, tmp_path: Path) -> None:
     source = write_rte(tmp_path / "data")
-    with pytest.raises(RunError, match=r"\(qnli\): it is not served there .*data.source=DIR"):
+    with pytest.raises(RunError, match=r"\(qnli\): the data set has no such task .*data.source=DIR"):
         load_splits(make_config("qnli", data={"source": source}), tokenizer)
 
 
@@ -167,12 +168,14 @@ def test_without_network_the_error_names_the_way_out(make_config: Any, tokenizer
 
 
 def test_rows_that_are_cut_are_counted(make_config: Any, tokenizer: Any, caplog: pytest.LogCaptureFixture) -> None:
-    whole = [len(tokenizer(*texts).input_ids) for texts in zip(*list(rows_of("rte", 64).values())[:2], strict=True)]
-    limit = sorted(whole)[40]
+    full_lengths = [
+        len(tokenizer(*texts).input_ids) for texts in zip(*list(rows_of("rte", 64).values())[:2], strict=True)
+    ]
+    limit = sorted(full_lengths)[40]
     with caplog.at_level("INFO", logger="adapter_tune"):
         splits = load_splits(make_config("rte", data={"max_length": limit}), tokenizer)
-        load_splits(make_config("rte", data={"max_length": max(whole)}), tokenizer)
-    cut = sum(length > limit for length in whole)
+        load_splits(make_config("rte", data={"max_length": max(full_lengths)}), tokenizer)
+    cut = sum(length > limit for length in full_lengths)
     assert cut > 0
     assert f"train: {cut} of 64 rows are longer than data.max_length={limit} tokens and are cut" in caplog.text
     assert caplog.text.count("train: ") == 1

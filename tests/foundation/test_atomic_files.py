@@ -9,7 +9,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*")}
 
 
-def test_a_text_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+def test_a_text_file_is_replaced_completely(tmp_path: Path) -> None:
     atomic_files.write_text(tmp_path / "a", "one")
     atomic_files.write_text(tmp_path / "a", "two")
     assert (tmp_path / "a").read_text() == "two"
@@ -19,7 +19,7 @@ def test_a_text_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == {"a"}
 
 
-def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_completely(tmp_path: Path) -> None:
     for text in ("one", "two"):
         with atomic_files.new_folder(tmp_path / "f") as folder:
             (folder / text).write_text(text)
@@ -37,7 +37,7 @@ def test_a_folder_survives_a_death_between_the_renames(tmp_path: Path, monkeypat
     with pytest.raises(ZeroDivisionError), atomic_files.new_folder(tmp_path / "f"):
         1 / 0  # noqa: B018
     assert names(tmp_path) == {"f", "one"}
-    monkeypatch.setattr(atomic_files, "_place", lambda *_: 1 / 0)
+    monkeypatch.setattr(atomic_files, "_move", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError), atomic_files.new_folder(tmp_path / "f"):
         pass
     assert names(tmp_path) == {"f", "one"}

@@ -71,9 +71,9 @@ def test_the_file_holds_what_is_trained_and_not_the_backbone(make_config: Any, t
     prepared = build_model(make_config(strategy=strategy))
     path = adapter_files.save_weights(prepared.model, prepared.newly_initialized, tmp_path)
     trained = {name for name, p in prepared.model.named_parameters() if p.requires_grad}
-    held = load_file(path)
-    assert held.keys() == trained
-    assert path.stat().st_size <= 4 * sum(t.numel() for t in held.values()) + 64 * 1024
+    stored = load_file(path)
+    assert stored.keys() == trained
+    assert path.stat().st_size <= 4 * sum(t.numel() for t in stored.values()) + 64 * 1024
 
 
 def test_adapter_config_says_what_it_takes(make_config: Any, tmp_path: Path) -> None:

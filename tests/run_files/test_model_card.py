@@ -15,18 +15,19 @@ HUB_TYPE = re.compile(r"(?:[\w-]+/)?[\w.-]+")  # what the Hub accepts for a data
 
 
 def metadata(result: Result) -> dict[str, Any]:
-    found: dict[str, Any] = ModelCard(model_card(result)).data.to_dict()
-    for row in found["model-index"][0]["results"]:
+    card: dict[str, Any] = ModelCard(model_card(result)).data.to_dict()
+    for row in card["model-index"][0]["results"]:
         assert HUB_TYPE.fullmatch(row["dataset"]["type"])
         assert row["dataset"]["name"]
-    return found
+    return card
 
 
 @pytest.fixture
 def result(make_config: Any, tmp_path: Path) -> Result:
-    """Of a run on a file of the user's own."""
-    found, file = rows_of("sst2", 40), tmp_path / "my reviews: 1.csv"
-    rows = [{"text": t, "label": "ab"[y]} for t, y in zip(found["sentence"], found["label"], strict=True)]
+    """The result of a run on the user's own file."""
+    columns = rows_of("sst2", 40)
+    rows = [{"text": t, "label": "ab"[y]} for t, y in zip(columns["sentence"], columns["label"], strict=True)]
+    file = tmp_path / "my reviews: 1.csv"
     write_rows(file, iter(rows))
     data = {"train_file": str(file), "source": "nyu-mll/glue"}
     return run(make_config("custom", data=data, max_steps=1))
@@ -57,8 +58,10 @@ def test_a_run_on_glue_names_glue_where_it_was_read_from_the_hub(make_config: An
     card = metadata(changed(result, source="nyu-mll/glue"))
     assert card["datasets"] == ["nyu-mll/glue"]
     assert card["model-index"][0]["results"][0]["dataset"] == {
-        "name": "GLUE rte", "type": "nyu-mll/glue", "split": "validation",
-    }  # fmt: skip
+        "name": "GLUE rte",
+        "type": "nyu-mll/glue",
+        "split": "validation",
+    }
     named = result.model_copy(update={"model": result.model.model_copy(update={"id": "demo"})})
     card = metadata(changed(named, source="demo"))
     assert not {"datasets", "base_model"} & card.keys()

@@ -106,9 +106,12 @@ def test_the_majority_class_is_scored_like_a_model() -> None:
     ("changes", "said"),
     [
         ({"layers": 0}, "layers should be greater than or equal to 1"),
-        ({"layers": 2}, "spans should hold every span of 2 layers once"),
+        ({"layers": 2}, "spans should hold every range of 2 layers once"),
         ({"layers": 10**9}, "layers should be less than or equal to"),
-        ({"spans": [{"first": 0, "last": 3, "scores": {"accuracy": 0.5}}]}, "spans should hold every span of 1 layers"),
+        (
+            {"spans": [{"first": 0, "last": 3, "scores": {"accuracy": 0.5}}]},
+            "spans should hold every range of 1 layers",
+        ),
         ({"spans": [{"first": 0, "last": 0, "scores": {}}]}, "spans has no accuracy"),
         ({"spans": [{"first": 0}]}, "spans.0.last is missing"),
         ({"whole": {"f1": 0.5}}, "whole has no accuracy"),

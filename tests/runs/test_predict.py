@@ -115,8 +115,12 @@ BAD = [
     ([], "give one of --split, --input and --text", 2),
     (["--split", "test", "--text", "a"], "not --split and --text", 2),
     (["--text", "a"], "give --text and --text-pair", 2),
-    (["--split", "test", "--output", "x.xlsx"], "unknown ending '.xlsx'; known: .csv, .tsv, .jsonl, .parquet", 2),
-    (["--split", "test", "--output", "nowhere/x.csv"], "name a file in a folder that is there", 2),
+    (
+        ["--split", "test", "--output", "x.xlsx"],
+        "unknown file extension '.xlsx'; known: .csv, .tsv, .jsonl, .parquet",
+        2,
+    ),
+    (["--split", "test", "--output", "nowhere/x.csv"], "name a file in an existing folder", 2),
     (["--input", "none.csv", "--output", "x.csv"], "none.csv: no such file", 2),
 ]
 FILES: list[tuple[str, bytes, str, int]] = [

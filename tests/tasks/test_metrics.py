@@ -14,14 +14,14 @@ RNG = np.random.default_rng(0)
 
 def pairs(task: Task, count: int = 200) -> tuple[Any, Any]:
     if task.is_regression:
-        truth = RNG.uniform(0, 5, count)
-        return truth, truth + RNG.normal(0, 1, count)
+        true = RNG.uniform(0, 5, count)
+        return true, true + RNG.normal(0, 1, count)
     return RNG.integers(0, task.num_labels, count), RNG.integers(0, task.num_labels, count)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda t: t.name)
 def test_scores_are_those_of_scikit_learn_and_scipy(task: Task) -> None:
-    truth, predicted = pairs(task)
+    true, predicted = pairs(task)
     reference: dict[str, Any] = {
         "accuracy": sk.accuracy_score,
         "f1": sk.f1_score,
@@ -29,29 +29,29 @@ def test_scores_are_those_of_scikit_learn_and_scipy(task: Task) -> None:
         "pearson": lambda t, p: stats.pearsonr(t, p).statistic,
         "spearmanr": lambda t, p: stats.spearmanr(t, p).statistic,
     }
-    scores = glue_scores(task, truth, predicted)
+    scores = glue_scores(task, true, predicted)
     assert tuple(scores) == task.metrics
     plain = {name: value for name, value in scores.items() if name != "combined_score"}
-    assert plain == pytest.approx({name: reference[name](truth, predicted) for name in plain})
+    assert plain == pytest.approx({name: reference[name](true, predicted) for name in plain})
     if "combined_score" in scores:
         assert scores["combined_score"] == pytest.approx(np.mean(list(plain.values())))
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda t: t.name)
 def test_the_evaluate_metric_gives_the_same(task: Task) -> None:
-    truth, predicted = pairs(task)
+    true, predicted = pairs(task)
     metric = GlueMetric(task.name, keep_in_memory=True)
-    computed = metric.compute(references=truth, predictions=predicted)
-    assert computed == pytest.approx(glue_scores(task, truth, predicted), rel=1e-4)
-    assert computed == metric.compute(references=truth, predictions=predicted)
+    computed = metric.compute(references=true, predictions=predicted)
+    assert computed == pytest.approx(glue_scores(task, true, predicted), rel=1e-4)
+    assert computed == metric.compute(references=true, predictions=predicted)
 
 
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("value", [0, 1])
 @pytest.mark.filterwarnings("error")
 def test_constant_predictions_give_a_finite_score(name: str, value: int) -> None:
-    truth = np.array([0, 1, 1, 0])
-    score = METRICS[name](truth, np.full(4, value))
+    true = np.array([0, 1, 1, 0])
+    score = METRICS[name](true, np.full(4, value))
     expected = {"accuracy": 0.5, "f1": 2 / 3 if value else 0.0}.get(name, 0.0)
     assert score == pytest.approx(expected)
 

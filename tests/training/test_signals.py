@@ -279,7 +279,7 @@ def test_the_second_process_is_told_who_holds_the_folder(make_config: Any) -> No
     config = make_config("sst2", epochs=1)
     with (
         lock_run_folder(config.folder),
-        pytest.raises(RunError, match=rf"process {os.getpid()} on .* is at work in it"),
+        pytest.raises(RunError, match=rf"process {os.getpid()} on .* uses this folder"),
     ):
         run(config)
     assert not config.folder.exists()

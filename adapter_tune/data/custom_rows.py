@@ -1,0 +1,158 @@
+"""The rows of the user's own data by split, from files or from a data set, and a digest of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from adapter_tune.config.schema import DataConfig
+from adapter_tune.data.labels import label_columns
+from adapter_tune.data.row_files import LocatedRow, existing_file, located_rows
+from adapter_tune.demo.location import DEMO
+from adapter_tune.foundation import atomic_files
+from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.foundation.hub_errors import loading
+
+_SPLITS = ("train", "validation", "test")
+_DEFAULT_SOURCE = DataConfig.model_fields["source"].default
+_DEFAULT_HOLDOUT = DataConfig.model_fields["holdout"].default
+_EMPTY_DIGEST = hashlib.sha256().hexdigest()[:16]  # stored by old runs on a data set, which had no digest yet
+
+
+def describe_source(data: DataConfig, split: str) -> str:
+    """The file or the data set of a split's rows, for messages."""
+    file = _file(data, split) or data.train_file
+    if file is not None:
+        return file
+    return f"data set {data.source} ({split})" if split else f"data set {data.source}"
+
+
+def has_split(data: DataConfig, split: str) -> bool:
+    """Whether the user gave rows for a split, in a file or in the data set."""
+    if _file(data, split) is not None:
+        return True
+    return data.train_file is None and split in _data_set(data)
+
+
+def split_rows(data: DataConfig, split: str, text_columns: tuple[str, ...] = ()) -> Iterator[LocatedRow]:
+    """Yield the rows of a split, each with its location.
+
+    Raises:
+        UsageError: the file does not exist.
+        RunError: a row cannot be read, or one of the text columns holds no text.
+    """
+    file = _file(data, split)
+    if file is not None:
+        yield from located_rows(file, text_columns)
+        return
+    table = _data_set(data)[split]
+    for number, values in enumerate(table):
+        row = {name: _with_class_names(value, table.features[name]) for name, value in values.items()}
+        for column in text_columns:
+            if not isinstance(row.get(column), str):
+                raise RunError(f"{describe_source(data, split)}, row {number}: column '{column}' holds no text")
+        yield f"row {number}", row
+
+
+def check_sources(data: DataConfig) -> None:
+    """Check that all named files exist and that the options do not contradict each other.
+
+    Raises:
+        UsageError: a file is missing, or two options exclude each other.
+    """
+    _check_files(data)
+    if data.holdout != _DEFAULT_HOLDOUT and has_split(data, "validation"):
+        raise UsageError(
+            f"data.holdout={data.holdout:g}: no rows are held out if there are validation rows, as in "
+            f"{describe_source(data, 'validation')}; leave one of them out"
+        )
+    if data.train_file is None:
+        return
+    if data.source not in (_DEFAULT_SOURCE, DEMO):
+        raise UsageError(
+            f"data.source={data.source} and --train-file {data.train_file} are both training data; give only one"
+        )
+    if data.subset is not None:
+        raise UsageError(
+            f"data.subset={data.subset} is a part of the data set in data.source; leave it out with "
+            f"--train-file {data.train_file}"
+        )
+
+
+def content_digest(data: DataConfig) -> str:
+    """The first 16 hex digits of a SHA-256 over the files, or over the texts and labels of a data set."""
+    digest = hashlib.sha256()
+    for split in _SPLITS:
+        file = _file(data, split)
+        if file is not None:
+            digest.update(f"{split} {atomic_files.sha256(Path(file))}\n".encode())
+        elif has_split(data, split):
+            digest.update(f"{split}\n".encode())
+            columns = [data.text_column, data.text_pair_column, *label_columns(data)]
+            for _, row in split_rows(data, split):
+                values = [row.get(name) for name in columns if name]
+                digest.update(f"{json.dumps(values, default=str)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def check_digest(data: DataConfig) -> None:
+    """Refuse data that changed since training: the held-out rows would be others, and some were trained on.
+
+    Raises:
+        UsageError: a file is missing.
+        RunError: the content changed.
+    """
+    if data.digest in (None, _EMPTY_DIGEST):
+        return
+    _check_files(data)
+    digest = content_digest(data)
+    if digest != data.digest:
+        source = ", ".join(_files(data)) or describe_source(data, "")
+        raise RunError(
+            f"{source}: the data changed since training (digest {digest}, at training {data.digest}); "
+            "restore the data or train again"
+        )
+
+
+def _file(data: DataConfig, split: str) -> str | None:
+    file: str | None = getattr(data, f"{split}_file", None)
+    return file
+
+
+def _files(data: DataConfig) -> list[str]:
+    files = [_file(data, split) for split in _SPLITS]
+    return [file for file in files if file is not None]
+
+
+def _check_files(data: DataConfig) -> None:
+    for file in _files(data):
+        existing_file(file)
+
+
+def _data_set(data: DataConfig) -> Any:
+    """The splits of the data set in ``data.source``: a folder of ``save_to_disk``, or anything for ``load_dataset``."""
+    if data.source in (_DEFAULT_SOURCE, DEMO):
+        raise UsageError("task custom needs data: --train-file FILE, or --set data.source=ID_OR_FOLDER")
+    with loading("data set", data.source, "name files with --train-file"):
+        folder = Path(data.source)
+        is_saved = (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+        splits = datasets.load_from_disk(data.source) if is_saved else datasets.load_dataset(data.source, data.subset)
+    if isinstance(splits, datasets.Dataset):
+        return {"train": splits}
+    if "train" not in splits:
+        raise RunError(f"data set {data.source}: no split train; it has {', '.join(splits)}")
+    return splits
+
+
+def _with_class_names(value: Any, feature: Any) -> Any:
+    """A value of a data set, with class names in place of class ids."""
+    if isinstance(value, list) and isinstance(feature, datasets.List | datasets.LargeList):
+        return [_with_class_names(item, feature.feature) for item in value]
+    if not isinstance(feature, datasets.ClassLabel):
+        return value
+    return feature.names[value] if value is not None and value >= 0 else None
