@@ -315,7 +315,7 @@ def test_a_dry_run_refuses_what_the_run_refuses(cli: Any) -> None:
     cases = [
         (["stsb", "--set", "training.class_weights=balanced"], 2, "balanced needs rows with one class each"),
         (["rte", "--set", "training.precision=fp16", "--set", "training.device=cpu"], 2, "fp16 needs a GPU"),
-        (["rte", "--set", f"training.device={lacking}"], 1, f"there is no {lacking} device here"),
+        (["rte", "--set", f"training.device={lacking}"], 1, f"this machine has no {lacking} device"),
     ]
     for options, code, message in cases:
         words = ["train", "--demo", "--task", *options]
