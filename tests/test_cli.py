@@ -149,12 +149,12 @@ WRONG = [
     (["train", "--task", "rte", "--set", "training.epoch=3"], "did you mean 'epochs'?"),
     (
         ["train", "--task", "rte", "--m", "0"],
-        "--m: should be a number from 1 to 65536, or a list with one a layer, got 0",
+        "--m: should be a number from 1 to 65536, or a list with one per layer, got 0",
     ),
     (["train", "--task", "rte", "--m", "-5"], "got -5"),
     (
         ["train", "--task", "rte", "--m", "abc"],
-        "--m: should be a number from 1 to 65536, or a list with one a layer, got 'abc'",
+        "--m: should be a number from 1 to 65536, or a list with one per layer, got 'abc'",
     ),
     (["train", "--task", "rte", "--m", "8", "--strategy", "full"], "unknown option 'm'"),
     (["train", "--task", "rte", "--lr", "fast"], "--lr: should be a valid number"),
