@@ -1,7 +1,7 @@
 """The backbone families: where each takes an adapter, and how many parameters it has.
 
-To add a family, add a row to ``FAMILIES``. This file does not import torch. Paths are attribute paths. Those of a sub-layer begin at the layer, the others at the
-base model or, where it says so, at the whole classifier.
+To add a family, add a row to ``FAMILIES``. This file does not import torch. Paths are attribute paths. Those of a
+sub-layer begin at the layer, the others at the base model or, where it says so, at the whole classifier.
 """
 
 from __future__ import annotations

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from torch import nn
 
 from adapter_tune.adapters.formula import Formula, Groups, ParameterCount
-from adapter_tune.adapters.surgery import (
+from adapter_tune.adapters.model_parts import (
     added_parameters,
     base_of,
     head_parameters,
     layer_norms,
     layers_of,
     pooler_parameters,
-    sites,
 )
+from adapter_tune.adapters.surgery import sites
 from adapter_tune.foundation.errors import RunError
 
 

@@ -24,7 +24,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 from transformers.utils import logging as transformers_logging
 
 from adapter_tune.adapters.families import family_of
-from adapter_tune.adapters.surgery import base_of, head_parameters, pooler_parameters
+from adapter_tune.adapters.model_parts import base_of, head_parameters, pooler_parameters
 from adapter_tune.config.schema import ModelConfig, RunConfig
 from adapter_tune.demo.location import located_model
 from adapter_tune.foundation.errors import RunError, UsageError

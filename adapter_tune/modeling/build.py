@@ -18,9 +18,9 @@ from transformers import (
 from adapter_tune.adapters.bottleneck import truncated_normal_
 from adapter_tune.adapters.families import family_of, shape_of
 from adapter_tune.adapters.formula import ParameterCount, Shape
+from adapter_tune.adapters.model_parts import head_modules, pooler_parameters
 from adapter_tune.adapters.parameter_count import count_parameters
 from adapter_tune.adapters.published_sizes import published_size
-from adapter_tune.adapters.surgery import head_modules, pooler_parameters
 from adapter_tune.config.schema import ModelConfig, RunConfig
 from adapter_tune.demo.location import DEMO, located_model
 from adapter_tune.foundation.errors import UsageError

@@ -15,7 +15,7 @@ from transformers.masking_utils import sdpa_mask
 
 from adapter_tune.adapters.bottleneck import TokenBatchNorm
 from adapter_tune.adapters.families import family_of
-from adapter_tune.adapters.surgery import disable_dropout, layers_of
+from adapter_tune.adapters.model_parts import disable_dropout, layers_of
 from adapter_tune.config.schema import TrainingConfig
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.precision import Precision, cast_frozen_weights, resolve_compute

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from adapter_tune.adapters.surgery import frozen_layers, layers_of
+from adapter_tune.adapters.model_parts import frozen_layers, layers_of
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.data.samplers import LongestFirstSampler
 from adapter_tune.data.splits import Splits, collator, lengths

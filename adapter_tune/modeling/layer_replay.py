@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from adapter_tune.adapters.surgery import layer_list
+from adapter_tune.adapters.model_parts import layer_list
 
 
 class ReplayedLayer(nn.Module):

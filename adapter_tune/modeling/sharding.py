@@ -16,7 +16,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from adapter_tune.adapters.surgery import base_of, layers_of
+from adapter_tune.adapters.model_parts import base_of, layers_of
 
 
 def shard(model: nn.Module, newly_initialized: frozenset[str], device: torch.device) -> None:

@@ -106,15 +106,8 @@ class Injection(Strategy):
     def apply(self, model: nn.Module) -> None:
         """Attach an adapter at every chosen site and unfreeze the LayerNorms that ``layer_norm`` names."""
         from adapter_tune.adapters.bottleneck import Bottleneck
-        from adapter_tune.adapters.surgery import (
-            attach,
-            base_of,
-            layer_norms,
-            layers_of,
-            sites,
-            track_attention_mask,
-            unfreeze,
-        )
+        from adapter_tune.adapters.model_parts import base_of, layer_norms, layers_of, unfreeze
+        from adapter_tune.adapters.surgery import attach, sites, track_attention_mask
 
         sizes = self.sizes(len(layers_of(model)))
         d = cast("Any", model.config).hidden_size

@@ -55,7 +55,7 @@ class TopN(Strategy):
 
     def apply(self, model: nn.Module) -> None:
         """Unfreeze the top layers, the LayerNorm above them and, with ``embeddings``, the embeddings."""
-        from adapter_tune.adapters.surgery import layers_of, parameters_below_layers, top_norms, unfreeze
+        from adapter_tune.adapters.model_parts import layers_of, parameters_below_layers, top_norms, unfreeze
 
         layers = layers_of(model)
         self._check(len(layers))
@@ -104,7 +104,7 @@ class LayerNorm(Strategy):
 
     def apply(self, model: nn.Module) -> None:
         """Unfreeze every LayerNorm, also that of the embeddings."""
-        from adapter_tune.adapters.surgery import base_of, layer_norms, unfreeze
+        from adapter_tune.adapters.model_parts import base_of, layer_norms, unfreeze
 
         unfreeze(*layer_norms(base_of(model)))
 
@@ -129,7 +129,7 @@ class Bias(Strategy):
 
     def apply(self, model: nn.Module) -> None:
         """Unfreeze every bias of the encoder, but not the pooler's."""
-        from adapter_tune.adapters.surgery import base_of, pooler_parameters
+        from adapter_tune.adapters.model_parts import base_of, pooler_parameters
 
         pooler = {id(p) for p in pooler_parameters(model)}
         for module in base_of(model).modules():

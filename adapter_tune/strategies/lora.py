@@ -48,7 +48,7 @@ class Lora(Strategy):
             raise RunError(
                 f"strategy lora needs the peft package ({error}): pip install 'adapter-tune[lora]'"
             ) from None
-        from adapter_tune.adapters.surgery import added_parameters, base_of, layers_of
+        from adapter_tune.adapters.model_parts import added_parameters, base_of, layers_of
 
         if added_parameters(model):
             raise RunError("the model has LoRA or adapters already: load the backbone again")

@@ -9,7 +9,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForPreTraining, AutoMode
 
 import adapter_tune
 from adapter_tune.adapters.families import FAMILIES, family_of
-from adapter_tune.adapters.surgery import pooler_parameters
+from adapter_tune.adapters.model_parts import pooler_parameters
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.build import build_model, check_backbone_fits
 from adapter_tune.runs.reload import evaluate_run

@@ -6,7 +6,8 @@ import torch
 from transformers import BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 
 from adapter_tune.adapters.bottleneck import Adapted, Bottleneck, truncated_normal_
-from adapter_tune.adapters.surgery import adapters_of, added_parameters, attach, layer_norms, sites
+from adapter_tune.adapters.model_parts import adapters_of, added_parameters, layer_norms
+from adapter_tune.adapters.surgery import attach, sites
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.modeling.build import prepare
 from adapter_tune.strategies import REGISTRY, Houlsby, parse_strategy

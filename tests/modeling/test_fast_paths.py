@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 import adapter_tune
-from adapter_tune.adapters.surgery import layers_of
+from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.modeling import fast_paths
 from adapter_tune.modeling.build import prepare
 from adapter_tune.runs.reload import evaluate_run

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, DebertaV2Config
 
 import adapter_tune
-from adapter_tune.adapters.surgery import disable_dropout, frozen_layers, layers_of
+from adapter_tune.adapters.model_parts import disable_dropout, frozen_layers, layers_of
 from adapter_tune.cli import main
 from adapter_tune.data.splits import load_splits
 from adapter_tune.foundation.errors import RunError, UsageError

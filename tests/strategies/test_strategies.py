@@ -14,8 +14,9 @@ import adapter_tune
 from adapter_tune.adapters.bottleneck import Adapted
 from adapter_tune.adapters.families import FAMILIES, shape_of
 from adapter_tune.adapters.formula import Shape
+from adapter_tune.adapters.model_parts import added_parameters, base_of, head_parameters, layers_of
 from adapter_tune.adapters.parameter_count import count_parameters
-from adapter_tune.adapters.surgery import added_parameters, base_of, bypass, detach, layers_of, sites
+from adapter_tune.adapters.surgery import bypass, detach, sites
 from adapter_tune.foundation.errors import FieldError, RunError, UsageError
 from adapter_tune.modeling.build import prepare
 from adapter_tune.strategies import REGISTRY, Injection, parse_strategy
@@ -221,7 +222,7 @@ def test_lora_trains_what_was_trained_before_it_came(model: Any) -> None:
     prepare(model, parse_strategy({"name": "lora", "r": 2}), train_pooler=False)
     trained = {id(p) for p in model.parameters() if p.requires_grad}
     assert {id(p) for p in added_parameters(model)} < trained
-    assert len(trained) == len(added_parameters(model)) + len(adapter_tune.adapters.surgery.head_parameters(model))
+    assert len(trained) == len(added_parameters(model)) + len(head_parameters(model))
 
 
 @pytest.mark.parametrize("name", INJECTIONS)
