@@ -228,7 +228,7 @@ def test_what_fails_on_the_way_exits_with_1(cli: Any, small_world: list[str], ba
     empty = cli("train", "--task", "rte", *small_world, "--model", str(tmp_path / "cut"))
     assert_one_line(empty, 1, "it has no model.safetensors", "--model DIR")
     device = cli("train", "--task", "rte", *small_world, "--set", "training.device=mps")
-    assert_one_line(device, 1, "no mps device here")
+    assert_one_line(device, 1, "this machine has no mps device")
 
 
 def test_an_output_that_is_a_file(cli: Any, small_world: list[str]) -> None:
