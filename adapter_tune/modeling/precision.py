@@ -55,31 +55,31 @@ def resolve_compute(training: TrainingConfig) -> ComputeSettings:
     return ComputeSettings(device, resolve_precision(training.precision, device))
 
 
-def resolve_device(wanted: str) -> str:
+def resolve_device(requested: str) -> str:
     """Return the device to run on; ``auto`` takes the first of cuda, mps and cpu that this machine has.
 
     Raises:
         RunError: the machine has no such device.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if wanted == "auto":
+    if requested == "auto":
         return next(name for name, is_available in available.items() if is_available)
-    if not available[wanted]:
-        raise RunError(f"training.device: this machine has no {wanted} device; set training.device=auto")
-    return wanted
+    if not available[requested]:
+        raise RunError(f"training.device: this machine has no {requested} device; set training.device=auto")
+    return requested
 
 
-def resolve_precision(wanted: Literal["auto", "float32", "bf16", "fp16"], device: str) -> Precision:
+def resolve_precision(requested: Literal["auto", "float32", "bf16", "fp16"], device: str) -> Precision:
     """Return the precision to compute in; ``auto`` takes bf16 where it is native and faster than float32.
 
     Raises:
         UsageError: fp16 on a device other than a GPU.
     """
-    if wanted == "auto":
+    if requested == "auto":
         return "bf16" if has_bf16(device) else "float32"
-    if wanted == "fp16" and device != "cuda":
+    if requested == "fp16" and device != "cuda":
         raise UsageError(f"training.precision: fp16 needs a GPU, and this runs on {device}; choose bf16 or float32")
-    return wanted
+    return requested
 
 
 def has_bf16(device: str) -> bool:
