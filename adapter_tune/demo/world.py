@@ -71,10 +71,10 @@ class World:
         """Draw a clause about an agent."""
         if self.rng.random() < 0.3:
             return Clause(agent, self.adjective(agent.noun))
-        frames = ("being", "being>being")
+        frames = ["being", "being>being"]
         if agent.noun.kind != "animal":
-            frames = (*frames, "person>thing")
-        verbs = senses("verb", self.pools, frames)
+            frames.append("person>thing")
+        verbs = senses("verb", self.pools, tuple(frames))
         while True:
             clause = self.action(self.rng.choice(verbs), 0.2)
             if clause.patient is None or clause.patient.noun != agent.noun:

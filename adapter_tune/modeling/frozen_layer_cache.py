@@ -26,7 +26,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from adapter_tune.adapters.model_parts import frozen_layers, layers_of
 from adapter_tune.config.schema import RunConfig
-from adapter_tune.data.samplers import LongestFirstSampler
+from adapter_tune.data.samplers import evaluation_batches
 from adapter_tune.data.splits import Splits, collator, lengths
 from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import UsageError
@@ -220,17 +220,14 @@ def _computed(
     compute = resolve_compute(config.training)
     model = prepared.model.to(compute.device).eval()
     top_frozen = layers_of(model)[frozen_layers(model) - 1]
-    batch_size = config.training.eval_batch_size
     start = 0
     for rows in _all_splits(splits):
-        order = list(LongestFirstSampler(lengths(rows)))
-        for first in range(0, len(order), batch_size):
-            chosen = order[first : first + batch_size]
-            batch = collate([rows[row] for row in chosen])
+        for row_numbers in evaluation_batches(lengths(rows), config.training.eval_batch_size):
+            batch = collate([rows[row] for row in row_numbers])
             inputs = {key: value.to(compute.device) for key, value in batch.items() if key != "labels"}
             with torch.inference_mode(), compute.autocast():
                 output = _run_up_to(top_frozen, model, inputs)
-            yield [start + row for row in chosen], output
+            yield [start + row for row in row_numbers], output
         start += len(rows)
 
 

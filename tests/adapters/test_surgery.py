@@ -136,7 +136,8 @@ def test_a_layer_equals_the_formula_step_by_step(model: Any) -> None:
     block = model.bert.encoder.layer[0].output
     for p in block.LayerNorm.parameters():
         truncated_normal_(p.data, 1.0)
-    hidden, residual = torch.randn(2, 3, 48), torch.randn(2, 3, 32)
+    hidden = torch.randn(2, 3, 48)
+    residual = torch.randn(2, 3, 32)
     torch.manual_seed(5)
     actual = block(hidden, residual)
     torch.manual_seed(5)

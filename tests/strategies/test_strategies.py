@@ -101,7 +101,8 @@ def others() -> st.SearchStrategy[Any]:
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(options=injections() | others(), backbone=st.sampled_from(BACKBONES))
 def test_formula_and_model_agree_whatever_the_options(options: Any, backbone: Any) -> None:
-    strategy, config = parse_strategy(options), config_of(*backbone)
+    strategy = parse_strategy(options)
+    config = config_of(*backbone)
     try:
         formula = strategy.formula(shape_of(config))
     except UsageError as error:  # nothing to train is refused by both routes' one check
@@ -389,7 +390,8 @@ def test_houlsby_is_the_paper_step_by_step(batch: Any, training: bool) -> None:
         return norm(x + before, f"{name}.LayerNorm")
 
     torch.manual_seed(3)
-    ids, mask = batch["input_ids"], batch["attention_mask"]
+    ids = batch["input_ids"]
+    mask = batch["attention_mask"]
     e = "bert.embeddings"
     rows, length = ids.shape
     x = w[f"{e}.word_embeddings.weight"][ids] + w[f"{e}.token_type_embeddings.weight"][0]
