@@ -34,7 +34,7 @@ from adapter_tune.modeling import state_store
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import computes_one_token
 from adapter_tune.modeling.layer_replay import replayed_layers
-from adapter_tune.modeling.precision import resolve_compute, resolve_device
+from adapter_tune.modeling.precision import ComputeSettings, resolve_compute
 from adapter_tune.modeling.state_store import StateLayout, StateStore
 
 _ROW = "row"
@@ -66,19 +66,21 @@ class FrozenLayerCache:
         tokenizer: PreTrainedTokenizerBase,
     ) -> None:
         start_time = time.perf_counter()
+        compute = resolve_compute(config.training)
         self.depth = frozen_layers(prepared.model)
         self.batch: Tensor | None = None
         """States of the batch that the model computes now (rows, tokens, d)."""
-        self._collate = collator(config.data, tokenizer, resolve_device(config.training.device))
+        self._collate = collator(config.data, tokenizer, compute.device)
         self._stores_one_token = _stores_one_token(prepared.model)
-        layout = _layout(config, prepared, splits)
+        layout = _layout(prepared, splits, compute)
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_unfinished(folder.parent)
         with FileLock(f"{folder}.lock"):  # one run computes the states, the others wait for it
             if not state_store.exists(folder):
                 state_store.make_room(folder.parent, layout.size, int(config.training.cache_limit * _GIB))
                 log.info("the lowest %d layers are frozen: computing them once", self.depth)
-                _write_states(folder, layout, _computed(config, prepared, splits, self._collate))
+                outputs = _computed(prepared, splits, self._collate, config.training.eval_batch_size, compute)
+                _write_states(folder, layout, outputs)
         self._store = StateStore(folder, layout)
         self.splits = _number_rows(splits)
         self._replaced_layers = ExitStack()
@@ -122,30 +124,30 @@ def cache_folder(config: RunConfig, prepared: PreparedModel, splits: Splits) -> 
     is_worthwhile = training.backbone_dropout != "on" and _epochs(config, splits) > 1
     if training.cache_frozen_prefix == "auto" and not is_worthwhile:
         return None
-    obstacle = _obstacle(config, prepared, splits)
+    compute = resolve_compute(training)
+    obstacle = _obstacle(config, prepared, splits, compute)
     if not obstacle:
-        return Path(config.output) / _FOLDER / _key(config, prepared, splits)
+        return Path(config.output) / _FOLDER / _key(config, prepared, splits, compute)
     if training.cache_frozen_prefix == "on":
         raise UsageError(f"training.cache_frozen_prefix is on, but {obstacle}; set it to auto")
     return None
 
 
-def _obstacle(config: RunConfig, prepared: PreparedModel, splits: Splits) -> str:
+def _obstacle(config: RunConfig, prepared: PreparedModel, splits: Splits, compute: ComputeSettings) -> str:
     """Return why the frozen layers cannot be cached, or an empty string."""
     if config.training.shard_backbone:
         return "training.shard_backbone splits the frozen layers over the processes"
     if not frozen_layers(prepared.model):
         return f"strategy {config.strategy.name} trains the lowest layer or something below it"
-    size = _layout(config, prepared, splits).size / _GIB
+    size = _layout(prepared, splits, compute).size / _GIB
     limit = config.training.cache_limit
     if size > limit:
         return f"{size:.3g} GiB are needed and training.cache_limit is {limit:g}"
     return ""
 
 
-def _key(config: RunConfig, prepared: PreparedModel, splits: Splits) -> str:
+def _key(config: RunConfig, prepared: PreparedModel, splits: Splits, compute: ComputeSettings) -> str:
     """Return a digest of everything that decides the states."""
-    compute = resolve_compute(config.training)
     inputs = {
         "backbone": [prepared.fingerprint, cast(Any, prepared.model.config).to_json_string()],
         "data": [rows._fingerprint for rows in _all_splits(splits)],
@@ -186,12 +188,12 @@ def _stores_one_token(model: nn.Module) -> bool:
     return computes_one_token(model) and frozen_layers(model) == len(layers_of(model))
 
 
-def _layout(config: RunConfig, prepared: PreparedModel, splits: Splits) -> StateLayout:
+def _layout(prepared: PreparedModel, splits: Splits, compute: ComputeSettings) -> StateLayout:
     tokens = np.concatenate([lengths(rows) for rows in _all_splits(splits)])
     if _stores_one_token(prepared.model):
         tokens = np.ones_like(tokens)
     d = cast(Any, prepared.model.config).hidden_size
-    return StateLayout(tokens, d, resolve_compute(config.training).dtype)
+    return StateLayout(tokens, d, compute.dtype)
 
 
 def _remove_unfinished(parent: Path) -> None:
@@ -211,18 +213,21 @@ def _write_states(folder: Path, layout: StateLayout, outputs: Iterator[tuple[lis
 
 
 def _computed(
-    config: RunConfig, prepared: PreparedModel, splits: Splits, collate: DataCollatorWithPadding
+    prepared: PreparedModel,
+    splits: Splits,
+    collate: DataCollatorWithPadding,
+    batch_size: int,
+    compute: ComputeSettings,
 ) -> Iterator[tuple[list[int], Any]]:
     """Yield row numbers and the output of the top frozen layer.
 
     The batches are those of evaluation, so the states equal evaluation's to the bit.
     """
-    compute = resolve_compute(config.training)
     model = prepared.model.to(compute.device).eval()
     top_frozen = layers_of(model)[frozen_layers(model) - 1]
     start = 0
     for rows in _all_splits(splits):
-        for row_numbers in evaluation_batches(lengths(rows), config.training.eval_batch_size):
+        for row_numbers in evaluation_batches(lengths(rows), batch_size):
             batch = collate([rows[row] for row in row_numbers])
             inputs = {key: value.to(compute.device) for key, value in batch.items() if key != "labels"}
             with torch.inference_mode(), compute.autocast():

@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 import adapter_tune
+from adapter_tune.config.schema import TrainingConfig
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling import precision
 from adapter_tune.modeling.build import build_model
-from adapter_tune.modeling.precision import cast_frozen_weights, resolve_precision
+from adapter_tune.modeling.precision import cast_frozen_weights, resolve_compute, resolve_precision
 from adapter_tune.runs.reload import evaluate_run, predictor
 
 
@@ -32,6 +33,14 @@ def test_a_requested_precision_is_taken_where_the_device_has_it() -> None:
     assert resolve_precision("bf16", "cpu") == "bf16"  # slow where it is not native
     with pytest.raises(UsageError, match="fp16 needs a GPU"):
         resolve_precision("fp16", "cpu")
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
+def test_compute_settings_have_the_type_of_products(name: Any, dtype: torch.dtype) -> None:
+    compute = resolve_compute(TrainingConfig(device="cpu", precision=name))
+    assert (compute.device, compute.precision, compute.dtype) == ("cpu", name, dtype)
+    with compute.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
 def test_the_rate_of_products_is_measured_without_a_draw() -> None:
