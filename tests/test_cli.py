@@ -149,12 +149,12 @@ WRONG = [
     (["train", "--task", "rte", "--set", "training.epoch=3"], "did you mean 'epochs'?"),
     (
         ["train", "--task", "rte", "--m", "0"],
-        "--m: should be a number from 1 to 65536, or a list with one a layer, got 0",
+        "--m: should be a number from 1 to 65536, or a list with one per layer, got 0",
     ),
     (["train", "--task", "rte", "--m", "-5"], "got -5"),
     (
         ["train", "--task", "rte", "--m", "abc"],
-        "--m: should be a number from 1 to 65536, or a list with one a layer, got 'abc'",
+        "--m: should be a number from 1 to 65536, or a list with one per layer, got 'abc'",
     ),
     (["train", "--task", "rte", "--m", "8", "--strategy", "full"], "unknown option 'm'"),
     (["train", "--task", "rte", "--lr", "fast"], "--lr: should be a valid number"),
@@ -228,7 +228,7 @@ def test_what_fails_on_the_way_exits_with_1(cli: Any, small_world: list[str], ba
     empty = cli("train", "--task", "rte", *small_world, "--model", str(tmp_path / "cut"))
     assert_one_line(empty, 1, "it has no model.safetensors", "--model DIR")
     device = cli("train", "--task", "rte", *small_world, "--set", "training.device=mps")
-    assert_one_line(device, 1, "no mps device here")
+    assert_one_line(device, 1, "this machine has no mps device")
 
 
 def test_an_output_that_is_a_file(cli: Any, small_world: list[str]) -> None:
@@ -315,7 +315,7 @@ def test_a_dry_run_refuses_what_the_run_refuses(cli: Any) -> None:
     cases = [
         (["stsb", "--set", "training.class_weights=balanced"], 2, "balanced needs rows with one class each"),
         (["rte", "--set", "training.precision=fp16", "--set", "training.device=cpu"], 2, "fp16 needs a GPU"),
-        (["rte", "--set", f"training.device={lacking}"], 1, f"there is no {lacking} device here"),
+        (["rte", "--set", f"training.device={lacking}"], 1, f"this machine has no {lacking} device"),
     ]
     for options, code, message in cases:
         words = ["train", "--demo", "--task", *options]

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, TrainerCallback
 
+from adapter_tune.adapters.model_parts import frozen_layers, layers_of
 from adapter_tune.adapters.published_sizes import published_size
-from adapter_tune.adapters.surgery import frozen_layers, layers_of
 from adapter_tune.bench.row_lengths import sample_lengths
 from adapter_tune.config.schema import RunConfig, parse_config
 from adapter_tune.data.splits import Splits

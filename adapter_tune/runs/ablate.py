@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from adapter_tune.adapters.families import SubLayer
-from adapter_tune.adapters.surgery import bypass, layers_of, sites
+from adapter_tune.adapters.model_parts import layers_of
+from adapter_tune.adapters.surgery import bypass, sites
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.data.samplers import evaluation_batches
 from adapter_tune.data.splits import collator, lengths
