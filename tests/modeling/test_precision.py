@@ -101,4 +101,4 @@ def test_a_run_of_a_gpu_is_scored_again_without_one(make_config: Any, monkeypatc
     (config.folder / "result.json").write_text(json.dumps(stored))
     monkeypatch.setattr(precision, "has_bf16", lambda device: False)
     assert evaluate_run(config.folder).scores == here.scores
-    assert predictor(config.folder).device == "cpu"
+    assert predictor(config.folder).compute.device == "cpu"
