@@ -29,7 +29,8 @@ from adapter_tune.run_files.ablation_result import read_ablation
 from adapter_tune.run_files.result import read_result
 from adapter_tune.runs.reload import _again
 from adapter_tune.strategies import REGISTRY
-from adapter_tune.sweeps.spec import Range, Sweep, cells, config_of, read_sweep
+from adapter_tune.sweeps.cells import cells, config_of
+from adapter_tune.sweeps.spec import Range, Sweep, read_sweep
 
 KINDS = 9  # tests below, which share the inputs of 'make fuzz'
 EACH = int(os.environ.get("ADAPTER_TUNE_FUZZ", "900")) // KINDS

@@ -213,7 +213,7 @@ def show_ablation(found: Ablation) -> None:
     show(found.metric, header, [[str(first), *row] for first, row in enumerate(cells)])
 
 
-def show_chosen(best: Sequence[dict[str, Any]]) -> None:
+def show_best_choices(best: Sequence[dict[str, Any]]) -> None:
     """The best choice of each group of a sweep."""
     names = list(best[0]["group"]) if best else []
     rows = []
