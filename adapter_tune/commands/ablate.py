@@ -28,8 +28,8 @@ def ablate(
         raise UsageError("--attention-only and --feed-forward-only: give one of them, or neither for both kinds")
     folder = newest_run(run, runs, demo)
     prepare_libraries(demo)
+    from adapter_tune.report.command_output import show_ablation
     from adapter_tune.report.figures import heatmap, save
-    from adapter_tune.report.terminal import show_ablation
     from adapter_tune.runs.reload import ablate_run
 
     kind: Literal["attention", "feed_forward"] | None

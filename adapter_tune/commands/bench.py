@@ -49,7 +49,7 @@ def bench(
         prepare_libraries()
     from adapter_tune.bench.bench import bench as measure
     from adapter_tune.bench.worker import has_frozen_layers
-    from adapter_tune.report.terminal import show_bench
+    from adapter_tune.report.command_output import show_bench
 
     cases = {}
     for text, (plain, *held) in composed.items():

@@ -76,7 +76,7 @@ def print_counts(configs: list[Any], num_labels: int, *, max_length: int | None 
     if not all(published_size(config.model.id) for config in configs):
         prepare_libraries(all(config.model.id == DEMO for config in configs))
     from adapter_tune.modeling.build import count_on_meta
-    from adapter_tune.report.terminal import show_count
+    from adapter_tune.report.command_output import show_count
 
     objects = []
     for config in configs:

@@ -20,7 +20,7 @@ def evaluate(
     output_json: o.OutputJson = None,
 ) -> None:
     """Rebuild backbone and adapter from disk and score them again."""
-    from adapter_tune.report.terminal import show_result
+    from adapter_tune.report.command_output import show_result
 
     if output_json is not None and (output_json.is_dir() or not output_json.parent.is_dir()):
         raise UsageError(f"--output-json: {output_json} cannot be written; name a file in a folder that is there")

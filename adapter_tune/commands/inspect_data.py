@@ -32,7 +32,7 @@ def inspect_data(
     from adapter_tune.data.custom import resolve_custom_data
     from adapter_tune.data.inspection import inspect
     from adapter_tune.modeling.backbone import load_tokenizer
-    from adapter_tune.report.terminal import show_inspection
+    from adapter_tune.report.command_output import show_inspection
 
     composed = resolve_custom_data(composed)
     found = inspect(composed, load_tokenizer(composed.model))

@@ -41,7 +41,7 @@ def sweep(
         return
     from adapter_tune.config.yaml_files import to_yaml
     from adapter_tune.foundation import atomic_files
-    from adapter_tune.report.terminal import show_best_choices
+    from adapter_tune.report.command_output import show_best_choices
     from adapter_tune.sweeps.cells import cells, config_of, samples
     from adapter_tune.sweeps.live import LiveProgress
     from adapter_tune.sweeps.workers import run_sweep

@@ -56,7 +56,7 @@ def train(
         print(to_yaml(composed.model_dump()))
         print_counts([composed], composed.task_spec.num_labels, max_length=composed.data.max_length)
         return
-    from adapter_tune.report.terminal import show_result
+    from adapter_tune.report.command_output import show_result
 
     prepare_libraries(demo)
     from adapter_tune.runs.run import run

@@ -19,7 +19,7 @@ from adapter_tune.cli import main
 from adapter_tune.config.compose import compose
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.build import prepare
-from adapter_tune.report.terminal import show_bench
+from adapter_tune.report.command_output import show_bench
 from adapter_tune.strategies import parse_strategy
 from tests.helpers import bert_config
 

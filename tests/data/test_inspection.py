@@ -40,7 +40,7 @@ def test_what_is_in_the_files_is_seen(files: list[str], capsys: pytest.CaptureFi
 def test_the_table_has_every_fact(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     main(["inspect-data", *files])
     out = capsys.readouterr().out
-    for name in ("rows", "label a", "tokens, longest", "cut at max_length", "found in train too"):
+    for name in ("rows", "label a", "tokens, longest", "cut at max_length", "also in train"):
         assert f"  {name}" in out
     assert "54.5%" in out
     assert "b: [CLS] the dog 1 [SEP]" in out
