@@ -114,7 +114,7 @@ class Group:
     def average(self, value_of: Callable[[Result], float | None]) -> float | None:
         """Return the mean of a value of the results, over the runs that have it; None if no run has it."""
         values = [value_of(run.result) for run in self.runs]
-        known = [value for value in values if value is not None]
+        known: list[float] = [value for value in values if value is not None]
         return mean(known) if known else None
 
 

@@ -12,9 +12,9 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from adapter_tune.bench import bench
-from adapter_tune.bench.bench import Measured, _related
+from adapter_tune.bench.bench import Measurement, _with_ratios
 from adapter_tune.bench.row_lengths import QUANTILES, sample_lengths
-from adapter_tune.bench.worker import _random, has_frozen_layers, operations_a_token
+from adapter_tune.bench.worker import _random_model, has_frozen_layers, operations_per_token
 from adapter_tune.cli import main
 from adapter_tune.config.compose import compose
 from adapter_tune.foundation.errors import RunError, UsageError
@@ -45,17 +45,17 @@ def test_a_whole_run(batches: int, backbone: str, capsys: pytest.CaptureFixture[
 
 
 def test_one_strategy_after_the_other_as_on_a_gpu(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "WARM_ON_A_GPU", 3)
-    monkeypatch.setattr(bench, "_PARTS", 2)
+    monkeypatch.setattr(bench, "GPU_WARM_UP_STEPS", 3)
+    monkeypatch.setattr(bench, "_GPU_REPORTS", 2)
     flags = {"--task task": "mnli", "--model model.id": backbone}
     sets = ["data.max_length=16", "training.batch_size=4", "training.eval_batch_size=4", "training.device=cpu"]
     cases = {name: compose(None, {**flags, "--strategy strategy.name": name}, sets) for name in ("full", "head")}
-    taken, ends = bench._one_after_the_other(cases, "8", 5)
-    assert [[report["steps"] for report in reports] for reports in taken.values()] == [[3, 2]] * 2
-    assert [[report["examples"] for report in reports] for reports in taken.values()] == [[12, 8]] * 2
-    assert all(end["eval"] > 0 for end in ends.values())
-    reports = [{key: value for key, value in report.items() if key != "forward"} for report in taken["head"]]
-    row = bench._row("head", reports, ends["head"], 1e12)  # a GPU says nothing of phases
+    reports_by_name, totals = bench._measure_one_by_one(cases, "8", 5)
+    assert [[report["steps"] for report in reports] for reports in reports_by_name.values()] == [[3, 2]] * 2
+    assert [[report["examples"] for report in reports] for reports in reports_by_name.values()] == [[12, 8]] * 2
+    assert all(end["eval"] > 0 for end in totals.values())
+    reports = [{key: value for key, value in report.items() if key != "forward"} for report in reports_by_name["head"]]
+    row = bench._measurement("head", reports, totals["head"], 1e12)  # a GPU says nothing of phases
     assert row.forward_ms is None
     assert row.step_ms == pytest.approx(1e3 * np.median([report["seconds"] / report["steps"] for report in reports]))
     assert row.examples_per_second == pytest.approx(20 / sum(report["seconds"] for report in reports))
@@ -82,21 +82,21 @@ def test_kept_states_are_measured_beside_their_twin(
     }
 
 
-def row(name: str, *steps: float, memory: int | None = 100) -> Measured:
-    return Measured(name, 1, 2, 3, 6, 7, 8, 9, 0.5, memory, 11, steps=list(steps))
+def row(name: str, *steps: float, memory: int | None = 100) -> Measurement:
+    return Measurement(name, 1, 2, 3, 6, 7, 8, 9, 0.5, memory, 11, steps=list(steps))
 
 
 def test_ratios_compare_step_with_step() -> None:
-    full, other = _related([row("full", 1, 10, 2), row("houlsby", 0.5, 6, 1, memory=40)])
+    full, other = _with_ratios([row("full", 1, 10, 2), row("houlsby", 0.5, 6, 1, memory=40)])
     assert (full.step_ratio, full.memory_ratio) == (1, 1)
     assert (other.step_ratio, other.memory_ratio) == (0.5, 0.4)
-    (alone,) = _related([row("houlsby", 1)])
+    (alone,) = _with_ratios([row("houlsby", 1)])
     assert alone.step_ratio is None
-    assert _related([row("full", 1, memory=None)])[0].memory_ratio is None
+    assert _with_ratios([row("full", 1, memory=None)])[0].memory_ratio is None
 
 
 @pytest.mark.parametrize(
-    ("strategy", "kept", "expected"),
+    ("strategy", "cached_layers", "expected"),
     [
         ("full", 0, [6, 6]),
         ("head", 0, [2, 2]),
@@ -106,11 +106,11 @@ def test_ratios_compare_step_with_step() -> None:
     ],
     ids=str,
 )
-def test_operations_a_token(strategy: Any, kept: int, expected: list[int]) -> None:
+def test_operations_per_token(strategy: Any, cached_layers: int, expected: list[int]) -> None:
     model = AutoModelForSequenceClassification.from_config(bert_config())
     layer = sum(p.numel() for p in model.bert.encoder.layer[0].parameters())
     prepare(model, parse_strategy(strategy), train_pooler=False)
-    assert operations_a_token(model, kept) == sum(expected) * layer
+    assert operations_per_token(model, cached_layers) == sum(expected) * layer
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_model_on_the_bench_is_of_the_type_that_a_run_loads(backbone: str, tmp
     shutil.copytree(backbone, tmp_path / "half")
     path = tmp_path / "half" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "dtype": "float16"}))
-    prepared = _random(make_config(model=str(tmp_path / "half")))
+    prepared = _random_model(make_config(model=str(tmp_path / "half")))
     assert {p.dtype for p in prepared.model.parameters()} == {torch.float32}
 
 
@@ -141,7 +141,7 @@ def test_operations_of_adapters() -> None:
     norms = 2 * 2 * 2 * 32
     prepare(model, parse_strategy({"name": "houlsby", "m": 4}), train_pooler=False)
     adapters = 4 * (2 * 4 * 32 + 32 + 4)
-    assert operations_a_token(model) == 4 * (layers - norms) + 6 * (adapters + norms)
+    assert operations_per_token(model) == 4 * (layers - norms) + 6 * (adapters + norms)
 
 
 @pytest.mark.parametrize("task", QUANTILES)
@@ -199,12 +199,12 @@ def test_a_failing_process_is_one_clear_error() -> None:
             raise EOFError
 
     with pytest.raises(RunError, match="full: no memory"):
-        bench._checked("full", Broken())  # type: ignore[arg-type]
+        bench._receive("full", Broken())  # type: ignore[arg-type]
     Broken.is_usage = True
     with pytest.raises(UsageError, match="full: no memory"):
-        bench._checked("full", Broken())  # type: ignore[arg-type]
+        bench._receive("full", Broken())  # type: ignore[arg-type]
     with pytest.raises(RunError, match="its process ended"):
-        bench._checked("full", Gone())  # type: ignore[arg-type]
+        bench._receive("full", Gone())  # type: ignore[arg-type]
 
 
 def test_the_table_has_bars(capsys: pytest.CaptureFixture[str]) -> None:
