@@ -27,9 +27,9 @@ def sweep(
     dry_run: o.SweepDryRun = False,
     as_json: o.Json = False,
 ) -> None:
-    """Run a grid or a search over configurations, with any number of processes and machines.
+    """Run a grid or a search over configurations.
 
-    Run the same command again to resume an interrupted sweep.
+    Any number of processes and machines can share a sweep. Run the same command again to resume an interrupted sweep.
     """
     from adapter_tune.sweeps.spec import read_sweep
 

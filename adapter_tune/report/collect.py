@@ -109,13 +109,16 @@ class Group:
         """Standard error of the mean; None with one seed."""
         if len(self.runs) == 1:
             return None
-        return stdev(run.score for run in self.runs) / len(self.runs) ** 0.5
+        sem: float = stdev(run.score for run in self.runs) / len(self.runs) ** 0.5
+        return sem
 
     def average(self, value_of: Callable[[Result], float | None]) -> float | None:
         """Return the mean of a value of the results, over the runs that have it; None if no run has it."""
         values = [value_of(run.result) for run in self.runs]
-        known: list[float] = [value for value in values if value is not None]
-        return mean(known) if known else None
+        known = [value for value in values if value is not None]
+        if not known:
+            return None
+        return mean(known)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ def cells(sweep: Sweep) -> list[Values]:
 def samples(sweep: Sweep) -> list[Values]:
     """Return a few cells of a search that together have every value of its lists and both bounds of its ranges."""
     axes = []
-    for path, given in sweep.parameters.items():
-        values = _bounds(given) if isinstance(given, dict) else given
+    for path, choices in sweep.parameters.items():
+        values = _bounds(choices) if isinstance(choices, dict) else choices
         axes.append(list(_axis(path, values)))
     selected = []
     for index in range(max(map(len, axes))):

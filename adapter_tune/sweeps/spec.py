@@ -104,7 +104,7 @@ def _check(sweep: Sweep) -> None:
     if sweep.method != "grid" and sweep.trials is None:
         raise FieldError(("trials",), f"is missing; give the number of runs, which method: {sweep.method} needs")
     if sweep.method == "grid" and sweep.trials is not None:
-        raise FieldError(("trials",), "goes with method: random or tpe; a grid runs every combination, so leave it out")
+        raise FieldError(("trials",), "is only for method: random or tpe; leave it out, as a grid runs every cell")
     missing = [path for path in sweep.average_over if path in sweep.parameters and path not in sweep.repeat]
     if sweep.repeat and missing:
         raise FieldError(("repeat",), f"lacks {missing[0]}, which is in average_over; give its values")

@@ -30,8 +30,8 @@ def test_a_whole_run(batches: int, backbone: str, capsys: pytest.CaptureFixture[
     small = ["--batch-size", "4", "--set", "data.max_length=16", "--set", "training.eval_batch_size=4"]
     small += ["--set", f"training.gradient_accumulation={batches}"]
     main(["bench", "--model", backbone, *words, *small, "--json"])
-    found = json.loads(capsys.readouterr().out)
-    rows = found["strategies"]
+    output = json.loads(capsys.readouterr().out)
+    rows = output["strategies"]
     assert [row["name"] for row in rows] == ["full", "houlsby layers=top-1"]
     for row in rows:
         assert len(row["steps"]) == 2
@@ -41,7 +41,7 @@ def test_a_whole_run(batches: int, backbone: str, capsys: pytest.CaptureFixture[
         assert row["eval_examples_per_second"] > 0
     assert rows[0]["step_ratio"] == 1
     assert rows[0]["checkpoint_bytes"] > 10 * rows[1]["checkpoint_bytes"]
-    assert found["products_per_second"] > 0
+    assert output["products_per_second"] > 0
 
 
 def test_one_strategy_after_the_other_as_on_a_gpu(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,21 +64,23 @@ def test_one_strategy_after_the_other_as_on_a_gpu(backbone: str, monkeypatch: py
 def test_kept_states_are_measured_beside_their_twin(
     backbone: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: dict[str, Any] = {}
+    measured_cases: dict[str, Any] = {}
 
     def measure(cases: dict[str, Any], lengths: str, steps: int) -> Any:
-        seen.update(cases)
+        measured_cases.update(cases)
         return [], {}
 
     monkeypatch.setattr(bench, "bench", measure)
     words = ["--strategy", "full", "--strategy", "top_n n=1", "--set", "data.max_length=16"]
     main(["bench", "--model", backbone, *words, "--kept", "--json"])
-    found = {name: (c.training.backbone_dropout, c.training.cache_frozen_prefix) for name, c in seen.items()}
-    assert found == {
+    options = {
+        name: (c.training.backbone_dropout, c.training.cache_frozen_prefix) for name, c in measured_cases.items()
+    }
+    assert options == {
         "full": ("on", "auto"),
         "top_n n=1": ("on", "auto"),
         "top_n n=1, no dropout": ("off", "off"),
-        "top_n n=1, states kept": ("off", "on"),
+        "top_n n=1, frozen layers cached": ("off", "on"),
     }
 
 
@@ -146,14 +148,14 @@ def test_operations_of_adapters() -> None:
 
 @pytest.mark.parametrize("task", QUANTILES)
 def test_lengths_are_drawn_as_they_occur(task: str) -> None:
-    found = sample_lengths(task, 20_000, 512)
+    lengths = sample_lengths(task, 20_000, 512)
     points = QUANTILES[task]
     assert list(points) == sorted(points)
-    assert found.min() >= points[0]
-    assert found.max() <= points[-1]
-    assert abs(np.median(found) - points[10]) <= 1
+    assert lengths.min() >= points[0]
+    assert lengths.max() <= points[-1]
+    assert abs(np.median(lengths) - points[10]) <= 1
     assert sample_lengths(task, 100, 16).max() <= 16
-    assert (sample_lengths(task, 100, 512) == found[:100]).all()
+    assert (sample_lengths(task, 100, 512) == lengths[:100]).all()
 
 
 def test_a_number_is_every_rows_length() -> None:

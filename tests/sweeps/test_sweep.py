@@ -52,13 +52,13 @@ def sweep_of(small: dict[str, Any], **values: Any) -> Sweep:
 
 def test_a_grid_is_a_product_and_a_strategy_has_lists_of_its_own() -> None:
     strategies = [{"name": "houlsby", "m": [8, 64]}, {"name": "full", "training.learning_rate": [1e-5]}, "head"]
-    found = cells(Sweep(name="s", parameters={"task": ["cola", "rte"], "strategy": strategies, "training.seed": [1]}))
-    assert len(found) == 2 * 4
-    assert found[0] == {"task": "cola", "strategy.name": "houlsby", "strategy.m": 8, "training.seed": 1}
-    assert found[2] == {
+    grid = cells(Sweep(name="s", parameters={"task": ["cola", "rte"], "strategy": strategies, "training.seed": [1]}))
+    assert len(grid) == 2 * 4
+    assert grid[0] == {"task": "cola", "strategy.name": "houlsby", "strategy.m": 8, "training.seed": 1}
+    assert grid[2] == {
         "task": "cola", "strategy.name": "full", "training.learning_rate": 1e-5, "training.seed": 1,
     }  # fmt: skip
-    assert found[3]["strategy.name"] == "head"
+    assert grid[3]["strategy.name"] == "head"
 
 
 def test_a_cell_is_a_configuration(small: dict[str, Any], tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_cell_is_a_configuration(small: dict[str, Any], tmp_path: Path) -> Non
         ("name: s\nparameters:\n  training.seed: 3\n", "x.yaml:3: parameters.training.seed should be a list"),
         ("name: s\nparameters: {training.seed: [1]}\nmethod: gird\n", "x.yaml:3: method"),
         ("name: s\nparameters: {training.seed: [1]}\nmethod: random\n", "trials is missing"),
-        ("name: s\nparameters: {training.seed: [1]}\ntrials: 3\n", "trials goes with"),
+        ("name: s\nparameters: {training.seed: [1]}\ntrials: 3\n", "trials is only for"),
         ("name: s\nparameters: {training.seed: {low: 1, high: 2}}\n", "a grid needs a list"),
         ("name: s\nmethod: tpe\ntrials: 2\nparameters: {a.b: {low: 2, high: 1}}\n", "needs low < high"),
         ("name: s\nmethod: tpe\ntrials: 2\nparameters: {a.b: {low: 2}}\n", "parameters.a.b.high"),
@@ -190,11 +190,13 @@ def test_a_finished_run_is_not_run_again_and_a_grid_can_grow(small: dict[str, An
     assert len(finished_runs(tmp_path / "runs")) == 2
 
 
-@pytest.mark.parametrize(("ended", "said"), [(2, "2 of 2 done, 0 failed, best 0.5000, 0 s left"), (1, ", ? left")])
-def test_what_is_left_of_a_sweep_that_went_on_before(ended: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("ended", "expected"), [(2, "2 of 2 done, 0 failed, best 0.5000, 0 s left"), (1, ", ? left")])
+def test_what_is_left_of_a_sweep_that_went_on_before(
+    ended: int, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with LiveProgress("s") as live:
         live.show(Progress(2, 2 - ended, 0, ended, 0, 0, 0.5))
-    assert said in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 def test_a_failed_run_is_said_and_taken_again(small: dict[str, Any], tmp_path: Path) -> None:
@@ -213,7 +215,7 @@ def test_a_failed_run_is_said_and_taken_again(small: dict[str, Any], tmp_path: P
 
 @pytest.mark.parametrize("model", [None, DEMO], ids=["with a pooler", "pooler drawn"])
 def test_warm_runs_are_the_cold_ones_to_the_bit(make_config: Any, model: str | None, tmp_path: Path) -> None:
-    kept = BackboneCache()
+    cache = BackboneCache()
     for index, (task, strategy) in enumerate(
         (("rte", "houlsby"), ("rte", "full"), ("stsb", "houlsby"), ("rte", "head"))
     ):
@@ -221,7 +223,7 @@ def test_warm_runs_are_the_cold_ones_to_the_bit(make_config: Any, model: str | N
         cold = adapter_tune.run(config)
         there = config.model_copy(update={"output": str(tmp_path / "warm")})
         torch.rand(7 + index)  # the state of the generator must not matter
-        warm = adapter_tune.run(there, kept=kept)
+        warm = adapter_tune.run(there, kept=cache)
         assert (warm.scores, warm.history) == (cold.scores, cold.history)
 
 
@@ -248,8 +250,8 @@ def test_a_sweep_that_is_changed_runs_anew_and_chooses_among_what_it_says_now(
         study.fill()
         worker_loop(study, tmp_path)
         assert (study.progress().total, study.progress().done, len(finished_runs(tmp_path / "runs"))) == (2, 2, runs)
-        found = [read_result(folder).config["training"]["max_steps"] for _, folder in study.finished(repeats=True)]
-        assert found == [given["training.max_steps"]] * 2
+        max_steps = [read_result(folder).config["training"]["max_steps"] for _, folder in study.finished(repeats=True)]
+        assert max_steps == [given["training.max_steps"]] * 2
     fewer = SweepStudy(sweep_of(given, parameters={**rates, "training.learning_rate": [3e-3]}), tmp_path)
     fewer.fill()
     assert (fewer.progress().total, fewer.progress().done, len(fewer.finished(repeats=True))) == (1, 1, 1)
@@ -372,9 +374,9 @@ def test_a_search_makes_its_trials(small: dict[str, Any], tmp_path: Path, method
     study = SweepStudy(sweep_of(small, method=method, trials=3, parameters=parameters), tmp_path)
     study.fill()
     worker_loop(study, tmp_path)
-    found = study.finished(repeats=True)
-    assert len(found) == 3
-    for values, folder in found:
+    finished = study.finished(repeats=True)
+    assert len(finished) == 3
+    for values, folder in finished:
         config = read_result(folder).config
         assert config["training"]["learning_rate"] == values["training.learning_rate"]
         assert 1e-4 <= values["training.learning_rate"] <= 1e-2
@@ -395,9 +397,9 @@ def test_hopeless_runs_are_stopped(small: dict[str, Any], tmp_path: Path, monkey
 def test_a_look_at_the_progress_is_one_question(small: dict[str, Any], tmp_path: Path) -> None:
     study = SweepStudy(sweep_of(small, parameters={"task": ["rte"], "training.seed": [1, 2, 3]}), tmp_path)
     study.fill()
-    with mock.patch.object(study.optuna_study, "get_trials", wraps=study.optuna_study.get_trials) as asked:
+    with mock.patch.object(study.optuna_study, "get_trials", wraps=study.optuna_study.get_trials) as get_trials:
         assert study.progress().waiting == 3
-    assert asked.call_count == 1
+    assert get_trials.call_count == 1
 
 
 def test_a_killed_worker_loses_nothing(small: dict[str, Any], tmp_path: Path) -> None:
@@ -464,17 +466,17 @@ def test_a_plan_counts_and_estimates(
 ) -> None:
     (tmp_path / "rows.csv").write_text("text,label\n" + "good day,yes\nbad day,no\n" * 20)
     parameters = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": [2, 4]}], "training.seed": [1, 2]}
-    own = {**small, "data.source": "demo", "data.train_file": str(tmp_path / "rows.csv")}
+    custom = {**small, "data.source": "demo", "data.train_file": str(tmp_path / "rows.csv")}
     with caplog.at_level("INFO"):
-        estimate_cost(sweep_of(own, parameters={**parameters, "task": ["custom"]}), tmp_path)
+        estimate_cost(sweep_of(custom, parameters={**parameters, "task": ["custom"]}), tmp_path)
     assert caplog.text.count("2 classes") == 1  # read once for four cells
     assert caplog.text.count("measuring the speed of houlsby on custom") == 1
     assert "loss" not in capfd.readouterr().err
-    found = estimate_cost(sweep_of(small, parameters=parameters), tmp_path)
-    assert found.runs == 4
-    assert [row.strategy for row in found.rows] == ["houlsby m=2", "houlsby m=4"]
-    assert found.rows[0].trained < found.rows[1].trained
-    assert found.seconds > 0
+    estimate = estimate_cost(sweep_of(small, parameters=parameters), tmp_path)
+    assert estimate.runs == 4
+    assert [row.strategy for row in estimate.rows] == ["houlsby m=2", "houlsby m=4"]
+    assert estimate.rows[0].trained < estimate.rows[1].trained
+    assert estimate.seconds > 0
     assert not (tmp_path / "runs").exists()
     with pytest.raises(UsageError, match="are drawn during the sweep"):
         estimate_cost(sweep_of(small, method="tpe", trials=2), tmp_path)
@@ -482,12 +484,14 @@ def test_a_plan_counts_and_estimates(
 
 def test_a_plan_counts_every_setting_and_refuses_what_does_not_fit(small: dict[str, Any], tmp_path: Path) -> None:
     deep = {"name": "houlsby", "m": 2, "layers": ["top-1", "all"], "depth": [1, 2]}
-    found = estimate_cost(sweep_of(small, parameters={"task": ["rte", "mnli"], "strategy": [deep, "head"]}), tmp_path)
-    assert [(row.strategy, row.runs) for row in found.rows] == [
+    estimate = estimate_cost(
+        sweep_of(small, parameters={"task": ["rte", "mnli"], "strategy": [deep, "head"]}), tmp_path
+    )
+    assert [(row.strategy, row.runs) for row in estimate.rows] == [
         ("houlsby m=2 layers=top-1", 2), ("houlsby m=2 depth=2 layers=top-1", 2), ("houlsby m=2", 2),
         ("houlsby m=2 depth=2", 2), ("head", 2),
     ]  # fmt: skip
-    assert len({row.trained for row in found.rows}) == 5
+    assert len({row.trained for row in estimate.rows}) == 5
     wrong = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": 2, "layers": ["all", "top-9"]}]}
     with mock.patch("adapter_tune.sweeps.cost._probe") as probe, pytest.raises(UsageError, match="top-9 is more than"):
         estimate_cost(sweep_of(small, parameters=wrong), tmp_path)
@@ -497,14 +501,14 @@ def test_a_plan_counts_every_setting_and_refuses_what_does_not_fit(small: dict[s
 def test_a_sweep_over_data_of_the_users_own(
     small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = {**small, "data.source": "demo", "data.train_file": str(tmp_path / "rows.csv")}
-    sweep = sweep_of(own, parameters={"task": ["custom"], "training.seed": [1, 2]})
+    custom = {**small, "data.source": "demo", "data.train_file": str(tmp_path / "rows.csv")}
+    sweep = sweep_of(custom, parameters={"task": ["custom"], "training.seed": [1, 2]})
     (tmp_path / "s.yaml").write_text(to_yaml(sweep.model_dump()))
     words = ["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out")]
     with pytest.raises(SystemExit):
         main(words)
     assert "rows.csv" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()  # said before any run has failed of it
+    assert not (tmp_path / "out").exists()  # the error comes before any run
     (tmp_path / "rows.csv").write_text("text,label\n" + "good day,yes\nbad day,no\n" * 20)
     main(words)
     captured = capsys.readouterr()
@@ -532,16 +536,16 @@ def test_the_command(small: dict[str, Any], tmp_path: Path, capsys: pytest.Captu
 def test_workers_share_the_cores_and_leave_ctrl_c_to_their_parent(
     small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told(study: SweepStudy, folder: Path) -> None:
+    def write_environment(study: SweepStudy, folder: Path) -> None:
         ignores = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        (folder / f"told-{os.getpid()}").write_text(f"{os.environ['OMP_NUM_THREADS']} {ignores}")
+        (folder / f"environment-{os.getpid()}").write_text(f"{os.environ['OMP_NUM_THREADS']} {ignores}")
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(workers, "worker_loop", told)
+    monkeypatch.setattr(workers, "worker_loop", write_environment)
     monkeypatch.setattr(workers, "_available_cores", lambda: 8)
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: multiprocessing.context.ForkContext())
     workers.run_workers(sweep_of(small), tmp_path, None, 3, lambda _: None)
-    assert [file.read_text() for file in tmp_path.glob("told-*")] == ["2 True"] * 3
+    assert [file.read_text() for file in tmp_path.glob("environment-*")] == ["2 True"] * 3
 
 
 def taking(folder: str, claimed: Any) -> None:
@@ -562,8 +566,8 @@ def test_no_two_workers_take_the_same_run(tmp_path: Path) -> None:
     several = [context.Process(target=taking, args=(str(tmp_path), claimed)) for _ in range(4)]
     for worker in several:
         worker.start()
-    found = [claimed.get(timeout=60) for _ in range(30)]
+    seeds = [claimed.get(timeout=60) for _ in range(30)]
     for worker in several:
         worker.join()
-    assert sorted(found) == list(range(30))
+    assert sorted(seeds) == list(range(30))
     assert claimed.empty()
