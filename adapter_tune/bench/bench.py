@@ -239,7 +239,7 @@ def _with_ratios(measurements: list[Measurement]) -> list[Measurement]:
     for measurement in measurements:
         step_ratios = [seconds / other for seconds, other in zip(measurement.steps, full.steps, strict=True)]
         memory_ratio = None
-        if measurement.peak_memory_bytes and full.peak_memory_bytes:
+        if measurement.peak_memory_bytes is not None and full.peak_memory_bytes:
             memory_ratio = measurement.peak_memory_bytes / full.peak_memory_bytes
         with_ratios.append(replace(measurement, step_ratio=median(step_ratios), memory_ratio=memory_ratio))
     return with_ratios

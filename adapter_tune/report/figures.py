@@ -129,7 +129,7 @@ def initialisation(collected: Collected) -> Any | None:
     if not series:
         return None
     figure, axes = _new_figure()
-    for (name, points), colour in zip(series.items(), _COLOURS, strict=False):
+    for (name, points), colour in zip(series.items(), cycle(_COLOURS), strict=False):
         _draw_points(axes, points, color=colour, marker="o", label=name)
     axes.set_xscale("log")
     axes.set_xlabel("initial standard deviation of the adapters' weights")

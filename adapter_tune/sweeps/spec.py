@@ -125,9 +125,10 @@ def is_path(text: str) -> bool:
     return all(text.split(".")) and text.split() == [text]
 
 
-def strategy_path(key: str) -> str:
+def strategy_path(key: object) -> str:
     """Return the path of a key in a strategy's section; a key with a dot is a path already."""
-    return key if "." in key else f"strategy.{key}"
+    text = str(key)
+    return text if "." in text else f"strategy.{text}"
 
 
 def _check_option(section: str, path: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from adapter_tune.cli import main
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.report.collect import collect
-from adapter_tune.report.figures import trade_off
+from adapter_tune.report.figures import initialisation, trade_off
 from adapter_tune.report.page import write_report
 from adapter_tune.report.report_tables import every_run, table_1
 from adapter_tune.run_files.ablation_result import Ablation, Without
@@ -83,6 +83,14 @@ def test_an_initialisation_study_is_left_out_of_the_trade_off(tmp_path: Path) ->
     collected = collect([tmp_path])
     assert legend(trade_off(collected, "rte")) == {"adapters"}
     assert legend(trade_off(collected, "mrpc")) == {"houlsby init_std=0.001", "houlsby init_std=0.1"}
+
+
+def test_every_strategy_is_in_the_figure_of_initial_deviations(tmp_path: Path) -> None:
+    for m in range(1, 10):
+        for std in (0.01, 0.1, 1.0):
+            strategy = {"name": "houlsby", "m": m, "init_std": std}
+            put(tmp_path / f"{m} {std}", {"config.strategy": strategy})
+    assert legend(initialisation(collect([tmp_path]))) == {f"rte, m={m}" for m in range(1, 10)}
 
 
 def test_a_figure_of_nothing_is_not_drawn(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def test_a_cell_is_a_configuration(small: dict[str, Any], tmp_path: Path) -> Non
         ("name: s\nparameters: {'': [1]}\n", "is no path of an option"),
         ('name: s\nparameters: {"\\ta": [1]}\n', "is no path of an option"),
         ("name: s\nparameters: {strategy: [{name: houlsby, a b: 1}]}\n", "'strategy.a b' is no path of an option"),
+        ("name: s\nparameters: {strategy: [{name: houlsby, 1: 2}]}\n", "unknown option '1'"),
         ("name: s\nset: {a b: 1}\nparameters: {task: [cola]}\n", "x.yaml:2: set.a b is no path of an option"),
     ],
 )
