@@ -61,6 +61,7 @@ class _Worker:
         training = config.training.model_copy(update=changes)
         self.config = config.model_copy(update={"training": training})
         self.lengths = lengths
+        self.max_steps = max_steps
         self.parent = parent
         self.device = resolve_device(training.device)
         self.memory_of_imports = peak_memory(self.device) or 0
@@ -94,7 +95,7 @@ class _Worker:
 
     def _random_splits(self, config: RunConfig, vocabulary: int) -> Splits:
         training = config.training
-        train_rows = training.max_steps * training.batch_size * training.gradient_accumulation  # type: ignore[operator]
+        train_rows = self.max_steps * training.batch_size * training.gradient_accumulation
         train = _random_rows(config, vocabulary, self.lengths, train_rows, seed=1)
         eval_rows = _EVAL_BATCHES * training.eval_batch_size
         validation = _random_rows(config, vocabulary, self.lengths, eval_rows, seed=2)

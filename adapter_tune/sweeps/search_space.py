@@ -62,5 +62,8 @@ def _suggest_choice(trial: Trial, name: str, values: list[Any]) -> Any:
 
 
 def _parameter_name(path: str, choices: Any) -> str:
-    """Return a parameter's name in the study: a digest of the choices is in it, as Optuna allows no name new ones."""
+    """Return a parameter's name in the study.
+
+    The name has a digest of the choices, as Optuna does not allow other choices under a name that it knows.
+    """
     return f"{path} {hashlib.sha256(json.dumps(choices).encode()).hexdigest()[:8]}"
