@@ -1,4 +1,4 @@
-"""The benchmark: its arithmetic, and one whole run on a tiny backbone. Its times are nobody's to assert."""
+"""The benchmark: its arithmetic, and a run on a tiny backbone. Times are not asserted."""
 
 import json
 import shutil
@@ -55,7 +55,7 @@ def test_one_strategy_after_the_other_as_on_a_gpu(backbone: str, monkeypatch: py
     assert [[report["examples"] for report in reports] for reports in reports_by_name.values()] == [[12, 8]] * 2
     assert all(end["eval"] > 0 for end in totals.values())
     reports = [{key: value for key, value in report.items() if key != "forward"} for report in reports_by_name["head"]]
-    row = bench._measurement("head", reports, totals["head"], 1e12)  # a GPU says nothing of phases
+    row = bench._measurement("head", reports, totals["head"], 1e12)  # a GPU reports no phases
     assert row.forward_ms is None
     assert row.step_ms == pytest.approx(1e3 * np.median([report["seconds"] / report["steps"] for report in reports]))
     assert row.examples_per_second == pytest.approx(20 / sum(report["seconds"] for report in reports))

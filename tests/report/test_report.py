@@ -1,4 +1,4 @@
-"""The report: read from result files alone, told without torch, honest about seeds and tasks."""
+"""The report: it reads only result files, needs no torch, and states the numbers of seeds and tasks."""
 
 import csv
 import json

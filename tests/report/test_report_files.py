@@ -1,4 +1,4 @@
-"""The report on result files of every origin: what it shows, keeps apart, and refuses."""
+"""The report on result files of other versions and sources: its figures, sections, names and errors."""
 
 import copy
 import csv

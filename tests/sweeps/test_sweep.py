@@ -1,4 +1,4 @@
-"""Sweeps: what is written, what is run, and that every cell ends done exactly once."""
+"""Sweeps: the file, the runs, and that every cell runs exactly once."""
 
 import json
 import multiprocessing
@@ -283,14 +283,14 @@ def test_a_run_whose_folder_is_gone_is_made_again(
         assert len(study.finished(repeats=True)) == 1
 
 
-def searching(small: dict[str, Any], **values: Any) -> Sweep:
+def search_of(small: dict[str, Any], **values: Any) -> Sweep:
     rates = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
     given = {key: value for key, value in small.items() if key != "training.learning_rate"}
     return sweep_of(given, **{"method": "random", "trials": 3, "parameters": {"task": ["rte"], **rates}, **values})
 
 
-def writing(drawn: list[Any], path: str) -> Any:
-    """An objective that writes down what was drawn for an option."""
+def recording(drawn: list[Any], path: str) -> Any:
+    """An objective that records the value drawn for an option."""
 
     def objective(trial: Any, values: Any) -> float:
         drawn.append(values[path])
@@ -301,7 +301,7 @@ def writing(drawn: list[Any], path: str) -> Any:
 
 def test_a_search_ends_when_its_runs_fail_and_takes_the_same_again(small: dict[str, Any], tmp_path: Path) -> None:
     hole = tmp_path / "gone"
-    study = SweepStudy(searching({**small, "model.id": str(hole)}), tmp_path)
+    study = SweepStudy(search_of({**small, "model.id": str(hole)}), tmp_path)
     study.fill()
     worker_loop(study, tmp_path)
     assert (study.progress().failed, study.progress().done) == (3, 0)
@@ -319,23 +319,23 @@ def test_a_search_that_goes_on_draws_new_values_whichever_process_draws(
 ) -> None:
     drawn: list[float] = []
     for trials in (2, 4, 5):  # another process each time
-        study = SweepStudy(searching(small, method=method, trials=trials), tmp_path)
+        study = SweepStudy(search_of(small, method=method, trials=trials), tmp_path)
         while study.has_next():
-            study.run_next(writing(drawn, "training.learning_rate"))
+            study.run_next(recording(drawn, "training.learning_rate"))
     assert len(drawn) == len(set(drawn)) == 5
-    other = SweepStudy(searching(small, method=method, trials=5), tmp_path / "other")
+    other = SweepStudy(search_of(small, method=method, trials=5), tmp_path / "other")
     again: list[float] = []
     while other.has_next():
-        other.run_next(writing(again, "training.learning_rate"))
+        other.run_next(recording(again, "training.learning_rate"))
     assert again == drawn
 
 
 def test_a_search_that_has_been_through_all_there_is_ends(small: dict[str, Any], tmp_path: Path) -> None:
     parameters = {"task": ["rte"], "training.seed": {"low": 1, "high": 2, "integer": True}}
-    study = SweepStudy(searching(small, trials=4, parameters=parameters), tmp_path)
+    study = SweepStudy(search_of(small, trials=4, parameters=parameters), tmp_path)
     seeds: list[int] = []
     while study.has_next():
-        study.run_next(writing(seeds, "training.seed"))
+        study.run_next(recording(seeds, "training.seed"))
     assert sorted(seeds) == [1, 2]
     assert (study.progress().total, study.progress().done) == (4, 2)
 
@@ -549,22 +549,22 @@ def test_workers_share_the_cores_and_leave_ctrl_c_to_their_parent(
     assert [file.read_text() for file in tmp_path.glob("environment-*")] == ["2 True"] * 3
 
 
-def taking(folder: str, claimed: Any) -> None:
+def claim_all(folder: str, claimed: Any) -> None:
     """A worker whose runs take no time."""
-    study = SweepStudy(many(), Path(folder))
+    study = SweepStudy(large_grid(), Path(folder))
     while study.has_next():
         study.run_next(lambda trial, values: claimed.put(values["training.seed"]) or 0.5)
 
 
-def many() -> Sweep:
+def large_grid() -> Sweep:
     return Sweep(name="s", parameters={"task": ["rte"], "training.seed": list(range(30))})
 
 
 def test_no_two_workers_take_the_same_run(tmp_path: Path) -> None:
-    SweepStudy(many(), tmp_path).fill()
+    SweepStudy(large_grid(), tmp_path).fill()
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     claimed = context.Queue()
-    several = [context.Process(target=taking, args=(str(tmp_path), claimed)) for _ in range(4)]
+    several = [context.Process(target=claim_all, args=(str(tmp_path), claimed)) for _ in range(4)]
     for worker in several:
         worker.start()
     seeds = [claimed.get(timeout=60) for _ in range(30)]
