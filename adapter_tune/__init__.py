@@ -14,8 +14,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from adapter_tune.adapters.formula import ParameterCount as ParameterCount
+    from adapter_tune.adapters.model_parts import adapters_of as adapters_of
     from adapter_tune.adapters.parameter_count import count_parameters as count_parameters
-    from adapter_tune.adapters.surgery import adapters_of as adapters_of
     from adapter_tune.adapters.surgery import bypass as bypass
     from adapter_tune.adapters.surgery import detach as detach
     from adapter_tune.config.schema import RunConfig as RunConfig
@@ -32,7 +32,7 @@ _HOME = {
     "Result": "run_files.result",
     "RunConfig": "config.schema",
     "Strategy": "strategies",
-    "adapters_of": "adapters.surgery",
+    "adapters_of": "adapters.model_parts",
     "bypass": "adapters.surgery",
     "detach": "adapters.surgery",
     "count_parameters": "adapters.parameter_count",

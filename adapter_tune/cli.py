@@ -1,4 +1,4 @@
-"""The command line: its commands, and what a failure looks like. Each command is a file in ``commands/``."""
+"""The command line: its commands, and the error messages. Each command is a file in ``commands/``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from adapter_tune.foundation.errors import INTERRUPTED, TERMINATED, AdapterTuneE
 
 app = typer.Typer(
     name="adapter-tune",
-    help="Adapter tuning of BERT-family encoders: few trained parameters, nearly full accuracy.",
+    help="Adapter tuning of BERT-family encoders: few trained parameters, nearly the accuracy of full fine-tuning.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -50,7 +50,7 @@ app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.command("list")(listing.list_)
 
-config_app = typer.Typer(help="Look at configurations and check them.")
+config_app = typer.Typer(help="Show or check a configuration.")
 config_app.command("show")(configs.config_show)
 config_app.command("validate")(configs.config_validate)
 app.add_typer(config_app, name="config")
@@ -58,94 +58,102 @@ app.add_typer(config_app, name="config")
 
 @app.callback()
 def options(version: o.Version = False, debug: o.Debug = False) -> None:
-    """Adapter tuning of BERT-family encoders: few trained parameters, nearly full accuracy."""
+    """Adapter tuning of BERT-family encoders: few trained parameters, nearly the accuracy of full fine-tuning."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; every failure is one line on stderr and an exit code."""
-    given = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    arguments = sorted(given, key=lambda word: word != "--debug")  # --debug may stand anywhere
+    """Run the command line; every failure is one line on stderr and an exit code.
+
+    Args:
+        argv: the arguments; those of the process by default.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    arguments = sorted(words or ["--help"], key=lambda word: word != "--debug")  # --debug may be anywhere
     _log_to_stderr()
-    if not distributed.is_main_process():  # one of several speaks
+    if not distributed.is_main_process():  # only the main process prints
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
         logging.getLogger("adapter_tune").setLevel(logging.ERROR)
     try:
-        with _ending_well():
+        with _sigterm_as_exit():
             _run(arguments)
     except SystemExit as end:
         if end.code == TERMINATED:
-            _stopped("terminated", TERMINATED, arguments)
+            _exit_stopped("terminated", TERMINATED, arguments)
         raise
 
 
 def _run(arguments: list[str]) -> None:
+    """Run a command; an error is printed as one line, or raised with ``--debug``."""
     try:
-        if app(arguments, standalone_mode=False) == INTERRUPTED:  # typer makes an interruption an exit code
+        if app(arguments, standalone_mode=False) == INTERRUPTED:  # typer turns KeyboardInterrupt into an exit code
             raise KeyboardInterrupt
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
-        _stopped("interrupted", INTERRUPTED, arguments)
+        _exit_stopped("interrupted", INTERRUPTED, arguments)
     except Exception as error:
         if "--debug" in arguments:
             raise
         message, code = _explain(error)
-        which = "" if distributed.is_main_process() else f" in process {distributed.rank()}"
-        print(f"error{which}: {message}", file=sys.stderr)
+        process = "" if distributed.is_main_process() else f" in process {distributed.rank()}"
+        print(f"error{process}: {message}", file=sys.stderr)
         sys.exit(code)
 
 
 @contextmanager
-def _ending_well() -> Iterator[None]:
-    """Make SIGTERM an exit like any other, so that what is half written goes and what is held is let go."""
+def _sigterm_as_exit() -> Iterator[None]:
+    """Make SIGTERM raise SystemExit, so that unfinished files are removed and locks are released."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    previous_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous_handler)
 
 
-def _stopped(how: str, code: int, arguments: list[str]) -> NoReturn:
+def _exit_stopped(message: str, code: int, arguments: list[str]) -> NoReturn:
+    """Print that the command was stopped, and how to resume it if that is possible; exit."""
     command = next((word for word in arguments if not word.startswith("-")), "")
-    goes_on = command in ("train", "sweep") and not {"--force", "--no-resume", "--dry-run"} & set(arguments)
-    if not distributed.is_main_process():
-        sys.exit(code)
-    print(how + ("; the same command goes on from the last checkpoint" if goes_on else ""), file=sys.stderr)
+    starts_again = {"--force", "--no-resume", "--dry-run"} & set(arguments)
+    if command in ("train", "sweep") and not starts_again:
+        message += "; run the same command again to resume"
+    if distributed.is_main_process():
+        print(message, file=sys.stderr)
     sys.exit(code)
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """One line and an exit code for whatever went wrong."""
+    """Return one line and an exit code for an error."""
     if isinstance(error, AdapterTuneError):
         return " ".join(str(error).split()), error.exit_code
-    if hasattr(error, "format_message"):  # click's own: an option that is not there, a value it cannot read
+    if hasattr(error, "format_message"):  # an error of click: an unknown option, a value of the wrong type
         return f"{' '.join(error.format_message().split())} (--help lists the options)", 2
     if isinstance(error, BrokenPipeError):
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (nobody reads on)
-        return "the reader of the output is gone", 1
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (for what is still to be printed)
+        return "the output was closed by the program that reads it; let it read to the end", 1
     if isinstance(error, NotADirectoryError | FileExistsError | IsADirectoryError):
         return f"{error.filename}: {error.strerror}; choose another path", 2
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'}: {error.strerror}; free some space or choose another path", 1
-    return _explain_other(error), 1
+    return _explain_unexpected(error), 1
 
 
-def _explain_other(error: Exception) -> str:
-    first = first_line(error)
+def _explain_unexpected(error: Exception) -> str:
+    """Return one line for an error that no part of the package has explained."""
+    message = first_line(error)
     if distributed.world_size() > 1 and any(word in str(error) for word in ("peer", "gloo", "NCCL", "ProcessGroup")):
-        return "another process of this run is gone; the same command goes on from the last checkpoint"
+        return "another process of this run has ended; run the same command again to resume"
     if is_out_of_memory(error):
         return (
-            f"out of memory ({first}); halve --batch-size and --set training.gradient_accumulation=2, or --set "
-            "training.gradient_checkpointing=true, or training.precision=bf16 where it is float32"
+            f"out of memory ({message}); halve --batch-size and add --set training.gradient_accumulation=2, "
+            "or add --set training.gradient_checkpointing=true, or add --set training.precision=bf16"
         )
-    return f"{type(error).__name__}: {first} (unexpected; --debug shows where)"
+    return f"{type(error).__name__}: {message} (unexpected; --debug shows where)"
 
 
 def _log_to_stderr() -> None:
-    """The package's own messages, plain, on stderr."""
+    """Print the messages of the package's logger on stderr, without time and level."""
     logger = logging.getLogger("adapter_tune")
     logger.setLevel(logging.INFO)
     logger.handlers = [logging.StreamHandler()]

@@ -41,8 +41,8 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
             main(list(words))
         except SystemExit as stop:
             code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return Output(code, said.out, said.err)
+        captured = capsys.readouterr()
+        return Output(code, captured.out, captured.err)
 
     return call
 
@@ -149,12 +149,12 @@ WRONG = [
     (["train", "--task", "rte", "--set", "training.epoch=3"], "did you mean 'epochs'?"),
     (
         ["train", "--task", "rte", "--m", "0"],
-        "--m: should be a number from 1 to 65536, or a list with one a layer, got 0",
+        "--m: should be a number from 1 to 65536, or a list with one per layer, got 0",
     ),
     (["train", "--task", "rte", "--m", "-5"], "got -5"),
     (
         ["train", "--task", "rte", "--m", "abc"],
-        "--m: should be a number from 1 to 65536, or a list with one a layer, got 'abc'",
+        "--m: should be a number from 1 to 65536, or a list with one per layer, got 'abc'",
     ),
     (["train", "--task", "rte", "--m", "8", "--strategy", "full"], "unknown option 'm'"),
     (["train", "--task", "rte", "--lr", "fast"], "--lr: should be a valid number"),
@@ -186,7 +186,7 @@ WRONG = [
     (["count-params", "--num-labels", "0"], "--num-labels"),
     (["list", "models"], "models"),
     (["list", "strategies", "hulsby"], "did you mean 'houlsby'?"),
-    (["list", "tasks", "mnli"], "only strategies are shown one by one"),
+    (["list", "tasks", "mnli"], "only a strategy can be shown on its own"),
     (["count-params", "--set", "strategy.layers=6-12"], "there is no layer 12; the backbone has layers 0 to 11"),
     (["count-params", "--m", "[1,2]"], "the list has 2 numbers, but the backbone has 12 layers"),
     (["count-params", "--strategy", "top_n", "--set", "strategy.n=13"], "13 is more than the backbone's 12 layers"),
@@ -228,7 +228,7 @@ def test_what_fails_on_the_way_exits_with_1(cli: Any, small_world: list[str], ba
     empty = cli("train", "--task", "rte", *small_world, "--model", str(tmp_path / "cut"))
     assert_one_line(empty, 1, "it has no model.safetensors", "--model DIR")
     device = cli("train", "--task", "rte", *small_world, "--set", "training.device=mps")
-    assert_one_line(device, 1, "no mps device here")
+    assert_one_line(device, 1, "this machine has no mps device")
 
 
 def test_an_output_that_is_a_file(cli: Any, small_world: list[str]) -> None:
@@ -292,7 +292,7 @@ def test_an_interruption_says_how_to_go_on(cli: Any, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("adapter_tune.config.compose.compose", interrupted)
     output = cli("train", "--task", "rte")
-    assert (output.code, output.err) == (130, "interrupted; the same command goes on from the last checkpoint\n")
+    assert (output.code, output.err) == (130, "interrupted; run the same command again to resume\n")
     output = cli("train", "--task", "rte", "--force")
     assert (output.code, output.err) == (130, "interrupted\n")
 
@@ -301,12 +301,12 @@ def test_only_what_has_a_checkpoint_goes_on(cli: Any, monkeypatch: pytest.Monkey
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("adapter_tune.commands.predict.newest_run", interrupted)
+    monkeypatch.setattr("adapter_tune.commands.predict.run_or_newest", interrupted)
     output = cli("predict", "run", "--split", "train", "--output", "out.csv")
     assert (output.code, output.err) == (130, "interrupted\n")
     monkeypatch.setattr("adapter_tune.config.compose.compose", interrupted)
     assert cli("train", "--task", "rte", "--dry-run").err == "interrupted\n"
-    assert "the same command goes on" in cli("--debug", "train", "--task", "rte").err
+    assert "run the same command again to resume" in cli("--debug", "train", "--task", "rte").err
 
 
 def test_a_dry_run_refuses_what_the_run_refuses(cli: Any) -> None:
@@ -315,7 +315,7 @@ def test_a_dry_run_refuses_what_the_run_refuses(cli: Any) -> None:
     cases = [
         (["stsb", "--set", "training.class_weights=balanced"], 2, "balanced needs rows with one class each"),
         (["rte", "--set", "training.precision=fp16", "--set", "training.device=cpu"], 2, "fp16 needs a GPU"),
-        (["rte", "--set", f"training.device={lacking}"], 1, f"there is no {lacking} device here"),
+        (["rte", "--set", f"training.device={lacking}"], 1, f"this machine has no {lacking} device"),
     ]
     for options, code, message in cases:
         words = ["train", "--demo", "--task", *options]
@@ -332,7 +332,7 @@ def test_a_damaged_run_does_not_hide_the_others(cli: Any, small_world: list[str]
     scored = cli("eval", "--runs", "runs")
     assert scored.code == 0, scored.err
     assert "runs/damaged/result.json: not valid JSON" in scored.err
-    assert "this run is passed over" in scored.err
+    assert "this run is skipped" in scored.err
     assert f"the newest run: {whole}" in scored.err
     shutil.rmtree(whole)
     assert_one_line(cli("eval", "--output", "runs"), 1, "runs/damaged/result.json: not valid JSON")
@@ -340,13 +340,13 @@ def test_a_damaged_run_does_not_hide_the_others(cli: Any, small_world: list[str]
 
 def test_validation_settles_data_of_the_users_own(cli: Any, backbone: str) -> None:
     Path("rows.csv").write_text("text,label\n" + "".join(f"the dog {n},{'ab'[n % 2]}\n" for n in range(20)))
-    own = (
+    text = (
         f"task: custom\nmodel: {backbone}\ndata: {{train_file: rows.csv, max_length: 32}}\ntraining: {{max_steps: 1}}\n"
     )
-    Path("own.yaml").write_text(own)
-    said = cli("config", "validate", "own.yaml").out
+    Path("own.yaml").write_text(text)
+    validated = cli("config", "validate", "own.yaml").out
     assert cli("train", "--config", "own.yaml").code == 0
-    assert said == f"own.yaml is valid: it would run in {next(Path('runs').iterdir())}\n"
+    assert validated == f"own.yaml is valid: it would run in {next(Path('runs').iterdir())}\n"
     Path("rows.csv").unlink()
     assert_one_line(cli("config", "validate", "own.yaml"), 2, "rows.csv: no such file")
     Path("none.yaml").write_text("task: custom\n")

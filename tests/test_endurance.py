@@ -1,4 +1,4 @@
-"""What runs for a day: memory stays flat, a ledger stays small, the same configuration gives the same bits."""
+"""What runs for a day: memory stays flat, a study stays small, the same configuration gives the same bits."""
 
 import gc
 import json
@@ -62,28 +62,28 @@ def test_the_same_configuration_gives_the_same_result(make_config: Any, determin
 def test_a_study_of_many_trials_stays_small_and_quick(tmp_path: Path, many: int) -> None:
     parameters = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": list(range(1, many + 1))}]}
     sweep = Sweep(name="s", parameters=parameters)
-    ledger = SweepStudy(sweep, tmp_path)
+    study = SweepStudy(sweep, tmp_path)
     done = [
         create_trial(
             state=TrialState.COMPLETE, value=0.5,
             user_attrs={"cell": cell, "values": json.dumps(values), "host": "h", "pid": 1},
         )
-        for cell, values in list(ledger.cells.items())[:-1]
+        for cell, values in list(study.cells.items())[:-1]
     ]  # fmt: skip
     for trial in done:
         (tmp_path / "runs" / trial.user_attrs["cell"]).mkdir(parents=True)
         (tmp_path / "runs" / trial.user_attrs["cell"] / FILE).touch()
-    ledger.study.add_trials(done)
-    ledger = SweepStudy(sweep, tmp_path)
+    study.optuna_study.add_trials(done)
+    study = SweepStudy(sweep, tmp_path)
     start = time.perf_counter()
-    ledger.fill()
-    ledger.is_open()
-    progress = ledger.progress()
+    study.fill()
+    study.has_next()
+    progress = study.progress()
     first = time.perf_counter() - start
     start = time.perf_counter()
     for _ in range(10):  # what a worker asks before every run
-        ledger.release_dead()
-        assert ledger.is_open()
+        study.release_dead()
+        assert study.has_next()
     again = (time.perf_counter() - start) / 10
     assert (progress.total, progress.done, progress.waiting) == (many, many - 1, 1)
     size = (tmp_path / "study.db").stat().st_size

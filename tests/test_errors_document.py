@@ -1,6 +1,6 @@
-"""docs/errors.md: what the user sees for bad input, written by this file and held to it.
+"""docs/errors.md: the error messages for wrong input, written and checked by this file.
 
-ADAPTER_TUNE_WRITE=1 python -m pytest tests/test_errors_document.py     # writes it anew
+ADAPTER_TUNE_WRITE=1 python -m pytest tests/test_errors_document.py     # writes the document again
 """
 
 import os
@@ -11,13 +11,13 @@ import pytest
 from adapter_tune.cli import main
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "errors.md"
-HEAD = """# What is said about bad input
+HEAD = """# Error messages
 
-Every line below is what `adapter-tune` prints (after `error: `), with the exit code: 2 for what the user wrote, 1 for
-what failed while running. Nothing that was there before is lost, and nothing half-written stays. The table is written
-by `tests/test_errors_document.py`, which also holds it to what is printed.
+Each row is what `adapter-tune` prints after `error: `, with the exit code: 2 for an error in what you wrote, 1 for an
+error while running. Existing files are unchanged after an error, and no unfinished file is left behind.
+`tests/test_errors_document.py` writes this table and checks it.
 
-| input | command | what is said | code |
+| input | command | message | code |
 | --- | --- | --- | --- |
 """
 GOOD = "text,label\n" + "".join(f"the dog {i},{'ab'[i % 2]}\n" for i in range(20))
@@ -30,34 +30,34 @@ CASES: list[tuple[str, Files, str]] = [
     ("an unknown option in YAML", {"my.yaml": "task: rte\ntraining:\n  epoch: 3\n"}, "train --config my.yaml"),
     ("a wrong value in YAML", {"my.yaml": "task: rte\ntraining: {batch_size: many}\n"}, "train --config my.yaml"),
     ("YAML that does not parse", {"my.yaml": "task: [rte\n"}, "train --config my.yaml"),
-    ("a configuration that is not there", {}, "train --config mine.yaml"),
-    ("a bottleneck of nothing", {}, "train --task rte --m 0"),
-    ("a layer that is not there", {}, "train --demo --task rte --set strategy.layers=3-4"),
-    ("sizes for other layers", {}, "train --demo --task rte --m [8,8]"),
-    ("more layers than there are", {}, "train --demo --task rte --strategy top_n --set strategy.n=5"),
+    ("a missing configuration", {}, "train --config mine.yaml"),
+    ("a bottleneck size of 0", {}, "train --task rte --m 0"),
+    ("a layer that the backbone does not have", {}, "train --demo --task rte --set strategy.layers=3-4"),
+    ("a list of sizes of the wrong length", {}, "train --demo --task rte --m [8,8]"),
+    ("more layers than the backbone has", {}, "train --demo --task rte --strategy top_n --set strategy.n=5"),
     ("an unknown strategy", {}, "train --task rte --strategy hulsby"),
     ("an option of another strategy", {}, "train --task rte --strategy full --set strategy.m=8"),
-    ("rows longer than the backbone takes", {}, "train --demo --task rte --set data.max_length=500"),
-    ("a precision that the machine lacks", {}, "train --demo --task rte --set training.precision=fp16"),
-    ("a model that is not there", {}, "train --task rte --model ./nowhere --set data.source=demo"),
+    ("more tokens than the backbone has positions", {}, "train --demo --task rte --set data.max_length=500"),
+    ("a precision that needs a GPU", {}, "train --demo --task rte --set training.precision=fp16"),
+    ("a missing model", {}, "train --task rte --model ./nowhere --set data.source=demo"),
     ("options of your own data with a GLUE task", {"train.csv": GOOD}, f"{TRAIN} --task rte"),
     ("an empty file", {"train.csv": ""}, TRAIN),
-    ("a header and no rows", {"train.csv": "text,label\n"}, TRAIN),
-    ("a file that is not there", {}, TRAIN),
-    ("a validation file that is not there", {"train.csv": GOOD}, f"{TRAIN} --validation-file dev.csv"),
-    ("files and a data set", {"train.csv": GOOD}, f"{TRAIN} --set data.source=some/set"),
-    ("an ending that is not known", {"rows.xlsx": "x"}, "train --train-file rows.xlsx --model demo"),
+    ("a header without rows", {"train.csv": "text,label\n"}, TRAIN),
+    ("a missing file", {}, TRAIN),
+    ("a missing validation file", {"train.csv": GOOD}, f"{TRAIN} --validation-file dev.csv"),
+    ("both a file and a data set", {"train.csv": GOOD}, f"{TRAIN} --set data.source=some/set"),
+    ("an unknown file format", {"rows.xlsx": "x"}, "train --train-file rows.xlsx --model demo"),
     ("no column with a usual name for the label", {"train.csv": "text,mark\nx,a\n"}, TRAIN),
     ("no column with a usual name for the text", {"train.csv": "a,b,label\nx,y,z\n"}, TRAIN),
-    ("a column that is not there", {"train.csv": GOOD}, f"{TRAIN} --label-column lable"),
-    ("a column for two things", {"train.csv": GOOD}, f"{TRAIN} --text-column label --label-column label"),
-    ("a column twice", {"train.csv": "text,text,label\nx,y,a\n"}, TRAIN),
+    ("an unknown column", {"train.csv": GOOD}, f"{TRAIN} --label-column lable"),
+    ("one column for text and label", {"train.csv": GOOD}, f"{TRAIN} --text-column label --label-column label"),
+    ("two columns with the same name", {"train.csv": "text,text,label\nx,y,a\n"}, TRAIN),
     ("one class only", {"train.csv": "text,label\nx,a\ny,a\n"}, TRAIN),
-    ("a label left out", {"train.csv": "text,label\nx,a\ny,\n"}, TRAIN),
-    ("a ragged row", {"train.csv": "text,label\nx,a\ny,b,c\n"}, TRAIN),
+    ("an empty label", {"train.csv": "text,label\nx,a\ny,\n"}, TRAIN),
+    ("a row with too many fields", {"train.csv": "text,label\nx,a\ny,b,c\n"}, TRAIN),
     ("a quote that is not closed", {"train.csv": 'text,label\n"x,a\n'}, TRAIN),
     ("another encoding than UTF-8", {"train.csv": b"text,label\ncaf\xe9,a\n"}, TRAIN),
-    ("too few rows to hold some out", {"train.csv": "text,label\nx,a\ny,b\n"}, TRAIN),
+    ("too few rows for a held-out part", {"train.csv": "text,label\nx,a\ny,b\n"}, TRAIN),
     ("a word where a number should be", {"train.csv": "text,label\nx,1.5\ny,two\n"}, f"{TRAIN} --problem regression"),
     ("NaN for a label", {"train.csv": "text,label\nx,1.5\ny,nan\n"}, f"{TRAIN} --problem regression"),
     ("mixed types", {"rows.jsonl": '{"text": "a", "label": "x"}\n{"text": "b", "label": {"y": 1}}\n'},
@@ -68,41 +68,41 @@ CASES: list[tuple[str, Files, str]] = [
      f"{TRAIN} --validation-file dev.csv"),
     ("validation rows without a label", {"train.csv": GOOD, "dev.csv": "text,mark\nx,a\n"},
      f"{TRAIN} --validation-file dev.csv"),
-    ("test rows that are none", {"train.csv": GOOD, "test.csv": "text,label\n"}, f"{TRAIN} --test-file test.csv"),
-    ("one number to score a regression on", {"train.csv": "text,label\n" + "x,1.5\ny,2\n" * 20,
+    ("a test file without rows", {"train.csv": GOOD, "test.csv": "text,label\n"}, f"{TRAIN} --test-file test.csv"),
+    ("a single validation row for a regression", {"train.csv": "text,label\n" + "x,1.5\ny,2\n" * 20,
      "dev.csv": "text,label\nx,1.5\n"}, f"{TRAIN} --validation-file dev.csv"),
-    ("more whole numbers than classes have", {"train.csv": "text,label\n" + "".join(f"x,{i}\n" for i in range(300))},
+    ("many different whole numbers as labels", {"train.csv": "text,label\n" + "".join(f"x,{i}\n" for i in range(300))},
      TRAIN),
     ("a class named twice", {"train.csv": GOOD}, f"{TRAIN} --set data.labels=[a,b,a]"),
-    ("half a character", {"rows.jsonl": '{"text": "a\\ud800", "label": "x"}\n'},
+    ("an incomplete Unicode character", {"rows.jsonl": '{"text": "a\\ud800", "label": "x"}\n'},
      "train --train-file rows.jsonl --model demo"),
-    ("a metric of two classes for three", {"train.csv": GOOD + "the cat,c\nthe cat,c\n"},
+    ("a metric for two classes with three classes", {"train.csv": GOOD + "the cat,c\nthe cat,c\n"},
      f"{TRAIN} --set data.metric=f1"),
-    ("a metric of numbers for classes", {"train.csv": GOOD}, f"{TRAIN} --set data.metric=r2"),
+    ("a metric for numbers with classes", {"train.csv": GOOD}, f"{TRAIN} --set data.metric=r2"),
     ("an unknown metric", {"train.csv": GOOD}, f"{TRAIN} --set data.metric=acuracy"),
     ("a metric that needs probabilities", {"train.csv": GOOD}, f"{TRAIN} --set data.metric=roc_auc"),
-    ("weights of classes in a regression", {"train.csv": "text,label\n" + "x,1.5\ny,2\n" * 20},
+    ("class weights for a regression", {"train.csv": "text,label\n" + "x,1.5\ny,2\n" * 20},
      f"{TRAIN} --set training.class_weights=balanced"),
-    ("nothing to predict on", {}, "predict --runs runs"),
-    ("no run yet", {}, "predict --runs nowhere --text x"),
-    ("a split that is not there", {}, "predict --runs runs --split dev --output out.csv"),
+    ("no input to predict on", {}, "predict --runs runs"),
+    ("no finished run", {}, "predict --runs nowhere --text x"),
+    ("an unknown split", {}, "predict --runs runs --split dev --output out.csv"),
     ("a missing column to predict on", {"new.csv": "sentence1,sentense2\na,b\n"}, f"{PREDICT} new.csv"),
     ("a line that is not JSON", {"new.jsonl": '{"sentence1": "a", "sentence2": "b"}\n{"sen\n'}, f"{PREDICT} new.jsonl"),
     ("a damaged Parquet file", {"new.parquet": "PAR1 nonsense"}, f"{PREDICT} new.parquet"),
-    ("an output in a format that is not known", {}, "predict --runs runs --split test --output out.xlsx"),
-    ("a second text that is not there", {}, "predict --runs runs --text x"),
+    ("an unknown output format", {}, "predict --runs runs --split test --output out.xlsx"),
+    ("a missing second text", {}, "predict --runs runs --text x"),
     ("a task without a run", {}, "submit runs/run"),
 ]  # fmt: skip
 
 
-def said(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[str, int]:
+def error_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[str, int]:
     with pytest.raises(SystemExit) as stopped:
         main(words)
     assert isinstance(stopped.value.code, int)
     return capsys.readouterr().err.strip().splitlines()[-1].removeprefix("error: "), stopped.value.code
 
 
-def test_the_document_says_what_is_printed(
+def test_the_document_has_the_printed_messages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -110,14 +110,14 @@ def test_the_document_says_what_is_printed(
     main(["train", "--demo", "--task", "rte", "--m", "1", *sets])
     next(Path("runs").iterdir()).rename("runs/run")
     lines = []
-    for what, files, command in CASES:
+    for label, files, command in CASES:
         for name, content in files.items():
             Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
         before = {path for path in tmp_path.rglob("*") if path.is_file()}
-        message, code = said(command.split(), capsys)
-        assert {path for path in tmp_path.rglob("*") if path.is_file()} == before, what
-        assert "unexpected" not in message or "end of data" in message, what
-        lines.append(f"| {what} | `{command}` | {message.replace('|', '/')} | {code} |")
+        message, code = error_of(command.split(), capsys)
+        assert {path for path in tmp_path.rglob("*") if path.is_file()} == before, label
+        assert "unexpected" not in message or "end of data" in message, label
+        lines.append(f"| {label} | `{command}` | {message.replace('|', '/')} | {code} |")
         for name in files:
             Path(name).unlink()
     text = HEAD + "\n".join(lines) + "\n"

@@ -28,7 +28,8 @@ from adapter_tune.run_files.ablation_result import read_ablation
 from adapter_tune.run_files.result import read_result
 from adapter_tune.runs.reload import _again
 from adapter_tune.strategies import REGISTRY
-from adapter_tune.sweeps.spec import Range, Sweep, cells, config_of, read_sweep
+from adapter_tune.sweeps.cells import cells, config_of
+from adapter_tune.sweeps.spec import Range, Sweep, read_sweep
 
 fuzz = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 

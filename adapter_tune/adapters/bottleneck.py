@@ -1,4 +1,4 @@
-"""The adapter of Houlsby et al. 2019 (section 2.1) with the paper's extensions, and what puts it behind a sub-layer."""
+"""The adapter of Houlsby et al. 2019 (section 2.1) with the paper's extensions, and the modules that hold it."""
 
 from __future__ import annotations
 
@@ -32,48 +32,48 @@ Insertion = Literal["serial", "parallel", "multiplicative"]
 
 @dataclass(frozen=True)
 class BottleneckConfig:
-    """What is inside a bottleneck, its size aside; the strategies' options of the same names."""
+    """What is inside a bottleneck; ``strategies.Injection`` has these options with their defaults."""
 
-    activation: str = "gelu"
-    depth: int = 1
-    norm: Literal["none", "layer", "batch"] = "none"
-    init_std: float = 1e-2
-    dropout: float = 0.0
-    scale: float | Literal["learnt"] = 1.0
+    activation: str
+    depth: int
+    norm: Literal["none", "layer", "batch"]
+    init_std: float
+    dropout: float
+    scale: float | Literal["learnt"]
 
 
 class AttentionMaskHolder:
-    """The attention mask of the batch that is in the model, handed down to the norms that count real tokens only."""
+    """Passes the attention mask of the current batch to the norms that count real tokens only."""
 
     def __init__(self) -> None:
         self.mask: Tensor | None = None
 
     def capture(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Take the mask (rows, tokens) from the encoder's arguments: a forward pre-hook of the base model.
+        """Store the mask (rows, tokens) from the encoder's arguments: a forward pre-hook of the base model.
 
         Raises:
-            ValueError: the mask has another number of dimensions.
+            ValueError: the mask does not have two dimensions.
         """
-        given = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
-        mask = given.get("attention_mask")
+        arguments = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
+        mask = arguments.get("attention_mask")
         if mask is not None and mask.dim() != 2:
             raise ValueError("batch normalisation needs an attention mask of shape (rows, tokens)")
         self.mask = None if mask is None else mask.bool()
 
 
 class TokenBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over the real tokens; padding has no part in the statistics.
+    """Batch normalisation over the real tokens; padding is not part of the statistics.
 
-    In evaluation the running statistics are used, so that a row's score depends on nothing but the row.
+    In evaluation the running statistics are used, so that a row's score depends on the row alone.
     """
 
-    def __init__(self, m: int, tokens: AttentionMaskHolder, device: torch.device | None = None) -> None:
+    def __init__(self, m: int, mask_holder: AttentionMaskHolder, device: torch.device | None = None) -> None:
         super().__init__(m, device=device, dtype=torch.float32)
-        self.tokens = tokens
+        self.mask_holder = mask_holder
 
     def forward(self, x: Tensor) -> Tensor:
         """``x``: (rows, tokens, m), or (tokens, m) without padding; the result has the same shape."""
-        mask = self.tokens.mask
+        mask = self.mask_holder.mask
         if not self.training or mask is None or x.dim() == 2:
             return self._normalised(x.reshape(-1, x.shape[-1])).view_as(x)
         real = self._normalised(x[mask])
@@ -82,10 +82,13 @@ class TokenBatchNorm(nn.BatchNorm1d):
         return out
 
     def _normalised(self, x: Tensor) -> Tensor:
-        mean, variance = self.running_mean, self.running_var
+        mean = self.running_mean
+        variance = self.running_var
         assert mean is not None and variance is not None
-        if self.training and torch._C._current_graph_task_id() != -1:  # once more in the backward pass
-            mean, variance = mean.clone(), variance.clone()
+        recomputes = torch._C._current_graph_task_id() != -1  # gradient checkpointing, in the backward pass
+        if self.training and recomputes:  # the forward pass has updated the running statistics already
+            mean = mean.clone()
+            variance = variance.clone()
         return nn.functional.batch_norm(
             x, mean, variance, self.weight, self.bias, training=self.training, momentum=0.1, eps=self.eps
         )
@@ -94,46 +97,48 @@ class TokenBatchNorm(nn.BatchNorm1d):
 class Bottleneck(nn.Module):
     """``up(activation(down(x)))``: d -> m -> d, without the skip connection; 2md + d + m parameters.
 
-    A further layer of depth adds m^2 + m, a norm 2m a layer of depth, a learnt scale 1. Weights start from a normal
-    distribution of standard deviation ``init_std`` cut at two deviations, biases at zero. ``up`` starts at zero where
-    that alone would not make the module say nearly nothing: behind a norm, and behind an activation that is not zero
-    at zero. Parameters are float32 whatever the backbone is held in.
+    Each layer of depth beyond the first adds m^2 + m, a norm adds 2m per layer of depth, a learnt scale adds 1.
+    Weights start from a normal distribution of standard deviation ``init_std``, cut at two standard deviations; biases
+    start at zero. The weights of ``up`` start at zero where small weights do not make the output small: after a norm,
+    and after an activation that is not zero at zero. Parameters are float32, whatever type the backbone has.
 
     Args:
         d: hidden size of the backbone.
         m: bottleneck size.
-        recipe: what is inside.
-        device: where the parameters live.
-        tokens: the mask that batch normalisation looks at.
+        config: what is inside.
+        device: of the parameters.
+        mask_holder: has the attention mask for batch normalisation.
     """
 
     def __init__(
         self,
         d: int,
         m: int,
-        recipe: BottleneckConfig | None = None,
+        config: BottleneckConfig,
         device: torch.device | None = None,
-        tokens: AttentionMaskHolder | None = None,
+        mask_holder: AttentionMaskHolder | None = None,
     ) -> None:
         super().__init__()
-        recipe = recipe or BottleneckConfig()
-        at: dict[str, Any] = {"device": device, "dtype": torch.float32}
-        self.down = nn.Linear(d, m, **at)
-        self.between = nn.ModuleList(nn.Linear(m, m, **at) for _ in range(recipe.depth - 1))
+        factory: dict[str, Any] = {"device": device, "dtype": torch.float32}
+        self.down = nn.Linear(d, m, **factory)
+        self.between = nn.ModuleList(nn.Linear(m, m, **factory) for _ in range(config.depth - 1))
         norms: dict[str, Callable[[], nn.Module]] = {
             "none": nn.Identity,
-            "layer": partial(nn.LayerNorm, m, **at),
-            "batch": partial(TokenBatchNorm, m, tokens or AttentionMaskHolder(), device),
+            "layer": partial(nn.LayerNorm, m, **factory),
+            "batch": partial(TokenBatchNorm, m, mask_holder or AttentionMaskHolder(), device),
         }
-        self.norm = nn.ModuleList(norms[recipe.norm]() for _ in range(recipe.depth))
-        self.activation = ACTIVATIONS[recipe.activation]()
-        self.dropout = nn.Dropout(recipe.dropout)
-        self.up = nn.Linear(m, d, **at)
-        self.scale = nn.Parameter(torch.ones((), **at)) if recipe.scale == "learnt" else float(recipe.scale)
+        self.norm = nn.ModuleList(norms[config.norm]() for _ in range(config.depth))
+        self.activation = ACTIVATIONS[config.activation]()
+        self.dropout = nn.Dropout(config.dropout)
+        self.up = nn.Linear(m, d, **factory)
+        self.scale = nn.Parameter(torch.ones((), **factory)) if config.scale == "learnt" else float(config.scale)
+        self._init_weights(config)
+
+    def _init_weights(self, config: BottleneckConfig) -> None:
         for linear in (self.down, *self.between, self.up):
-            truncated_normal_(linear.weight, recipe.init_std)
+            truncated_normal_(linear.weight, config.init_std)
             nn.init.zeros_(linear.bias)
-        if recipe.norm != "none" or self.activation(torch.zeros(())) != 0:
+        if config.norm != "none" or self.activation(torch.zeros(())) != 0:
             nn.init.zeros_(self.up.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,14 +146,16 @@ class Bottleneck(nn.Module):
         for linear, norm in zip((self.down, *self.between), self.norm, strict=True):
             x = self.activation(norm(linear(x)))
         out: Tensor = self.up(self.dropout(x))
-        return out if isinstance(self.scale, float) and self.scale == 1 else out * self.scale
+        if isinstance(self.scale, float) and self.scale == 1:
+            return out
+        return out * self.scale
 
 
 class Adapted(nn.Module):
-    """A sub-layer's dropout with an adapter behind it: dense -> dropout -> adapter -> add -> LayerNorm.
+    """A sub-layer's dropout followed by an adapter: dense -> dropout -> adapter -> add -> LayerNorm.
 
-    It takes the dropout's place, which has no tensors, so every name in the backbone's state dict stays. With h what
-    the dropout gives, x the input of the sub-layer and A the bottleneck, the result is
+    It replaces the dropout, which has no tensors, so every name in the backbone's state dict stays. With h the output
+    of the dropout, x the input of the sub-layer and A the bottleneck, the result is
 
         serial          h + A(h)         the adapter of the paper, its skip connection included
         parallel        h + A(x)
@@ -157,57 +164,63 @@ class Adapted(nn.Module):
     and h itself while ``bypassed``.
     """
 
-    def __init__(self, dropout: nn.Module | None, adapter: Bottleneck, join: Insertion = "serial") -> None:
+    def __init__(self, dropout: nn.Module | None, adapter: Bottleneck, insertion: Insertion = "serial") -> None:
         super().__init__()
         self.dropout = dropout
         self.adapter = adapter
-        self.join = join
+        self.insertion = insertion
         self.bypassed = False
         self.input: Tensor | None = None
 
     def capture_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Take the sub-layer's input: a forward pre-hook of the module that gets it first."""
+        """Store the sub-layer's input: a forward pre-hook of the module that receives it first."""
         self.input = args[0] if args else kwargs["hidden_states"]
 
     def forward(self, x: Tensor) -> Tensor:
         """``x``: (..., d), the output of the sub-layer's projection."""
         hidden = self.without_adapter(x)
-        read, self.input = hidden if self.join == "serial" else self.input, None
+        adapter_input = hidden if self.insertion == "serial" else self.input
+        self.input = None
         if self.bypassed:
             return hidden
-        added: Tensor = self.adapter(read)
-        return hidden * (1 + added) if self.join == "multiplicative" else hidden + added
+        adapter_output: Tensor = self.adapter(adapter_input)
+        if self.insertion == "multiplicative":
+            return hidden * (1 + adapter_output)
+        return hidden + adapter_output
 
     def without_adapter(self, x: Tensor) -> Tensor:
-        """What stood here before the adapter."""
-        out: Tensor = x if self.dropout is None else self.dropout(x)
+        """The output of the replaced module."""
+        assert self.dropout is not None
+        out: Tensor = self.dropout(x)
         return out
 
     def original(self) -> nn.Module:
-        """The module whose place this one took."""
+        """The module that this one replaced."""
         assert self.dropout is not None
         return self.dropout
 
 
 class AdaptedProjection(Adapted):
-    """The same where no dropout follows the projection: it takes the projection's place, and its tensors' names."""
+    """The same where no dropout follows the projection: it replaces the projection and keeps its tensors' names."""
 
-    def __init__(self, projection: nn.Linear, adapter: Bottleneck, join: Insertion = "serial") -> None:
-        super().__init__(None, adapter, join)
-        self.weight, self.bias = projection.weight, projection.bias
+    def __init__(self, projection: nn.Linear, adapter: Bottleneck, insertion: Insertion = "serial") -> None:
+        super().__init__(None, adapter, insertion)
+        self.weight = projection.weight
+        self.bias = projection.bias
         self._projection = (projection,)  # in a tuple: not a child, or each tensor would have two names
 
     def without_adapter(self, x: Tensor) -> Tensor:
-        """The projection."""
+        """The output of the projection."""
         return nn.functional.linear(x, self.weight, self.bias)
 
     def original(self) -> nn.Module:
-        """The projection with the tensors as they are now."""
+        """The projection, with the current tensors."""
         projection = self._projection[0]
-        projection.weight, projection.bias = self.weight, self.bias
+        projection.weight = self.weight
+        projection.bias = self.bias
         return projection.train(self.training)
 
 
 def truncated_normal_(weight: Tensor, std: float) -> Tensor:
-    """Fill ``weight`` from a normal(0, std) whose values beyond two standard deviations are drawn again."""
+    """Fill ``weight`` from a normal(0, std) distribution; values beyond two standard deviations are drawn again."""
     return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)

@@ -1,13 +1,13 @@
-"""The backbone families: where each takes an adapter, and what it counts. To add a family, add a row to ``FAMILIES``.
+"""The backbone families: where each takes an adapter, and how many parameters it has.
 
-No torch here. Paths are attribute paths; a layer's paths begin at the layer, the others at the base model or, where
-it says so, at the whole classifier.
+To add a family, add a row to ``FAMILIES``. This file does not import torch. Paths are attribute paths. Those of a
+sub-layer begin at the layer, the others at the base model or, where it says so, at the whole classifier.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from adapter_tune.adapters.formula import Shape
@@ -18,16 +18,16 @@ SubLayer = Literal["attention", "feed_forward"]
 
 @dataclass(frozen=True)
 class SubLayerPaths:
-    """Where one sub-layer of a layer takes an adapter: between its dropout and its residual addition."""
+    """The modules of one sub-layer; an adapter goes between its dropout and its residual addition."""
 
     entry: str
-    """The module that gets the sub-layer's input first."""
+    """The module that receives the sub-layer's input first."""
     projection: str
     """The last linear module."""
     dropout: str | None
-    """What follows the projection; None where nothing does, and the adapter follows the projection itself."""
+    """The dropout after the projection; None where there is none, and the adapter follows the projection itself."""
     norm: str | None
-    """The LayerNorm behind the addition; None where norms come before the sub-layers."""
+    """The LayerNorm after the addition; None where norms come before the sub-layers."""
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,29 @@ class Family:
     """How the encoders of one family are laid out."""
 
     layers: str
-    """From the base model to its list of layers."""
-    places: Mapping[SubLayer, SubLayerPaths]
+    """Path from the base model to its list of layers."""
+    sub_layers: Mapping[SubLayer, SubLayerPaths]
     shape: Callable[[Any], Shape]
-    """Sizes, from a transformers configuration."""
+    """Computes the sizes from a transformers configuration."""
     query_value: tuple[str, ...]
-    """The projections of a layer that make queries and values."""
+    """Paths from a layer to the projections that compute queries and values."""
     pooler: str | None = None
-    """From the classifier to what stands between encoder and head and may have been pretrained."""
+    """Path from the classifier to the module between encoder and head that may have been pretrained."""
     pooler_objective: str = ""
-    """A checkpoint with tensors under this name was pretrained through its pooler (BERT: next sentence)."""
+    """A checkpoint with tensors whose names begin so was pretrained through its pooler (BERT: next sentence)."""
     top_norm: str | None = None
-    """From the base model to a LayerNorm above the last layer."""
+    """Path from the base model to a LayerNorm above the last layer."""
     first_token: tuple[str, ...] = ()
-    """From a layer to its projections of keys and values, where the head reads the first token alone and every layer
-    views them in the shape of its queries (see ``modeling/fast_paths.py``); empty where that is not so."""
+    """Paths from a layer to its projections of keys and values, if the head reads the first token alone and the layers
+    view keys and values in the shape of the queries (``modeling/fast_paths.py`` uses that); empty otherwise."""
     lost_positions: int = 0
-    """Positions that no token takes (RoBERTa counts from the padding id on)."""
+    """Positions that no token can have (RoBERTa counts positions from the padding id on)."""
 
 
 def _encoder(config: Any, *, embeddings: int, **changes: Any) -> Shape:
-    """BERT's layer: four d x d projections, two d x f ones, all with biases, a LayerNorm behind each sub-layer."""
-    d, f = config.hidden_size, getattr(config, "hidden_dim", None) or config.intermediate_size
+    """BERT's layer: four d x d projections, two d x f ones, all with biases, and a LayerNorm after each sub-layer."""
+    d = config.hidden_size
+    f = getattr(config, "hidden_dim", None) or config.intermediate_size
     values: dict[str, Any] = {
         "layers": config.num_hidden_layers,
         "d": d,
@@ -86,10 +87,15 @@ def _roberta(config: Any) -> Shape:
 
 def _electra(config: Any) -> Shape:
     """Embeddings may be narrower than the layers, and are then projected."""
-    e, d = config.embedding_size, config.hidden_size
+    e = config.embedding_size
+    d = config.hidden_size
     rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
-    projection, bias = (e * d + d, d) if e != d else (0, 0)
-    return _encoder(config, embeddings=rows * e + projection, embedding_biases=bias, embedding_norms=2 * e)
+    embeddings = rows * e
+    biases = 0
+    if e != d:
+        embeddings += e * d + d
+        biases += d
+    return _encoder(config, embeddings=embeddings, embedding_biases=biases, embedding_norms=2 * e)
 
 
 def _distilbert(config: Any) -> Shape:
@@ -105,68 +111,96 @@ def _mpnet(config: Any) -> Shape:
 
 
 def _deberta_v2(config: Any) -> Shape:
-    """Relative positions for all layers, perhaps with projections of their own in each, perhaps a convolution."""
+    """Relative positions for all layers, perhaps with their own projections in each layer, perhaps a convolution."""
     d = config.hidden_size
     e = getattr(config, "embedding_size", None) or d
     rows = config.vocab_size + config.type_vocab_size
-    rows += config.max_position_embeddings if getattr(config, "position_biased_input", True) else 0
-    embeddings, norms, biases = rows * e + (e * d if e != d else 0), 2 * d, 0
-    plain = _encoder(config, embeddings=embeddings)
-    layer, layer_biases = plain.layer, plain.layer_biases
+    if getattr(config, "position_biased_input", True):
+        rows += config.max_position_embeddings
+    embeddings = rows * e
+    if e != d:
+        embeddings += e * d
+    biases = 0
+    norms = 2 * d
+    projections = 0  # of relative positions, in each layer
     if getattr(config, "relative_attention", False):
-        buckets, longest = getattr(config, "position_buckets", -1), getattr(config, "max_relative_positions", -1)
-        embeddings += 2 * d * (buckets if buckets > 0 else longest if longest > 0 else config.max_position_embeddings)
+        embeddings += 2 * d * _deberta_v2_relative_positions(config)
         if not getattr(config, "share_att_key", False):
-            own = sum(kind in (config.pos_att_type or []) for kind in ("c2p", "p2c"))
-            layer, layer_biases = layer + own * (d * d + d), layer_biases + own * d
+            projections = sum(kind in (config.pos_att_type or []) for kind in ("c2p", "p2c"))
     if "layer_norm" in getattr(config, "norm_rel_ebd", "none"):
         norms += 2 * d
     if getattr(config, "conv_kernel_size", 0) > 0:
         embeddings += d * (d // getattr(config, "conv_groups", 1)) * config.conv_kernel_size + d
-        norms, biases = norms + 2 * d, d
-    return _encoder(config, embeddings=embeddings, embedding_biases=biases, embedding_norms=norms,
-                    layer=layer, layer_biases=layer_biases)  # fmt: skip
+        biases += d
+        norms += 2 * d
+    plain = _encoder(config, embeddings=embeddings, embedding_biases=biases, embedding_norms=norms)
+    layer = plain.layer + projections * (d * d + d)
+    return replace(plain, layer=layer, layer_biases=plain.layer_biases + projections * d)
+
+
+def _deberta_v2_relative_positions(config: Any) -> int:
+    """Rows of half the table of relative positions; a size that is not positive stands for the next one."""
+    for name in ("position_buckets", "max_relative_positions"):
+        size = int(getattr(config, name, -1))
+        if size > 0:
+            return size
+    return int(config.max_position_embeddings)
 
 
 def _modernbert(config: Any) -> Shape:
-    """Gated feed-forward, hardly a bias, norms before the sub-layers (none before the first) and one at the top."""
-    d, f, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    """Gated feed-forward, few biases, norms before the sub-layers (none before the first) and one above all layers."""
+    d = config.hidden_size
+    f = config.intermediate_size
+    layers = config.num_hidden_layers
     biases = (4 * d if config.attention_bias else 0) + (2 * f + d if config.mlp_bias else 0)
     norm = 2 * d if config.norm_bias else d
     return Shape(
-        layers=layers, d=d, layer=4 * d * d + 3 * d * f + biases, layer_biases=biases,
-        embeddings=config.vocab_size * d, embedding_biases=0,
-        norm=norm, layer_norms=(1,) + (2,) * (layers - 1), embedding_norms=norm, top_norms=norm,
-        post_norm=False, norm_bias=config.norm_bias, query_value=(3 * d,),
+        layers=layers,
+        d=d,
+        layer=4 * d * d + 3 * d * f + biases,
+        layer_biases=biases,
+        embeddings=config.vocab_size * d,
+        embedding_biases=0,
+        norm=norm,
+        layer_norms=(1,) + (2,) * (layers - 1),
+        embedding_norms=norm,
+        top_norms=norm,
+        post_norm=False,
+        norm_bias=config.norm_bias,
+        query_value=(3 * d,),
         pooler=d * d + (d if config.classifier_bias else 0) + norm,
-    )  # fmt: skip
+    )
 
 
-_BERT_PLACES: dict[SubLayer, SubLayerPaths] = {
+_BERT_SUB_LAYERS: dict[SubLayer, SubLayerPaths] = {
     "attention": SubLayerPaths(
         "attention", "attention.output.dense", "attention.output.dropout", "attention.output.LayerNorm"
     ),
     "feed_forward": SubLayerPaths("intermediate", "output.dense", "output.dropout", "output.LayerNorm"),
 }
-_SELF = ("attention.self.query", "attention.self.value")
+_QUERY_VALUE = ("attention.self.query", "attention.self.value")
 _KEY_VALUE = ("attention.self.key", "attention.self.value")
 
 FAMILIES: dict[str, Family] = {
     "bert": Family(
         layers="encoder.layer",
-        places=_BERT_PLACES,
+        sub_layers=_BERT_SUB_LAYERS,
         shape=bert_shape,
-        query_value=_SELF,
+        query_value=_QUERY_VALUE,
         pooler="bert.pooler",
         pooler_objective="cls.seq_relationship",
         first_token=_KEY_VALUE,
     ),
-    "roberta": Family("encoder.layer", _BERT_PLACES, _roberta, _SELF, first_token=_KEY_VALUE, lost_positions=2),
-    "xlm-roberta": Family("encoder.layer", _BERT_PLACES, _roberta, _SELF, first_token=_KEY_VALUE, lost_positions=2),
-    "electra": Family("encoder.layer", _BERT_PLACES, _electra, _SELF, first_token=_KEY_VALUE),
+    "roberta": Family(
+        "encoder.layer", _BERT_SUB_LAYERS, _roberta, _QUERY_VALUE, first_token=_KEY_VALUE, lost_positions=2
+    ),
+    "xlm-roberta": Family(
+        "encoder.layer", _BERT_SUB_LAYERS, _roberta, _QUERY_VALUE, first_token=_KEY_VALUE, lost_positions=2
+    ),
+    "electra": Family("encoder.layer", _BERT_SUB_LAYERS, _electra, _QUERY_VALUE, first_token=_KEY_VALUE),
     "distilbert": Family(
         layers="transformer.layer",
-        places={
+        sub_layers={
             "attention": SubLayerPaths("attention", "attention.out_lin", None, "sa_layer_norm"),
             "feed_forward": SubLayerPaths("ffn", "ffn.lin2", "ffn.dropout", "output_layer_norm"),
         },
@@ -175,15 +209,15 @@ FAMILIES: dict[str, Family] = {
     ),
     "deberta-v2": Family(
         layers="encoder.layer",
-        places=_BERT_PLACES,
+        sub_layers=_BERT_SUB_LAYERS,
         shape=_deberta_v2,
         query_value=("attention.self.query_proj", "attention.self.value_proj"),
     ),
     "mpnet": Family(
         layers="encoder.layer",
-        places={
+        sub_layers={
             "attention": SubLayerPaths("attention", "attention.attn.o", "attention.dropout", "attention.LayerNorm"),
-            "feed_forward": _BERT_PLACES["feed_forward"],
+            "feed_forward": _BERT_SUB_LAYERS["feed_forward"],
         },
         shape=_mpnet,
         query_value=("attention.attn.q", "attention.attn.v"),
@@ -191,7 +225,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "modernbert": Family(
         layers="layers",
-        places={
+        sub_layers={
             "attention": SubLayerPaths("attn", "attn.Wo", "attn.out_drop", None),
             "feed_forward": SubLayerPaths("mlp", "mlp.Wo", None, None),
         },
@@ -203,24 +237,24 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
-_UNFIT = {
-    "albert": "its layers share one set of weights, so an adapter would sit in all of them at once, and choosing "
-    "layers or taking them out would mean nothing"
+_UNSUPPORTED = {
+    "albert": "its layers share one set of weights, so an adapter would be in all of them at once, and choosing "
+    "layers or taking adapters out of them would mean nothing"
 }
 
 
 def family_of(config: Any) -> Family:
-    """The row of a configuration's family.
+    """Return the row of ``FAMILIES`` for a transformers configuration.
 
     Raises:
-        RunError: no row; the message gives the reason, or lists those there are and says where to add one.
+        RunError: there is no row; the message says why, or lists the rows and says where to add one.
     """
     kind = str(getattr(config, "model_type", type(config).__name__))
     if kind in FAMILIES:
         return FAMILIES[kind]
     known = ", ".join(FAMILIES)
-    if kind in _UNFIT:
-        raise RunError(f"backbones of type '{kind}' are not supported: {_UNFIT[kind]}. Choose one of: {known}")
+    if kind in _UNSUPPORTED:
+        raise RunError(f"backbones of type '{kind}' are not supported: {_UNSUPPORTED[kind]}. Choose one of: {known}")
     raise RunError(
         f"backbones of type '{kind}' are not supported; known: {known}. "
         "Choose such a model, or add a row to FAMILIES in adapter_tune/adapters/families.py"
@@ -228,7 +262,7 @@ def family_of(config: Any) -> Family:
 
 
 def shape_of(config: Any) -> Shape:
-    """The sizes that a transformers configuration describes.
+    """Return the sizes that a transformers configuration describes.
 
     Raises:
         RunError: the family is not supported.

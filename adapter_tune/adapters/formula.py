@@ -1,6 +1,6 @@
 """What is counted, in plain arithmetic: a backbone's shape, a strategy's closed formula, and the count.
 
-No torch here, so that listing and counting by formula are instant.
+This file does not import torch, so listing strategies and counting by formula take no time.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from pydantic import BaseModel, ConfigDict
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of an encoder that decide its parameter counts; ``families.py`` reads them off a configuration."""
+    """The sizes of an encoder that decide its parameter counts; ``families.py`` computes them from a configuration."""
 
     layers: int
     d: int
     """Hidden size."""
     layer: int
-    """Parameters of one layer, its LayerNorms aside."""
+    """Parameters of one layer without its LayerNorms."""
     layer_biases: int
-    """Biases among them."""
+    """Biases among the parameters of ``layer``."""
     embeddings: int
-    """Parameters outside the layers (embeddings, what projects them), LayerNorms and pooler aside."""
+    """Parameters outside the layers (embeddings and their projection), without LayerNorms and pooler."""
     embedding_biases: int
-    """Biases among them."""
+    """Biases among the parameters of ``embeddings``."""
     norm: int
     """Parameters of one LayerNorm in a layer: 2d, or d where it has no bias."""
     layer_norms: tuple[int, ...]
-    """Number of LayerNorms by layer."""
+    """Number of LayerNorms in each layer."""
     embedding_norms: int
     """Parameters of the LayerNorms below the first layer."""
     top_norms: int = 0
@@ -38,12 +38,12 @@ class Shape:
     norm_bias: bool = True
     pooler: int = 0
     query_value: tuple[int, ...] = ()
-    """Output widths of the projections of one layer that make queries and values."""
+    """Output widths of the projections of one layer that compute queries and values."""
 
     def norms_in(self, layers: int | None = None) -> int:
         """Parameters of the LayerNorms in the upper ``layers`` layers, in all of them by default."""
-        upper = self.layer_norms[self.layers - (self.layers if layers is None else layers) :]
-        return sum(upper) * self.norm
+        first = 0 if layers is None else self.layers - layers
+        return sum(self.layer_norms[first:]) * self.norm
 
     @property
     def norms(self) -> int:
@@ -58,34 +58,34 @@ class Shape:
 
 @dataclass(frozen=True)
 class Formula:
-    """What a strategy trains in the backbone, by closed formula; head and pooler are not its business."""
+    """What a strategy trains in the backbone, by closed formula; head and pooler are not counted here."""
 
     adapters: int = 0
     layer_norm: int = 0
     other: int = 0
     adapter_count: int = 0
     adapter_norms: int = 0
-    """Trained parameters of the LayerNorms behind adapters; part of ``layer_norm``."""
+    """Trained parameters of the LayerNorms after adapters; part of ``layer_norm``."""
     per_adapter: int | None = None
-    """One adapter with the LayerNorm that belongs to it; None without adapters, and where their sizes differ."""
+    """One adapter with the LayerNorm after it; None without adapters, and where their sizes differ."""
     text: str = ""
-    """The formula as one reads it: ``2md + 3d + m``."""
+    """The formula in symbols: ``2md + 3d + m``."""
     filled: str = ""
-    """The same with the numbers in: ``2*64*768 + 3*768 + 64``."""
+    """The formula in numbers: ``2*64*768 + 3*768 + 64``."""
 
     @property
     def total(self) -> int | None:
-        """Adapters and the LayerNorms that belong to them; None without adapters."""
+        """Adapters and the LayerNorms after them; None without adapters."""
         return self.adapters + self.adapter_norms if self.adapter_count else None
 
     @property
     def trained(self) -> int:
-        """All that is trained in the backbone."""
+        """All parameters that are trained in the backbone."""
         return self.adapters + self.layer_norm + self.other
 
 
 class Groups(BaseModel):
-    """Trained parameters by what they are."""
+    """Numbers of trained parameters by group."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -97,29 +97,29 @@ class Groups(BaseModel):
 
     @property
     def total(self) -> int:
-        """All that is trained."""
+        """All trained parameters."""
         return self.adapters + self.layer_norm + self.head + self.pooler + self.other
 
 
 class ParameterCount(BaseModel):
-    """Parameters of a model as counted from its tensors, with what the formula says beside them."""
+    """Parameters of a model, counted from its tensors, and the closed formula's result to compare with."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     backbone: int
-    """The unadapted encoder: embeddings, layers, pooler; no head."""
+    """The encoder without adapters: embeddings, layers, pooler; no head."""
     groups: Groups
     trained: int
     total: int
     """Everything: backbone, head, adapters."""
     trained_percent: float
-    """Trained, in percent of the unadapted model (backbone and head)."""
+    """Trained parameters in percent of the model without adapters (backbone and head)."""
     trained_percent_encoder: float
-    """Trained, in percent of the encoder layers alone (the paper's way of putting it)."""
+    """Trained parameters in percent of the encoder layers alone (as the paper reports them)."""
     per_adapter: int | None
-    """One adapter with its trained LayerNorm; None where they differ or there are none."""
+    """One adapter with its trained LayerNorm; None without adapters, and where their sizes differ."""
     adapter_count: int
     adapter_norms: int = 0
-    """Trained parameters of the LayerNorms behind adapters; part of ``groups.layer_norm``."""
+    """Trained parameters of the LayerNorms after adapters; part of ``groups.layer_norm``."""
     formula: int | None
-    """Adapters and their LayerNorms by the closed formula; None for a strategy without adapters."""
+    """Adapters and the LayerNorms after them by the closed formula; None for a strategy without adapters."""

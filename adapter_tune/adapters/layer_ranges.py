@@ -15,50 +15,70 @@ LayerRange = str | Sequence[int]
 
 _RANGE = re.compile(r"(\d{1,6})-(\d{1,6})")
 _TOP = re.compile(r"top-(\d{1,6})")
-_HOW = "write all, a range such as 6-11, top-6, or a list such as [0, 11]"
+_SYNTAX = "write all, a range such as 6-11, top-6, or a list such as [0, 11]"
 
 
 def check_layer_range(value: object) -> object:
-    """A span as it is, if it is one whatever the backbone; pydantic's validator."""
-    if isinstance(value, str):
-        bounds, top = _RANGE.fullmatch(value), _TOP.fullmatch(value)
-        if value == "all" or (top and int(top[1]) > 0) or (bounds and int(bounds[1]) <= int(bounds[2])):
-            return value
-    elif isinstance(value, list | tuple) and 0 < len(set(map(str, value))) == len(value):
-        layers = list(value)
-        if all(type(layer) is int and layer >= 0 for layer in layers):
-            return layers
-    raise ValueError(_HOW)
+    """Return the value if it is a layer range for some backbone (a list for a sequence); a pydantic validator.
+
+    Raises:
+        ValueError: it is none; the message says how to write one.
+    """
+    if isinstance(value, str) and _is_named_range(value):
+        return value
+    if isinstance(value, list | tuple) and _are_distinct_layers(value):
+        return list(value)
+    raise ValueError(_SYNTAX)
+
+
+def _is_named_range(text: str) -> bool:
+    if top := _TOP.fullmatch(text):
+        return int(top[1]) > 0
+    if bounds := _RANGE.fullmatch(text):
+        return int(bounds[1]) <= int(bounds[2])
+    return text == "all"
+
+
+def _are_distinct_layers(values: Sequence[object]) -> bool:
+    are_layers = all(type(value) is int and value >= 0 for value in values)
+    return are_layers and 0 < len(set(values)) == len(values)
 
 
 LayerRangeOption = Annotated[str | list[int], BeforeValidator(check_layer_range)]
 
 
-def layers_in(span: LayerRange, count: int, what: str = "strategy.layers") -> tuple[int, ...]:
-    """The layers that a span names, in order.
+def layers_in(layer_range: LayerRange, count: int, name: str = "strategy.layers") -> tuple[int, ...]:
+    """Return the layers that a range names, in order.
 
     Args:
-        span: ``all``, ``FIRST-LAST`` (both included), ``top-N``, or numbers.
-        count: layers of the backbone.
-        what: how a message calls the span.
+        layer_range: ``all``, ``FIRST-LAST`` (both included), ``top-N``, or numbers.
+        count: number of layers of the backbone.
+        name: of the range, for error messages.
 
     Raises:
-        UsageError: it is no span, or names a layer that is not there.
+        UsageError: it is no layer range, or names a layer that the backbone does not have.
     """
     try:
-        value = check_layer_range(span)
+        value = check_layer_range(layer_range)
     except ValueError as error:
-        raise UsageError(f"{what}: {error}, got {reprlib.repr(span)}") from None
+        raise UsageError(f"{name}: {error}, got {reprlib.repr(layer_range)}") from None
     if isinstance(value, list):
         layers = tuple(sorted(value))
-    elif value == "all":
-        layers = tuple(range(count))
     else:
-        numbers = [int(number) for number in re.findall(r"\d+", str(value))]
-        first, last = numbers if len(numbers) == 2 else (count - numbers[0], count - 1)
+        first, last = _bounds(str(value), count)
         if first < 0:
-            raise UsageError(f"{what}: {value} is more than the backbone's {count} layers")
-        layers = tuple(range(first, max(first, min(last, count)) + 1))  # no more than one that is not there
+            raise UsageError(f"{name}: {value} is more than the backbone's {count} layers")
+        last = max(first, min(last, count))  # a long list of layers that do not exist is not needed
+        layers = tuple(range(first, last + 1))
     if layers[-1] >= count:
-        raise UsageError(f"{what}: there is no layer {layers[-1]}; the backbone has layers 0 to {count - 1}")
+        raise UsageError(f"{name}: there is no layer {layers[-1]}; the backbone has layers 0 to {count - 1}")
     return layers
+
+
+def _bounds(text: str, count: int) -> tuple[int, int]:
+    """Return the first and the last layer of a checked range; the first is negative if ``top-N`` is too many."""
+    if top := _TOP.fullmatch(text):
+        return count - int(top[1]), count - 1
+    if bounds := _RANGE.fullmatch(text):
+        return int(bounds[1]), int(bounds[2])
+    return 0, count - 1

@@ -1,7 +1,7 @@
-"""The published BERT models whose shape is known here, so that counting needs neither weights nor network.
+"""The sizes of published BERT models, so that counting their parameters needs neither weights nor network.
 
-Devlin et al. 2019 (base, large) and Turc et al. 2019 (the miniatures). Every one was pretrained with the
-next-sentence objective and carries it in its checkpoint, so its pooler may stay frozen.
+Devlin et al. 2019 (base, large) and Turc et al. 2019 (the miniatures). Each was pretrained with the next-sentence
+objective and has it in its checkpoint, so its pooler may stay frozen.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PublishedSize:
-    """The sizes of a published BERT, under the names that transformers has for them."""
+    """The sizes of a published BERT, under transformers' names."""
 
     num_hidden_layers: int
     hidden_size: int
@@ -39,5 +39,5 @@ PUBLISHED_SIZES: dict[str, PublishedSize] = {
 
 
 def published_size(model_id: str) -> PublishedSize | None:
-    """The sizes of a published model (``bert-base-uncased`` works as well as its full id), or None."""
+    """Return the sizes of a published model, or None. ``bert-base-uncased`` works as well as its full id."""
     return PUBLISHED_SIZES.get(model_id) or PUBLISHED_SIZES.get(f"google-bert/{model_id}")

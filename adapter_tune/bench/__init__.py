@@ -1,1 +1,1 @@
-"""Speed and memory of strategies, measured in turns on random weights."""
+"""Speed and memory of strategies, measured on random weights and rows."""

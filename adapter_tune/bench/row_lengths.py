@@ -1,4 +1,4 @@
-"""How long GLUE's rows are: tokens a row, special ones included, so that speed is measured on lengths as they occur."""
+"""The lengths of GLUE's rows in tokens, special tokens included, so that speed is measured on realistic lengths."""
 
 from __future__ import annotations
 
@@ -19,24 +19,28 @@ QUANTILES: dict[str, tuple[int, ...]] = {
 """Percentiles 0, 5, ... 100 of the training rows with BERT's uncased vocabulary (20,000 rows of SST-2 and MNLI)."""
 
 
-def sample_lengths(what: str, rows: int, longest: int, seed: int = 0) -> np.ndarray[Any, Any]:
-    """Lengths of so many rows, cut at ``longest``.
+def sample_lengths(lengths: str, rows: int, max_length: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    """Return the lengths of random rows, cut at ``max_length``.
 
     Args:
-        what: a task with known quantiles, or a number of tokens that every row has.
-        rows: how many.
-        longest: tokens a row may have.
-        seed: of the draw.
+        lengths: a task in ``QUANTILES``, or the number of tokens of every row.
+        rows: the number of rows.
+        max_length: the largest length of a row.
+        seed: the random seed.
 
     Raises:
-        UsageError: neither of the two.
+        UsageError: ``lengths`` is no such task, or a number below 2 or above ``max_length``.
     """
-    if what.isdecimal():
-        if not 2 <= int(what) <= longest:
-            raise UsageError(f"--lengths: {what} tokens a row, but data.max_length is {longest}")
-        return np.full(rows, int(what))
-    if what not in QUANTILES:
-        raise UsageError(f"--lengths: {unknown_name('task', what, QUANTILES)}; or give a number of tokens")
-    points = np.interp(np.random.default_rng(seed).random(rows), np.linspace(0, 1, 21), QUANTILES[what])
-    found: np.ndarray[Any, Any] = np.minimum(points.round().astype(int), longest)
-    return found
+    if lengths.isdecimal():
+        if not 2 <= int(lengths) <= max_length:
+            raise UsageError(
+                f"--lengths: {lengths} tokens a row are not possible, as data.max_length is {max_length}; "
+                f"give a number from 2 to {max_length}"
+            )
+        return np.full(rows, int(lengths))
+    if lengths not in QUANTILES:
+        raise UsageError(f"--lengths: {unknown_name('task', lengths, QUANTILES)}; or give a number of tokens")
+    shares = np.random.default_rng(seed).random(rows)
+    samples = np.interp(shares, np.linspace(0, 1, 21), QUANTILES[lengths])
+    sampled: np.ndarray[Any, Any] = np.minimum(samples.round().astype(int), max_length)
+    return sampled

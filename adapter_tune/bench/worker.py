@@ -1,4 +1,4 @@
-"""One strategy on the bench, in a process of its own: it takes training steps whenever it is told to."""
+"""The process of one strategy in a benchmark: it trains as many steps as its parent asks for, and reports them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, TrainerCallback
 
+from adapter_tune.adapters.model_parts import frozen_layers, layers_of
 from adapter_tune.adapters.published_sizes import published_size
-from adapter_tune.adapters.surgery import frozen_layers, layers_of
 from adapter_tune.bench.row_lengths import sample_lengths
 from adapter_tune.config.schema import RunConfig, parse_config
 from adapter_tune.data.splits import Splits
@@ -30,176 +30,221 @@ from adapter_tune.modeling.precision import resolve_device, synchronize
 from adapter_tune.training.speed_monitor import SpeedMonitor, peak_memory
 from adapter_tune.training.trainer import AdapterTrainer
 
-_EVALUATED = 8  # batches
+_EVAL_BATCHES = 8
 
 
-def worker_main(values: dict[str, Any], lengths: str, count: int, path: list[str], parent: Connection) -> None:
-    """A process's whole life: build, then take as many steps as it is told to, ``count`` in all."""
+def worker_main(
+    config_values: dict[str, Any], lengths: str, max_steps: int, path: list[str], parent: Connection
+) -> None:
+    """Run a worker process: build the model, train as the parent asks, send the totals.
+
+    Args:
+        config_values: the configuration, as ``model_dump`` returns it.
+        lengths: a task or a number of tokens, as in ``sample_lengths``.
+        max_steps: how many steps the parent asks for in all.
+        path: the parent's ``sys.path``.
+        parent: the connection to the parent, which also gets an error if there is one.
+    """
     sys.path[:] = path
     try:
-        parent.send(_Worker(parse_config(values), lengths, count, parent).run())
+        parent.send(_Worker(parse_config(config_values), lengths, max_steps, parent).run())
     except BaseException as error:
         parent.send({"error": first_line(error), "is_usage": isinstance(error, UsageError)})
 
 
 class _Worker:
-    """One strategy in its process."""
+    """Trains one strategy in steps that the parent asks for."""
 
-    def __init__(self, config: RunConfig, lengths: str, count: int, parent: Connection) -> None:
-        self.config, self.parent = config, parent
-        self.device = resolve_device(config.training.device)
-        self.imported = peak_memory(self.device) or 0
-        self.lengths, self.count = lengths, count
+    def __init__(self, config: RunConfig, lengths: str, max_steps: int, parent: Connection) -> None:
+        changes = {"max_steps": max_steps, "epochs": 1.0, "logging_steps": 10**6}
+        training = config.training.model_copy(update=changes)
+        self.config = config.model_copy(update={"training": training})
+        self.lengths = lengths
+        self.max_steps = max_steps
+        self.parent = parent
+        self.device = resolve_device(training.device)
+        self.memory_of_imports = peak_memory(self.device) or 0
+        self.memory: int | None = None
+        """Peak memory at the last report."""
 
     def run(self) -> dict[str, Any]:
-        """Train under the parent's eyes; what was measured of the whole."""
-        config = self.config
-        total = {"max_steps": self.count, "epochs": 1.0, "logging_steps": 10**6}
-        config = config.model_copy(update={"training": config.training.model_copy(update=total)})
-        t = config.training
+        """Train and evaluate; return the totals."""
         with tempfile.TemporaryDirectory() as folder:
-            config = config.model_copy(update={"output": folder})
-            prepared = _random(config)
-            operations = operations_a_token(prepared.model)
-            words = cast(Any, prepared.model.config).vocab_size
-            count = self.count * t.batch_size * t.gradient_accumulation
-            train = _rows(config, words, self.lengths, count, seed=1)
-            held = _rows(config, words, self.lengths, _EVALUATED * t.eval_batch_size, seed=2)
-            splits = Splits(train, {config.task_spec.validation[0]: held})
+            config = self.config.model_copy(update={"output": folder})
+            prepared = _random_model(config)
+            splits = self._random_splits(config, cast(Any, prepared.model.config).vocab_size)
             tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))  # pads with id 0, as BERT's own
-            speed_monitor = SpeedMonitor()
-            trainer = _Timed(config, prepared, tokenizer, Path(folder), splits, [_Turns(self)], speed_monitor)
-            if trainer.frozen_layer_cache is not None:
-                operations = operations_a_token(prepared.model, kept=trainer.frozen_layer_cache.depth)
-            self.trainer = trainer
-            trainer.train()
-            values = trainer.evaluate()  # the second time, when everything is warm
-            runtime = next(value for key, value in values.items() if key.endswith("_runtime"))
-            size = sum(file.stat().st_size for file in Path(folder).glob("checkpoint-*/*") if file.is_file())
-        memory = None if self.memory is None else self.memory - (self.imported if self.device != "cuda" else 0)
-        return {"eval": len(held) / runtime, "operations": operations, "memory": memory, "checkpoint": size}
+            callbacks: list[TrainerCallback] = [_ReportCallback(self)]
+            self.trainer = _TimedTrainer(config, prepared, tokenizer, Path(folder), splits, callbacks, SpeedMonitor())
+            cache = self.trainer.frozen_layer_cache
+            cached_layers = 0 if cache is None else cache.depth
+            operations = operations_per_token(prepared.model, cached_layers)
+            self.trainer.train()
+            metrics = self.trainer.evaluate()  # the second evaluation, which has no warm-up
+            eval_seconds = next(value for key, value in metrics.items() if key.endswith("_runtime"))
+            checkpoint_files = [file for file in Path(folder).glob("checkpoint-*/*") if file.is_file()]
+            checkpoint_bytes = sum(file.stat().st_size for file in checkpoint_files)
+        (eval_rows,) = splits.validation.values()
+        return {
+            "eval": len(eval_rows) / eval_seconds,
+            "operations": operations,
+            "memory": self._own_memory(),
+            "checkpoint": checkpoint_bytes,
+        }
 
-    def turn(self, report: dict[str, float]) -> int:
-        """Say what the last steps took, and wait for the number of the next ones."""
+    def _random_splits(self, config: RunConfig, vocabulary: int) -> Splits:
+        training = config.training
+        train_rows = self.max_steps * training.batch_size * training.gradient_accumulation
+        train = _random_rows(config, vocabulary, self.lengths, train_rows, seed=1)
+        eval_rows = _EVAL_BATCHES * training.eval_batch_size
+        validation = _random_rows(config, vocabulary, self.lengths, eval_rows, seed=2)
+        return Splits(train, {config.task_spec.validation[0]: validation})
+
+    def _own_memory(self) -> int | None:
+        """Return the peak memory; on a CPU without the memory that the imports take."""
+        if self.memory is None or self.device == "cuda":
+            return self.memory
+        return self.memory - self.memory_of_imports
+
+    def exchange(self, report: dict[str, float]) -> int:
+        """Send a report of the last steps to the parent; return how many steps it asks for next."""
         self.memory = peak_memory(self.device)
         self.parent.send(report)
         return cast(int, self.parent.recv())
 
 
-class _Timed(AdapterTrainer):
-    """The trainer of every run; where the device does not work ahead of the host, with a clock between its phases."""
+class _TimedTrainer(AdapterTrainer):
+    """The trainer of every run; on a CPU it measures the phases of a step, which overlap on a GPU."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.has_phases = self.args.device.type != "cuda"
-        self.times: defaultdict[str, float] = defaultdict(float)
-        """Of a step so far, which may have several batches."""
-        self.done = 0.0
+        self.measures_phases = self.args.device.type != "cuda"
+        self.phase_seconds: defaultdict[str, float] = defaultdict(float)
+        """Summed over the batches of a step."""
+        self.backward_end = 0.0
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        """Forward."""
-        if not self.has_phases:
+        """Compute the loss; measure the forward pass."""
+        if not self.measures_phases:
             return super().compute_loss(*args, **kwargs)
         start = time.perf_counter()
-        out = super().compute_loss(*args, **kwargs)
+        loss = super().compute_loss(*args, **kwargs)
         synchronize(self.args.device.type)
-        self.times["forward"] += time.perf_counter() - start
-        return out
+        self.phase_seconds["forward"] += time.perf_counter() - start
+        return loss
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Forward and backward."""
-        if not self.has_phases:
+        """Do the forward and backward pass of a batch; measure the backward pass."""
+        if not self.measures_phases:
             return super().training_step(model, inputs, num_items_in_batch)
-        start, before = time.perf_counter(), self.times["forward"]
-        out = super().training_step(model, inputs, num_items_in_batch)
+        start = time.perf_counter()
+        forward_before = self.phase_seconds["forward"]
+        loss = super().training_step(model, inputs, num_items_in_batch)
         synchronize(self.args.device.type)
-        self.done = time.perf_counter()
-        self.times["backward"] += self.done - start - (self.times["forward"] - before)
-        return out
+        self.backward_end = time.perf_counter()
+        forward = self.phase_seconds["forward"] - forward_before
+        self.phase_seconds["backward"] += self.backward_end - start - forward
+        return loss
 
 
-class _Turns(TrainerCallback):
-    """Takes as many steps as the parent says, reports, and waits for it to say more."""
+class _ReportCallback(TrainerCallback):
+    """Lets the trainer take as many steps as the parent asks for, reports them, and waits for the next request."""
 
     def __init__(self, worker: _Worker) -> None:
         self.worker = worker
-        self.wanted = self.taken = 0
-        self.start, self.before = 0.0, (0, 0)
+        self.requested_steps = 0
+        self.steps = 0
+        """Steps since the last report, as the values below."""
+        self.start = 0.0
+        self.examples_before = 0
+        self.tokens_before = 0
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        """Ready."""
-        self._turn({})
+        """Report that the model is built."""
+        self._exchange({})
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """A step is done."""
-        self.taken += 1
-        if self.taken < self.wanted:
+        """Count a step; report after the last one that the parent has asked for."""
+        self.steps += 1
+        if self.steps < self.requested_steps:
             return
         synchronize(self.worker.device)
-        now, trainer, (examples, tokens) = time.perf_counter(), self.worker.trainer, self.before
+        now = time.perf_counter()
+        trainer = self.worker.trainer
         trainer.speed_monitor.count_pending()
         report = {
-            "steps": self.taken,
+            "steps": self.steps,
             "seconds": now - self.start,
-            "examples": trainer.speed_monitor.examples - examples,
-            "tokens": trainer.speed_monitor.real - tokens,
+            "examples": trainer.speed_monitor.examples - self.examples_before,
+            "tokens": trainer.speed_monitor.real - self.tokens_before,
         }
-        if trainer.has_phases:
-            report |= {**trainer.times, "optimiser": now - trainer.done}
-            trainer.times.clear()
-        self._turn(report)
+        if trainer.measures_phases:
+            report |= {**trainer.phase_seconds, "optimiser": now - trainer.backward_end}
+            trainer.phase_seconds.clear()
+        self._exchange(report)
 
-    def _turn(self, report: dict[str, float]) -> None:
-        speed_monitor = self.worker.trainer.speed_monitor
-        self.wanted, self.taken = self.worker.turn(report), 0
-        self.start, self.before = time.perf_counter(), (speed_monitor.examples, speed_monitor.real)
+    def _exchange(self, report: dict[str, float]) -> None:
+        """Report to the parent, wait for its next request, and start to count anew."""
+        self.requested_steps = self.worker.exchange(report)
+        self.steps = 0
+        self.examples_before = self.worker.trainer.speed_monitor.examples
+        self.tokens_before = self.worker.trainer.speed_monitor.real
+        self.start = time.perf_counter()
 
 
 def has_frozen_layers(config: RunConfig) -> bool:
-    """Whether a strategy leaves the lowest layers frozen; no weights are made."""
-    return frozen_layers(_random(config, "meta").model) > 0
+    """Return whether a strategy leaves the lowest layers frozen; the model is built without weights."""
+    return frozen_layers(_random_model(config, "meta").model) > 0
 
 
-def _random(config: RunConfig, device: str = "cpu") -> PreparedModel:
-    """A model of the backbone's shape with random weights, prepared as a run's."""
+def backbone_config(config: RunConfig) -> Any:
+    """Return the transformers configuration of the backbone; a published BERT's needs no network."""
+    size = published_size(config.model.id)
+    options = head_options(config.task_spec)
+    backbone = BertConfig(**asdict(size), **options) if size else load_config(config.model, options)
+    check_length(config.data.max_length, backbone)
+    return backbone
+
+
+def operations_per_token(model: nn.Module, cached_layers: int = 0) -> int:
+    """Return the operations of the layers for one token of training.
+
+    For each parameter 2 in the forward pass, 2 in the backward pass if a gradient passes, and 2 if it is trained.
+
+    Args:
+        model: a prepared model.
+        cached_layers: how many of the lowest layers are not computed, because their outputs are cached.
+    """
+    operations = 0
+    first_with_gradient = frozen_layers(model)
+    for index, layer in enumerate(layers_of(model)):
+        if index < cached_layers:
+            continue
+        backward = 2 if index >= first_with_gradient else 0
+        for parameter in layer.parameters():
+            update = 2 if parameter.requires_grad else 0
+            operations += (2 + backward + update) * parameter.numel()
+    return operations
+
+
+def _random_model(config: RunConfig, device: str = "cpu") -> PreparedModel:
+    """Return a model of the backbone's shape with random weights, prepared as in a run."""
     torch.manual_seed(config.training.seed)
     with torch.device(device):
-        model = AutoModelForSequenceClassification.from_config(shape_config(config), dtype=torch.float32)
-    prepare(model, config.strategy, train_pooler=config.strategy.trains_pooler or config.model.pooler == "train")
+        model = AutoModelForSequenceClassification.from_config(backbone_config(config), dtype=torch.float32)
+    train_pooler = config.strategy.trains_pooler or config.model.pooler == "train"
+    prepare(model, config.strategy, train_pooler=train_pooler)
     return PreparedModel(model, config.model, "random", frozenset())
 
 
-def shape_config(config: RunConfig) -> Any:
-    """The backbone's transformers configuration, without the Hub for a published BERT."""
-    known, options = published_size(config.model.id), head_options(config.task_spec)
-    found = BertConfig(**asdict(known), **options) if known else load_config(config.model, options)
-    check_length(config.data.max_length, found)
-    return found
-
-
-def operations_a_token(model: nn.Module, kept: int = 0) -> int:
-    """Operations a token in the layers: 2 a parameter forward, 2 back where a gradient passes, 2 if it is trained.
-
-    Args:
-        model: prepared.
-        kept: how many of the lowest layers are not computed.
-    """
-    total, below = 0, frozen_layers(model)
-    for index, layer in enumerate(layers_of(model)):
-        sizes = [(p.numel(), p.requires_grad) for p in layer.parameters()]
-        if index >= kept:
-            total += sum((2 + 2 * (index >= below) + 2 * trained) * size for size, trained in sizes)
-    return total
-
-
-def _rows(config: RunConfig, vocabulary: int, lengths: str, count: int, seed: int) -> Any:
-    """Random rows of the given lengths."""
+def _random_rows(config: RunConfig, vocabulary: int, lengths: str, count: int, seed: int) -> Any:
+    """Return a data set of random rows."""
     rng = np.random.default_rng(seed)
-    sizes = sample_lengths(lengths, count, config.data.max_length, seed)
+    row_lengths = sample_lengths(lengths, count, config.data.max_length, seed)
     return datasets.Dataset.from_dict(
         {
-            "input_ids": [rng.integers(vocabulary // 2, vocabulary, size).tolist() for size in sizes],
-            "attention_mask": [[1] * size for size in sizes],
+            "input_ids": [rng.integers(vocabulary // 2, vocabulary, length).tolist() for length in row_lengths],
+            "attention_mask": [[1] * length for length in row_lengths],
             "labels": rng.integers(0, config.task_spec.num_labels, count).tolist(),
         }
     )

@@ -1,1 +1,1 @@
-"""The commands of the command line, one file each; heavy imports stand inside the functions."""
+"""The commands of the command line, one file each; heavy imports are inside the functions."""

@@ -6,40 +6,48 @@ from pathlib import Path
 from typing import Literal
 
 from adapter_tune.commands import options as o
-from adapter_tune.commands.common import newest_run
+from adapter_tune.commands.common import run_or_newest
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
 
 def ablate(
     run: o.RunFolder = None,
-    split: o.Split = None,
+    split: o.AblationSplit = None,
     attention_only: o.AttentionOnly = False,
     feed_forward_only: o.FeedForwardOnly = False,
     output: o.AblationFolder = None,
     batch_size: o.EvalBatchSize = None,
-    model: o.Moved = None,
+    model: o.MovedModel = None,
     demo: o.Demo = False,
-    runs: o.NewestIn = Path("runs"),
+    runs: o.RunsFolder = Path("runs"),
     as_json: o.Json = False,
 ) -> None:
-    """Take the adapters of every span of layers out of a trained run and score it again: the paper's Figure 6."""
+    """Evaluate a finished run without some of its adapters.
+
+    Removes the adapters of each range of layers in turn, as in Figure 6 of the paper. Nothing is trained.
+    """
     if attention_only and feed_forward_only:
-        raise UsageError("--attention-only and --feed-forward-only: give one of them, or neither for both kinds")
-    folder = newest_run(run, runs, demo)
+        raise UsageError(
+            "--attention-only and --feed-forward-only: give only one of them, or none to remove both kinds"
+        )
+    folder = run_or_newest(run, runs, demo)
     prepare_libraries(demo)
+    from adapter_tune.report.command_output import show_ablation
     from adapter_tune.report.figures import heatmap, save
-    from adapter_tune.report.terminal import show_ablation
     from adapter_tune.runs.reload import ablate_run
 
-    kind: Literal["attention", "feed_forward"] | None
-    kind = "attention" if attention_only else "feed_forward" if feed_forward_only else None
-    found = ablate_run(folder, split=split, sub_layer=kind, batch_size=batch_size, model=model, demo=demo)
-    target = output or folder / "-".join(word for word in ("ablation", kind, split) if word)
-    found.save(target)
-    save(heatmap(found), target / "ablation")
+    sub_layer: Literal["attention", "feed_forward"] | None = None
+    if attention_only:
+        sub_layer = "attention"
+    elif feed_forward_only:
+        sub_layer = "feed_forward"
+    ablation = ablate_run(folder, split=split, sub_layer=sub_layer, batch_size=batch_size, model=model, demo=demo)
+    target = output or folder / "-".join(part for part in ("ablation", sub_layer, split) if part)
+    ablation.save(target)
+    save(heatmap(ablation), target / "ablation")
     if as_json:
-        print(found.model_dump_json(indent=2))
+        print(ablation.model_dump_json(indent=2))
     else:
-        show_ablation(found)
-        print(f"in {target}: ablation.json, .csv, .png, .svg")
+        show_ablation(ablation)
+        print(f"written to {target}: ablation.json, .csv, .png, .svg")

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from adapter_tune.commands import options as o
 from adapter_tune.commands.common import as_yaml
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
-_HELD = [["training.backbone_dropout=off", f"training.cache_frozen_prefix={value}"] for value in ("off", "on")]
+if TYPE_CHECKING:
+    from adapter_tune.config.schema import RunConfig
+
+_CACHE_CASES = {
+    "no dropout": ["training.backbone_dropout=off", "training.cache_frozen_prefix=off"],
+    "frozen layers cached": ["training.backbone_dropout=off", "training.cache_frozen_prefix=on"],
+}
+"""Further cases of a strategy that leaves the lowest layers frozen: the cache needs a backbone without dropout."""
 
 
 def bench(
@@ -17,47 +26,69 @@ def bench(
     lengths: o.Lengths = "mnli",
     batch_size: o.BatchSize = None,
     steps: o.Steps = 20,
-    kept: o.Kept = False,
+    frozen_layer_cache: o.FrozenLayerCache = False,
     set_: o.Set = None,
     as_json: o.Json = False,
 ) -> None:
-    """Measure strategies side by side on random weights and rows: speed, memory, ratio to full fine-tuning."""
+    """Compare the speed and the memory of strategies.
+
+    Trains and evaluates on random weights and random rows.
+    """
     import json
     from dataclasses import asdict
 
     from adapter_tune.adapters.published_sizes import published_size
-    from adapter_tune.config.compose import compose
-    from adapter_tune.strategies import REGISTRY, Injection
 
     flags = {
         "--task task": "mnli",
         "--model model.id": model,
         "--batch-size training.batch_size": as_yaml("--batch-size", batch_size),
     }
-    sets = set_ or []
-    composed = {}
-    for text in strategy or ["full", "houlsby"]:
-        name, *words = text.split() or [""]
-        if not name or not all("=" in word for word in words):
-            raise UsageError(f"--strategy: '{text}' should be a name and options, as in 'houlsby layers=top-6'")
-        own = [f"strategy.{word}" for word in words]
-        size = as_yaml("--m", m) if issubclass(REGISTRY.get(name, object), Injection) else None
-        given = {**flags, "--strategy strategy.name": name, "--m strategy.m": size}
-        composed[text] = [compose(None, given, [*own, *more, *sets]) for more in ([], *(_HELD if kept else ()))]
-    first = next(iter(composed.values()))[0]
-    if published_size(first.model.id) is None:
+    texts = strategy or ["full", "houlsby"]
+    configs = {text: _compose(text, m, flags, set_ or []) for text in texts}
+    cache_configs: dict[str, dict[str, RunConfig]] = {text: {} for text in texts}
+    if frozen_layer_cache:
+        for text in texts:
+            for name, options in _CACHE_CASES.items():
+                cache_configs[text][f"{text}, {name}"] = _compose(text, m, flags, [*options, *(set_ or [])])
+    if published_size(configs[texts[0]].model.id) is None:
         prepare_libraries()
     from adapter_tune.bench.bench import bench as measure
     from adapter_tune.bench.worker import has_frozen_layers
-    from adapter_tune.report.terminal import show_bench
+    from adapter_tune.report.command_output import show_bench
 
     cases = {}
-    for text, (plain, *held) in composed.items():
-        cases[text] = plain
-        if held and has_frozen_layers(plain):
-            cases[f"{text}, no dropout"], cases[f"{text}, states kept"] = held
-    rows, about = measure(cases, lengths, steps)
+    for text, config in configs.items():
+        cases[text] = config
+        if frozen_layer_cache and has_frozen_layers(config):
+            cases.update(cache_configs[text])
+    measurements, about = measure(cases, lengths, steps)
+    rows = [asdict(measurement) for measurement in measurements]
     if as_json:
-        print(json.dumps({**about, "strategies": [asdict(row) for row in rows]}, indent=2))
+        print(json.dumps({**about, "strategies": rows}, indent=2))
     else:
-        show_bench([asdict(row) for row in rows], about)
+        show_bench(rows, about)
+
+
+def _compose(text: str, m: str | None, flags: dict[str, Any], sets: list[str]) -> RunConfig:
+    """Return the configuration of one strategy.
+
+    Args:
+        text: the strategy's name and its options, as in ``houlsby layers=top-6``.
+        m: the bottleneck size, for strategies that have one.
+        flags: further flags, each with the key that it sets.
+        sets: further options, as in ``training.warmup=0.2``; the strategy's own options come before them.
+
+    Raises:
+        UsageError: the text or an option is wrong.
+    """
+    from adapter_tune.config.compose import compose
+    from adapter_tune.strategies import REGISTRY, Injection
+
+    name, *options = text.split() or [""]
+    if not name or not all("=" in option for option in options):
+        raise UsageError(f"--strategy: '{text}' should be a name and options, as in 'houlsby layers=top-6'")
+    has_size = issubclass(REGISTRY.get(name, object), Injection)
+    size = as_yaml("--m", m) if has_size else None
+    strategy_flags = {**flags, "--strategy strategy.name": name, "--m strategy.m": size}
+    return compose(None, strategy_flags, [*(f"strategy.{option}" for option in options), *sets])

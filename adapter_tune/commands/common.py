@@ -1,38 +1,63 @@
-"""What several commands share: flags to configuration keys, the run that is meant, libraries made ready."""
+"""What several commands share: flags as configuration keys, the newest run, parameter counts."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
+if TYPE_CHECKING:
+    from adapter_tune.config.schema import RunConfig
+
+_CUSTOM_DATA_OPTIONS = (
+    "train_file",
+    "validation_file",
+    "test_file",
+    "text_column",
+    "text_pair_column",
+    "label_column",
+    "problem",
+)
+
 
 def as_yaml(flag: str, text: str | None) -> Any:
-    """A flag's text read as YAML; None where the flag was not given."""
+    """Return a flag's text read as YAML; None if the flag was not given.
+
+    Raises:
+        UsageError: the text is empty, null, or not valid YAML.
+    """
     from adapter_tune.config.yaml_files import parse_value
 
-    value = None if text is None else parse_value(text, flag)
-    if text is not None and value is None:
-        raise UsageError(f"{flag}: the value is empty; leave the option out for its default")
+    if text is None:
+        return None
+    value = parse_value(text, flag)
+    if value is None:
+        raise UsageError(f"{flag}: the value is empty; leave the option out to use its default")
     return value
 
 
 def task_of(task: str | None, train_file: str | None) -> str | None:
-    """The task that is meant: custom where a file to train on is given and no task."""
+    """Return the task: custom if there is a training file and no task was given."""
     return "custom" if task is None and train_file is not None else task
 
 
-def own_flags(*values: str | None) -> dict[str, Any]:
-    """The flags about data of the user's own, in the order of the commands' arguments."""
-    names = ("train_file", "validation_file", "test_file", "text_column", "text_pair_column", "label_column", "problem")
-    return {f"--{name.replace('_', '-')} data.{name}": value for name, value in zip(names, values, strict=True)}
+def custom_data_flags(*values: str | None) -> dict[str, Any]:
+    """Return the flags about the user's own data, each with the key that it sets.
+
+    Args:
+        values: their values, in the order of the commands' arguments.
+    """
+    flags = {}
+    for option, value in zip(_CUSTOM_DATA_OPTIONS, values, strict=True):
+        flags[f"--{option.replace('_', '-')} data.{option}"] = value
+    return flags
 
 
 def model_flags(model: str | None, strategy: str | None, m: str | None, train_pooler: bool) -> dict[str, Any]:
-    """The flags about backbone and strategy, each with the key that it sets."""
+    """Return the flags about backbone and strategy, each with the key that it sets."""
     return {
         "--model model.id": model,
         "--train-pooler model.pooler": "train" if train_pooler else None,
@@ -41,33 +66,50 @@ def model_flags(model: str | None, strategy: str | None, m: str | None, train_po
     }
 
 
-def newest_run(run: Path | None, output: Path, demo: bool) -> Path:
-    """The run that was named, or the newest one in the output folder; a damaged one is passed over with a warning.
+def run_or_newest(run: Path | None, runs_folder: Path, demo: bool) -> Path:
+    """Return the given run, or the newest one in a folder; a damaged run is skipped with a warning.
+
+    Args:
+        run: the run folder, if one was given.
+        runs_folder: the folder in which the newest run is looked up.
+        demo: look up only runs on the embedded data.
 
     Raises:
-        UsageError: there is none.
-        RunError: all that there are cannot be read.
+        UsageError: there is no finished run.
+        RunError: none of the finished runs can be read.
     """
     from adapter_tune.run_files.result import finished_runs, is_demo
 
     if run is not None:
         return run
-    log, damaged = logging.getLogger("adapter_tune"), None
-    for found in finished_runs(output):
+    log = logging.getLogger("adapter_tune")
+    last_error = None
+    for folder in finished_runs(runs_folder):
         try:
-            wanted = is_demo(found) or not demo
+            is_match = is_demo(folder) or not demo
         except RunError as error:
-            log.warning("%s; this run is passed over", error)
-            damaged = error
+            log.warning("%s; this run is skipped", error)
+            last_error = error
             continue
-        if wanted:
-            log.info("the newest run: %s", found)
-            return found
-    raise damaged or UsageError(f"no finished {'demo ' * demo}run in {output}; name a run folder, or train first")
+        if is_match:
+            log.info("the newest run: %s", folder)
+            return folder
+    if last_error is not None:
+        raise last_error
+    raise UsageError(f"no finished {'demo ' if demo else ''}run in {runs_folder}; name a run folder, or train first")
 
 
-def print_counts(configs: list[Any], num_labels: int, *, max_length: int | None = None, as_json: bool = False) -> None:
-    """Print the counts of several configurations."""
+def print_counts(
+    configs: list[RunConfig], num_labels: int, *, max_length: int | None = None, as_json: bool = False
+) -> None:
+    """Print the parameter counts of several configurations.
+
+    Args:
+        configs: the configurations.
+        num_labels: number of labels of the head.
+        max_length: if given, the backbone must have positions for so many tokens.
+        as_json: print a JSON list instead of tables.
+    """
     import json
 
     from adapter_tune.adapters.published_sizes import published_size
@@ -76,13 +118,13 @@ def print_counts(configs: list[Any], num_labels: int, *, max_length: int | None 
     if not all(published_size(config.model.id) for config in configs):
         prepare_libraries(all(config.model.id == DEMO for config in configs))
     from adapter_tune.modeling.build import count_on_meta
-    from adapter_tune.report.terminal import show_count
+    from adapter_tune.report.command_output import show_count
 
     objects = []
     for config in configs:
         count, shape, notes = count_on_meta(config.model, config.strategy, {"num_labels": num_labels}, max_length)
-        named = {"model": config.model.id, "strategy": config.strategy.name, "m": config.m}
-        objects.append({**named, **count.model_dump()})
+        names = {"model": config.model.id, "strategy": config.strategy.name, "m": config.m}
+        objects.append({**names, **count.model_dump()})
         if not as_json:
             show_count(config.model.id, config.strategy, count, config.strategy.formula(shape))
             for note in notes:

@@ -12,13 +12,21 @@ def count_params(
     strategy: o.StrategyName = None,
     m: o.Sizes = None,
     num_labels: o.NumLabels = 2,
-    train_pooler: o.Pooler = False,
+    train_pooler: o.TrainPooler = False,
     set_: o.Set = None,
     as_json: o.Json = False,
 ) -> None:
-    """Count parameters by the closed formula and from the model, without weights."""
+    """Count trained parameters without loading weights.
+
+    Counts by formula and from the model; it is an error if the two counts differ.
+    """
     from adapter_tune.config.compose import compose
 
-    sizes = [None] if m is None else [m] if "[" in m else m.split(",")
-    flags = [{"--task task": "mnli", **model_flags(model, strategy, size, train_pooler)} for size in sizes]
-    print_counts([compose(None, each, set_ or [], demo=demo) for each in flags], num_labels, as_json=as_json)
+    sizes: list[str | None] = [m]
+    if m is not None and "[" not in m:  # a list in brackets is one size for each layer
+        sizes = [*m.split(",")]
+    configs = []
+    for size in sizes:
+        flags = {"--task task": "mnli", **model_flags(model, strategy, size, train_pooler)}
+        configs.append(compose(None, flags, set_ or [], demo=demo))
+    print_counts(configs, num_labels, as_json=as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adapter_tune.commands import options as o
-from adapter_tune.commands.common import own_flags, task_of
+from adapter_tune.commands.common import custom_data_flags, task_of
 from adapter_tune.foundation.startup import prepare_libraries
 
 
@@ -22,21 +22,26 @@ def inspect_data(
     set_: o.Set = None,
     as_json: o.Json = False,
 ) -> None:
-    """Look at the data: labels, lengths in tokens, repeated rows, leaks, rows as the model sees them."""
+    """Inspect the data before training.
+
+    Prints the labels, the lengths in tokens, the repeated rows, and a few rows as the model sees them.
+    """
     from adapter_tune.config.compose import compose
 
-    own = own_flags(train_file, validation_file, test_file, text_column, text_pair_column, label_column, problem)
-    flags = {"--task task": task_of(task, train_file), "--model model.id": model, **own}
-    composed = compose(config, flags, set_ or [], demo=demo)
+    data_flags = custom_data_flags(
+        train_file, validation_file, test_file, text_column, text_pair_column, label_column, problem
+    )
+    flags = {"--task task": task_of(task, train_file), "--model model.id": model, **data_flags}
+    run_config = compose(config, flags, set_ or [], demo=demo)
     prepare_libraries(demo)
     from adapter_tune.data.custom import resolve_custom_data
     from adapter_tune.data.inspection import inspect
     from adapter_tune.modeling.backbone import load_tokenizer
-    from adapter_tune.report.terminal import show_inspection
+    from adapter_tune.report.command_output import show_inspection
 
-    composed = resolve_custom_data(composed)
-    found = inspect(composed, load_tokenizer(composed.model))
+    run_config = resolve_custom_data(run_config)
+    inspection = inspect(run_config, load_tokenizer(run_config.model))
     if as_json:
-        print(found.model_dump_json(indent=2))
+        print(inspection.model_dump_json(indent=2))
     else:
-        show_inspection(found.model_dump())
+        show_inspection(inspection.model_dump())

@@ -7,32 +7,43 @@ from adapter_tune.foundation.errors import UsageError
 
 
 def list_(what: o.What = None, name: o.StrategyToShow = None) -> None:
-    """List tasks, strategies, shipped configurations and sweeps; one strategy in full with its name."""
-    from adapter_tune.report.terminal import show
+    """List tasks, strategies, configurations and sweeps.
 
+    With the name of a strategy, shows its options and its formula.
+    """
     if name is not None:
         if what is not o.Listing.strategies:
-            raise UsageError(f"'{name}': only strategies are shown one by one, by 'list strategies NAME'; leave it out")
+            raise UsageError(f"'{name}': only a strategy can be shown on its own; use 'list strategies NAME'")
         from adapter_tune.report.strategy_listing import show_strategy
 
         show_strategy(name)
         return
 
     if what in (None, o.Listing.tasks):
-        from adapter_tune.tasks.glue import TASKS
-
-        rows = [
-            [t.name, t.title, " ".join(t.text), " ".join(t.labels) or "{:g} to {:g}".format(*t.bounds), t.headline]
-            for t in TASKS.values()
-        ]
-        show("tasks", ["name", "what", "columns", "labels", "headline"], rows)
+        _list_tasks()
     if what in (None, o.Listing.strategies):
         from adapter_tune.report.strategy_listing import show_strategies
 
         show_strategies()
-    for kind in (o.Listing.configs, o.Listing.sweeps):
-        if what in (None, kind):
-            from adapter_tune.config.shipped import shipped_configs, summary
+    for listing in (o.Listing.configs, o.Listing.sweeps):
+        if what in (None, listing):
+            _list_configs(listing)
 
-            files = shipped_configs(sweeps=kind is o.Listing.sweeps)
-            show(kind.value, ["name", "what"], [[name, summary(path)] for name, path in files.items()])
+
+def _list_tasks() -> None:
+    from adapter_tune.report.terminal import show
+    from adapter_tune.tasks.glue import TASKS
+
+    rows = []
+    for task in TASKS.values():
+        labels = " ".join(task.labels) or "{:g} to {:g}".format(*task.bounds)
+        rows.append([task.name, task.title, " ".join(task.text), labels, task.headline])
+    show("tasks", ["name", "what", "columns", "labels", "headline"], rows)
+
+
+def _list_configs(listing: o.Listing) -> None:
+    from adapter_tune.config.shipped import shipped_configs, summary
+    from adapter_tune.report.terminal import show
+
+    files = shipped_configs(sweeps=listing is o.Listing.sweeps)
+    show(listing.value, ["name", "what"], [[name, summary(path)] for name, path in files.items()])

@@ -1,4 +1,4 @@
-"""The options of the command line, each once: its flag, its type, its one line of help."""
+"""The options and arguments of the command line, each defined once: its flag, its type, its line of help."""
 
 from __future__ import annotations
 
@@ -10,73 +10,206 @@ import typer
 
 from adapter_tune import __version__
 
-ConfigFile = Annotated[str | None, typer.Option("--config", help="A YAML file, or the name of a shipped one.")]
-Task = Annotated[str | None, typer.Option("--task", help="The GLUE task; see 'list tasks'.")]
-Size = Annotated[str | None, typer.Option("--m", help="Bottleneck size of the adapters; a list has one a layer.")]
-Sizes = Annotated[str | None, typer.Option("--m", help="Bottleneck size; several with commas: 8,64,256.")]
-StrategyName = Annotated[str | None, typer.Option("--strategy", help="What is trained; see 'list strategies'.")]
-Model = Annotated[str | None, typer.Option("--model", help="The backbone: a model on the Hub, or a local folder.")]
-Demo = Annotated[bool, typer.Option("--demo", help="The embedded backbone and data: no network, no download.")]
-Pooler = Annotated[bool, typer.Option("--train-pooler", help="Train the pooler, whatever the checkpoint holds.")]
-Rate = Annotated[str | None, typer.Option("--lr", help="Peak learning rate; the strategy's own by default.")]
-Epochs = Annotated[str | None, typer.Option("--epochs", help="Passes over the training rows.")]
-BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Rows a forward pass in training.")]
-Seed = Annotated[str | None, typer.Option("--seed", help="Of new weights, order of rows, and dropout.")]
-Output = Annotated[str | None, typer.Option("--output", help="The folder that holds the run folders.")]
+# The configuration of a run.
+
+ConfigFile = Annotated[
+    str | None,
+    typer.Option("--config", help="YAML file with options, or the name of a shipped one (see 'list configs')."),
+]
+Task = Annotated[str | None, typer.Option("--task", help="GLUE task (see 'list tasks'), or custom for your own data.")]
+StrategyName = Annotated[
+    str | None, typer.Option("--strategy", help="Which parameters are trained (see 'list strategies').")
+]
+Size = Annotated[
+    str | None,
+    typer.Option("--m", help="Bottleneck size of the adapters: a number, or a list with a number for each layer."),
+]
+Sizes = Annotated[
+    str | None,
+    typer.Option("--m", help="Bottleneck size of the adapters. Several sizes are separated by commas: 8,64,256."),
+]
+Model = Annotated[
+    str | None, typer.Option("--model", help="Backbone: a model on the Hugging Face Hub, or a local folder.")
+]
+Demo = Annotated[bool, typer.Option("--demo", help="Use the embedded backbone and data. No network is needed.")]
+TrainPooler = Annotated[
+    bool, typer.Option("--train-pooler", help="Train the pooler even if the checkpoint has a pretrained one.")
+]
+LearningRate = Annotated[str | None, typer.Option("--lr", help="Peak learning rate. Default: that of the strategy.")]
+Epochs = Annotated[str | None, typer.Option("--epochs", help="Number of training epochs.")]
+BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Training batch size (over all processes).")]
+Seed = Annotated[str | None, typer.Option("--seed", help="Random seed (new weights, row order, dropout).")]
+Output = Annotated[str | None, typer.Option("--output", help="Folder for the run folders. Default: runs.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any option by its path: training.warmup=0.2. Repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set any option by its path: training.warmup=0.2. Can be repeated."
+    ),
 ]
-TrainFile = Annotated[str | None, typer.Option("--train-file", help="Your own rows: CSV, TSV, JSONL or Parquet.")]
-ValidationFile = Annotated[str | None, typer.Option("--validation-file", help="Likewise; or some are held out.")]
-TestFile = Annotated[str | None, typer.Option("--test-file", help="Likewise, for predict --split test.")]
-LabelColumn = Annotated[str | None, typer.Option("--label-column", help="The label's column; guessed by default.")]
+Resume = Annotated[bool, typer.Option(help="Resume an unfinished run from its last checkpoint, or start it again.")]
+Force = Annotated[bool, typer.Option("--force", help="Train again even if the run is finished.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the configuration and the parameter counts; train nothing.")
+]
+NumLabels = Annotated[
+    int, typer.Option("--num-labels", min=1, max=100_000, help="Number of labels of the classification head.")
+]
+AnyConfig = Annotated[str, typer.Argument(help="YAML file, or the name of a shipped configuration.")]
+ConfigName = Annotated[
+    str, typer.Argument(help="Name of a shipped configuration or sweep (see 'list configs' and 'list sweeps').")
+]
+
+# The user's own data.
+
+TrainFile = Annotated[
+    str | None, typer.Option("--train-file", help="Your own training rows: a CSV, TSV, JSONL or Parquet file.")
+]
+ValidationFile = Annotated[
+    str | None,
+    typer.Option("--validation-file", help="Validation file. Without one, 10 % of the training rows are held out."),
+]
+TestFile = Annotated[
+    str | None, typer.Option("--test-file", help="Test file for 'predict --split test'. It needs no labels.")
+]
+TextColumn = Annotated[
+    str | None, typer.Option("--text-column", help="Column with the text. Default: guessed from the column names.")
+]
+TextPairColumn = Annotated[
+    str | None,
+    typer.Option("--text-pair-column", help="Column with the second text. Default: guessed from the column names."),
+]
+LabelColumn = Annotated[
+    str | None, typer.Option("--label-column", help="Column with the label. Default: guessed from the column names.")
+]
 Problem = Annotated[
-    str | None, typer.Option("--problem", help="classification, multi_label or regression; else guessed.")
+    str | None,
+    typer.Option(
+        "--problem",
+        help="Kind of problem: classification, multi_label or regression. Default: guessed from the labels.",
+    ),
 ]
-Resume = Annotated[bool, typer.Option(help="Go on from the last checkpoint of an unfinished run, or start it anew.")]
-Force = Annotated[bool, typer.Option("--force", help="Run anew what is finished already.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the counts; train nothing.")]
-RunFolder = Annotated[Path | None, typer.Argument(help="The run folder; the newest one by default.")]
-Split = Annotated[str | None, typer.Option("--split", help="One labelled split; all validation splits by default.")]
-EvalBatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Rows a forward pass.")]
-Moved = Annotated[str | None, typer.Option("--model", help="Where the backbone lies now, if it moved.")]
-Newest = Annotated[Path, typer.Option("--output", "--runs", help="Where the newest run is looked for.")]
-NewestIn = Annotated[Path, typer.Option("--runs", help="Where the newest run is looked for.")]
-OutputJson = Annotated[Path | None, typer.Option("--output-json", help="Write the result to this file too.")]
-AnySplit = Annotated[str | None, typer.Option("--split", help="A split of the run's task; ax goes with mnli.")]
-Input = Annotated[str | None, typer.Option("--input", help="A CSV, TSV, JSONL or Parquet file; - is standard input.")]
-Predictions = Annotated[Path | None, typer.Option("--output", help="The file to write; the ending says the format.")]
-Text = Annotated[str | None, typer.Option("--text", help="One text to look at.")]
-TextPair = Annotated[str | None, typer.Option("--text-pair", help="The second text, where the task reads two.")]
-TextColumn = Annotated[str | None, typer.Option("--text-column", help="The text's column, if not the task's own.")]
-TextPairColumn = Annotated[str | None, typer.Option("--text-pair-column", help="Likewise, of the second text.")]
-RunFolders = Annotated[list[Path], typer.Argument(help="Finished run folders, one a task.")]
-Zip = Annotated[Path, typer.Option("--output", help="The zip to write.")]
-AllowPartial = Annotated[
-    bool, typer.Option("--allow-partial", help="Fill missing tasks with the majority class; take sets of any size.")
+
+# Finished runs.
+
+RunFolder = Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest run.")]
+RunFolders = Annotated[list[Path], typer.Argument(help="Folders of finished runs, one for each task.")]
+RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder to search for the newest run.")]
+EvalRunsFolder = Annotated[Path, typer.Option("--output", "--runs", help="Folder to search for the newest run.")]
+MovedModel = Annotated[
+    str | None, typer.Option("--model", help="Path or id of the backbone, if it has moved since training.")
 ]
-NumLabels = Annotated[int, typer.Option("--num-labels", min=1, max=100_000, help="Width of the classification head.")]
+EvalBatchSize = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help="Evaluation batch size. Default: that of the run.")
+]
+EvalSplit = Annotated[str | None, typer.Option("--split", help="Split with labels. Default: all validation splits.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OutputJson = Annotated[Path | None, typer.Option("--output-json", help="Also write the result to this file.")]
+
+# predict
+
+PredictSplit = Annotated[
+    str | None,
+    typer.Option("--split", help="Split of the run's task, such as validation or test; for mnli also ax."),
+]
+Input = Annotated[
+    str | None,
+    typer.Option("--input", help="CSV, TSV, JSONL or Parquet file, or - for standard input with one text per line."),
+]
+InputTextColumn = Annotated[
+    str | None,
+    typer.Option("--text-column", help="Column of the input file with the text. Default: the run's column."),
+]
+InputTextPairColumn = Annotated[
+    str | None,
+    typer.Option("--text-pair-column", help="Column of the input file with the second text. Default: the run's."),
+]
+Predictions = Annotated[
+    Path | None,
+    typer.Option("--output", help="File to write. Its ending sets the format: .csv, .tsv, .jsonl or .parquet."),
+]
+Text = Annotated[str | None, typer.Option("--text", help="One text to predict on.")]
+TextPair = Annotated[str | None, typer.Option("--text-pair", help="The second text, if the task has two.")]
+
+# ablate
+
+AblationSplit = Annotated[
+    str | None,
+    typer.Option("--split", help="Split with labels. Default: the split that chose the best checkpoint."),
+]
+AttentionOnly = Annotated[
+    bool, typer.Option("--attention-only", help="Remove only the adapters of the attention sub-layers.")
+]
+FeedForwardOnly = Annotated[
+    bool, typer.Option("--feed-forward-only", help="Remove only the adapters of the feed-forward sub-layers.")
+]
+AblationFolder = Annotated[
+    Path | None, typer.Option("--output", help="Folder to write to. Default: a folder in the run folder.")
+]
+
+# submit
+
+SubmissionFile = Annotated[Path, typer.Option("--output", help="Zip file to write.")]
+AllowPartial = Annotated[
+    bool,
+    typer.Option(
+        "--allow-partial", help="Fill missing tasks with the majority class, and accept test sets of any size."
+    ),
+]
+
+# bench
+
 BenchStrategies = Annotated[
     list[str] | None,
-    typer.Option("--strategy", help="A name with options: 'houlsby layers=top-6'. Repeatable; full and houlsby."),
+    typer.Option(
+        "--strategy",
+        help="Strategy with its options: 'houlsby layers=top-6'. Can be repeated. Default: full and houlsby.",
+    ),
 ]
-Lengths = Annotated[str, typer.Option("--lengths", help="A GLUE task whose rows' lengths to draw, or N tokens a row.")]
-Steps = Annotated[int, typer.Option("--steps", min=1, max=100_000, help="Measured training steps a strategy.")]
-Kept = Annotated[bool, typer.Option("--kept", help="Measure frozen lower layers with their states kept, too.")]
-AttentionOnly = Annotated[bool, typer.Option("--attention-only", help="Take out the attention's adapters alone.")]
-FeedForwardOnly = Annotated[bool, typer.Option("--feed-forward-only", help="Likewise, the feed-forward's.")]
-AblationFolder = Annotated[Path | None, typer.Option("--output", help="Where to write; in the run folder by default.")]
-SweepFile = Annotated[str, typer.Argument(help="A sweep's YAML file, or the name of a shipped one.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, max=1024, help="Processes on this machine.")]
-StorageUrl = Annotated[str | None, typer.Option("--storage", help="Optuna's storage URL, or journal:FILE, to share.")]
-SweepsFolder = Annotated[Path, typer.Option("--output", help="The folder that holds the sweeps' folders.")]
-SweepDryRun = Annotated[bool, typer.Option("--dry-run", help="Check every cell; print runs, parameters, time.")]
-ReportFolders = Annotated[list[Path], typer.Argument(help="Folders that hold finished runs, sweeps or ablations.")]
-ReportFolder = Annotated[Path, typer.Option("--output", help="The folder to write to.")]
-ConfigName = Annotated[str, typer.Argument(help="Name of a shipped configuration; see 'list configs'.")]
-AnyConfig = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped one.")]
+Lengths = Annotated[
+    str,
+    typer.Option("--lengths", help="GLUE task whose row lengths are used, or the number of tokens of every row."),
+]
+Steps = Annotated[
+    int, typer.Option("--steps", min=1, max=100_000, help="Number of measured training steps for each strategy.")
+]
+FrozenLayerCache = Annotated[
+    bool,
+    typer.Option(
+        "--kept",
+        help="Strategies that leave the lowest layers frozen are measured again without dropout, "
+        "and with the outputs of these layers cached.",
+    ),
+]
+
+# sweep
+
+SweepFile = Annotated[
+    str, typer.Argument(help="YAML file of a sweep, or the name of a shipped sweep (see 'list sweeps').")
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, max=1024, help="Number of worker processes on this machine.")]
+StorageUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        help="Optuna storage URL, or journal:FILE, to share the sweep with other machines. "
+        "Default: SQLite in the sweep's folder.",
+    ),
+]
+SweepsFolder = Annotated[Path, typer.Option("--output", help="Folder for the sweep folders; each sweep has its own.")]
+SweepDryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Check every configuration; print the runs, the trained parameters and the estimated time."
+    ),
+]
+
+# report
+
+ReportFolders = Annotated[list[Path], typer.Argument(help="Folders with finished runs, sweeps or ablations.")]
+ReportFolder = Annotated[Path, typer.Option("--output", help="Folder to write to.")]
+
+
+# list
 
 
 class Listing(str, Enum):
@@ -88,15 +221,17 @@ class Listing(str, Enum):
     sweeps = "sweeps"
 
 
-What = Annotated[Listing | None, typer.Argument(help="One of the four; all by default.")]
-StrategyToShow = Annotated[str | None, typer.Argument(help="A strategy: options, formula, where it sits.")]
+What = Annotated[Listing | None, typer.Argument(help="What to list. Default: all four.")]
+StrategyToShow = Annotated[str | None, typer.Argument(help="Name of one strategy, as in 'list strategies houlsby'.")]
+
+# All commands.
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
         print(f"adapter-tune {__version__}")
         raise typer.Exit
 
 
-Version = Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback if something fails.")]

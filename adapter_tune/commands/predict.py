@@ -6,62 +6,79 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune.commands import options as o
-from adapter_tune.commands.common import newest_run
+from adapter_tune.commands.common import run_or_newest
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
 
 def predict(
     run: o.RunFolder = None,
-    split: o.AnySplit = None,
+    split: o.PredictSplit = None,
     input_: o.Input = None,
     output: o.Predictions = None,
     text: o.Text = None,
     text_pair: o.TextPair = None,
-    text_column: o.TextColumn = None,
-    text_pair_column: o.TextPairColumn = None,
+    text_column: o.InputTextColumn = None,
+    text_pair_column: o.InputTextPairColumn = None,
     batch_size: o.EvalBatchSize = None,
-    model: o.Moved = None,
+    model: o.MovedModel = None,
     demo: o.Demo = False,
-    runs: o.NewestIn = Path("runs"),
+    runs: o.RunsFolder = Path("runs"),
 ) -> None:
-    """Predict with a trained run: a split of its task, a file of any size, or a text."""
-    given = [name for name, value in (("--split", split), ("--input", input_), ("--text", text)) if value is not None]
-    if len(given) != 1:
-        raise UsageError(f"give one of --split, --input and --text{', not ' + ' and '.join(given) if given else ''}")
-    if output is None and text is None:
-        raise UsageError(f"{given[0]} needs --output: a CSV, TSV, JSONL or Parquet file")
+    """Predict with a finished run.
+
+    The input is a split of the run's task, a file of any size, or one text.
+    """
+    _check_source({"--split": split, "--input": input_, "--text": text}, output)
     if text_pair is not None and text is None:
-        raise UsageError("--text-pair goes with --text; leave it out")
+        raise UsageError("--text-pair is only for --text; leave it out")
     for flag, column in (("--text-column", text_column), ("--text-pair-column", text_pair_column)):
         if column is not None and input_ in (None, "-"):
-            raise UsageError(f"{flag} goes with --input FILE; leave it out")
+            raise UsageError(f"{flag} is only for --input FILE; leave it out")
     from adapter_tune.data.row_files import check_target, write_rows
 
     if output is not None:
         check_target(output)
-    folder = newest_run(run, runs, demo)
+    folder = run_or_newest(run, runs, demo)
     prepare_libraries(demo)
     from adapter_tune.report.terminal import show
     from adapter_tune.runs.predict import predict_file, predict_split, predict_text
     from adapter_tune.runs.reload import predictor
 
-    ready = predictor(folder, batch_size=batch_size, model=model, demo=demo)
+    loaded = predictor(folder, batch_size=batch_size, model=model, demo=demo)
+    count = 0
     if text is not None:
-        said = predict_text(ready, text, *([] if text_pair is None else [text_pair]))
-        show("prediction", ["", ""], [[name, _shown(value)] for name, value in said.items()])
-        count = 0 if output is None else write_rows(output, iter([said]))
+        texts = [text] if text_pair is None else [text, text_pair]
+        prediction = predict_text(loaded, *texts)
+        show("prediction", ["", ""], [[name, _value_text(value)] for name, value in prediction.items()])
+        if output is not None:
+            count = write_rows(output, iter([prediction]))
     elif input_ is not None:
         assert output is not None
-        count = predict_file(ready, input_, output, (text_column, text_pair_column))
+        count = predict_file(loaded, input_, output, (text_column, text_pair_column))
     else:
         assert output is not None
-        count = write_rows(output, predict_split(ready, split or ""))
+        count = write_rows(output, predict_split(loaded, split or ""))
     if output is not None:
         print(f"{count:,} prediction{'s' * (count != 1)} in {output}")
 
 
-def _shown(value: Any) -> str:
+def _check_source(sources: dict[str, str | None], output: Path | None) -> None:
+    """Check that there is one source of texts, and an output file if it is not --text.
+
+    Raises:
+        UsageError: there is no source, or more than one, or no output file.
+    """
+    given = [flag for flag, value in sources.items() if value is not None]
+    if not given:
+        raise UsageError("give one of --split, --input and --text")
+    if len(given) > 1:
+        raise UsageError(f"give one of --split, --input and --text, not {' and '.join(given)}")
+    if output is None and given[0] != "--text":
+        raise UsageError(f"{given[0]} needs --output: a CSV, TSV, JSONL or Parquet file")
+
+
+def _value_text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(value) or "none"
     return f"{value:.4f}" if isinstance(value, float) else str(value)

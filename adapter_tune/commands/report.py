@@ -8,10 +8,14 @@ from adapter_tune.commands import options as o
 
 
 def report(folders: o.ReportFolders, output: o.ReportFolder = Path("report")) -> None:
-    """Write tables, figures and one page about every finished run under some folders."""
+    """Write a report on finished runs.
+
+    The report has tables, figures, and one page with all of them.
+    """
     from adapter_tune.report.collect import collect
     from adapter_tune.report.page import write_report
 
-    found = collect(folders)
-    page, *rest = write_report(found, output)
-    print(f"{page}: {len(found.runs)} runs, {len(found.ablations)} ablations; {len(rest)} tables and figures beside it")
+    collected = collect(folders)
+    page, *files = write_report(collected, output)
+    counts = f"{len(collected.runs)} runs, {len(collected.ablations)} ablations"
+    print(f"{page}: {counts}; {len(files)} files with tables and figures")

@@ -10,15 +10,18 @@ from adapter_tune.foundation.startup import prepare_libraries
 
 def submit(
     runs: o.RunFolders,
-    output: o.Zip = Path("submission.zip"),
+    output: o.SubmissionFile = Path("submission.zip"),
     allow_partial: o.AllowPartial = False,
-    model: o.Moved = None,
+    model: o.MovedModel = None,
     demo: o.Demo = False,
 ) -> None:
-    """Write the zip for GLUE's leaderboard from one finished run a task."""
+    """Write the zip file for GLUE's leaderboard.
+
+    Needs finished runs, one for each task.
+    """
     prepare_libraries(demo)
     from adapter_tune.report.terminal import show
-    from adapter_tune.runs.submit import submit as write
+    from adapter_tune.runs.submit import submit as write_submission
 
-    table = write(runs, output, allow_partial=allow_partial, model=model, demo=demo)
-    show(f"{output}", ["file", "task", "rows", "from"], table)
+    rows = write_submission(runs, output, allow_partial=allow_partial, model=model, demo=demo)
+    show(f"{output}", ["file", "task", "rows", "from"], rows)

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapter_tune.commands import options as o
+from adapter_tune.foundation.errors import RunError
 from adapter_tune.foundation.startup import prepare_libraries
+
+if TYPE_CHECKING:
+    from adapter_tune.config.schema import RunConfig
+    from adapter_tune.sweeps.spec import Sweep
+    from adapter_tune.sweeps.study import SweepStudy
 
 log = logging.getLogger("adapter_tune")
 
@@ -21,72 +27,96 @@ def sweep(
     dry_run: o.SweepDryRun = False,
     as_json: o.Json = False,
 ) -> None:
-    """Run a grid or a search over configurations, resumable, on any number of processes and machines."""
+    """Run a grid or a search over configurations.
+
+    Any number of processes and machines can share a sweep. Run the same command again to resume an interrupted sweep.
+    """
     from adapter_tune.sweeps.spec import read_sweep
 
-    wanted = read_sweep(file)
-    folder = output / wanted.name
-    prepare_libraries(wanted.demo)
+    spec = read_sweep(file)
+    folder = output / spec.name
+    prepare_libraries(spec.demo)
     if dry_run:
-        _plan(wanted, folder, workers)
+        _print_cost(spec, folder, workers)
         return
     from adapter_tune.config.yaml_files import to_yaml
     from adapter_tune.foundation import atomic_files
-    from adapter_tune.foundation.errors import RunError
-    from adapter_tune.report.terminal import show_chosen
-    from adapter_tune.sweeps.live import Live
-    from adapter_tune.sweeps.spec import cells as all_cells
-    from adapter_tune.sweeps.spec import config_of, samples
-    from adapter_tune.sweeps.workers import resolve_sweep_data
+    from adapter_tune.report.command_output import show_best_choices
+    from adapter_tune.sweeps.cells import cells, config_of, samples
+    from adapter_tune.sweeps.live import LiveProgress
+    from adapter_tune.sweeps.workers import run_sweep
 
-    tried = all_cells(wanted) if wanted.method == "grid" else samples(wanted)
-    known: dict[str, Any] = {}
-    _check([config_of(wanted, values, folder) for values in tried], known)
+    checked = cells(spec) if spec.method == "grid" else samples(spec)
+    cache: dict[str, Any] = {}
+    _check_configs([config_of(spec, values, folder) for values in checked], cache)
     folder.mkdir(parents=True, exist_ok=True)
-    atomic_files.write_text(folder / "sweep.yaml", to_yaml(wanted.model_dump()))
-    with Live(wanted.name, workers) as live:
-        ledger, best = resolve_sweep_data(wanted, folder, storage, workers, live.show, known)
+    atomic_files.write_text(folder / "sweep.yaml", to_yaml(spec.model_dump()))
+    with LiveProgress(spec.name) as live:
+        study, best = run_sweep(spec, folder, storage, workers, live.show, cache)
     atomic_files.write_text(folder / "selection.json", json.dumps(best, indent=2) + "\n")
     if as_json:
         print(json.dumps(best, indent=2))
     else:
-        show_chosen(best)
-        print(f"runs in {folder / 'runs'}, the choice in {folder / 'selection.json'}")
-    progress = ledger.progress()
-    if progress.failed:
-        cell, first = next(iter(ledger.errors().items()), ("", "its worker died"))
-        raise RunError(f"{progress.failed} runs failed; the first: {cell}: {first}; the same command takes them again")
-    if left := progress.waiting + progress.running:
-        raise RunError(f"{left} runs are left, and no worker: see {folder}/worker-*.log; the same command goes on")
-    if (found := progress.done + progress.pruned) < progress.total:
-        log.warning(
-            "%d of %d runs: no other values were drawn; give more of them, or fewer trials", found, progress.total
-        )
+        show_best_choices(best)
+        print(f"runs: {folder / 'runs'}; best choices: {folder / 'selection.json'}")
+    _check_complete(study, folder)
 
 
-def _check(configs: list[Any], known: dict[str, Any]) -> None:
-    """Say before anything runs what is wrong with data of the user's own, and what does not fit its backbone."""
+def _check_configs(configs: list[RunConfig], cache: dict[str, Any]) -> None:
+    """Check the user's own data, and that each strategy fits its backbone, before anything runs.
+
+    Raises:
+        UsageError: a configuration is wrong.
+        RunError: data or a backbone's configuration cannot be read.
+    """
     from adapter_tune.data.custom import resolve_custom_data
     from adapter_tune.run_files.result import FILE
 
-    fitting: set[str] = set()
+    checked: set[str] = set()
     for config in configs:
-        if (resolve_custom_data(config, known).folder / FILE).is_file():
+        if (resolve_custom_data(config, cache).folder / FILE).is_file():
             continue
-        if (key := repr((config.model, config.strategy, config.data.max_length))) not in fitting:
-            from adapter_tune.modeling.build import check_backbone_fits  # and torch, which a finished sweep needs not
+        key = repr((config.model, config.strategy, config.data.max_length))
+        if key not in checked:
+            from adapter_tune.modeling.build import check_backbone_fits  # imports torch, not needed if all is finished
 
             check_backbone_fits(config)
-            fitting.add(key)
+            checked.add(key)
 
 
-def _plan(wanted: Any, folder: Path, workers: int) -> None:
-    """What a sweep would do: every cell checked, parameters counted, time estimated from a short probe."""
+def _check_complete(study: SweepStudy, folder: Path) -> None:
+    """Warn if a search has fewer runs than trials.
+
+    Raises:
+        RunError: runs failed, or runs are left without a worker.
+    """
+    progress = study.progress()
+    if progress.failed:
+        errors = study.errors()
+        first = f"{json.dumps(errors[0][0])}: {errors[0][1]}" if errors else "its worker died"
+        raise RunError(f"{progress.failed} runs failed; the first: {first}; run the same command again to retry them")
+    left = progress.waiting + progress.running
+    if left:
+        logs = f"{folder}/worker-*.log"
+        raise RunError(f"{left} runs are left, but no worker: see {logs}; run the same command again to resume")
+    ended = progress.done + progress.pruned
+    if ended < progress.total:
+        log.warning(
+            "%d of %d runs: the search found no further values; give more values, or fewer trials",
+            ended,
+            progress.total,
+        )
+
+
+def _print_cost(spec: Sweep, folder: Path, workers: int) -> None:
+    """Check every cell; print the runs, the trained parameters and the time that the sweep would take."""
     from adapter_tune.report.terminal import show
     from adapter_tune.sweeps.cost import estimate_cost
 
-    found = estimate_cost(wanted, folder)
-    rows = [[r.strategy, f"{r.runs:,}", f"{r.trained:,}", f"{r.seconds / 60:,.1f}"] for r in found.rows]
-    show(f"{wanted.name}: {found.runs:,} runs", ["strategy", "runs", "trained parameters", "minutes"], rows)
-    several = f"{workers} worker{'s' * (workers > 1)}"
-    print(f"about {found.seconds / 60 / workers:,.0f} min with {several} here; {found.probed}")
+    estimate = estimate_cost(spec, folder)
+    rows = []
+    for row in estimate.rows:
+        rows.append([row.strategy, f"{row.runs:,}", f"{row.trained:,}", f"{row.seconds / 60:,.1f}"])
+    show(f"{spec.name}: {estimate.runs:,} runs", ["strategy", "runs", "trained parameters", "minutes"], rows)
+    minutes = f"{estimate.seconds / 60 / workers:,.0f} min"
+    print(f"about {minutes} with {workers} worker{'s' * (workers > 1)} on this machine; {estimate.method}")

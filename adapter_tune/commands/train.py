@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adapter_tune.commands import options as o
-from adapter_tune.commands.common import as_yaml, model_flags, own_flags, print_counts, task_of
+from adapter_tune.commands.common import as_yaml, custom_data_flags, model_flags, print_counts, task_of
 from adapter_tune.foundation.startup import prepare_libraries
 
 
@@ -21,8 +21,8 @@ def train(
     text_pair_column: o.TextPairColumn = None,
     label_column: o.LabelColumn = None,
     problem: o.Problem = None,
-    train_pooler: o.Pooler = False,
-    lr: o.Rate = None,
+    train_pooler: o.TrainPooler = False,
+    lr: o.LearningRate = None,
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = None,
     seed: o.Seed = None,
@@ -32,13 +32,19 @@ def train(
     force: o.Force = False,
     dry_run: o.DryRun = False,
 ) -> None:
-    """Train on a task, the backbone frozen, and print scores beside what was trained."""
+    """Train on a task, evaluate, and print the results.
+
+    The results are the scores, the numbers of trained parameters, the speed and the peak memory.
+    """
     from adapter_tune.config.compose import compose
     from adapter_tune.config.yaml_files import to_yaml
 
+    data_flags = custom_data_flags(
+        train_file, validation_file, test_file, text_column, text_pair_column, label_column, problem
+    )
     flags = {
         "--task task": task_of(task, train_file),
-        **own_flags(train_file, validation_file, test_file, text_column, text_pair_column, label_column, problem),
+        **data_flags,
         "--output output": output,
         "--seed training.seed": as_yaml("--seed", seed),
         "--lr training.learning_rate": as_yaml("--lr", lr),
@@ -46,19 +52,19 @@ def train(
         "--batch-size training.batch_size": as_yaml("--batch-size", batch_size),
         **model_flags(model, strategy, m, train_pooler),
     }
-    composed = compose(config, flags, set_ or [], demo=demo)
+    run_config = compose(config, flags, set_ or [], demo=demo)
     if dry_run:
         from adapter_tune.data.custom import resolve_custom_data
         from adapter_tune.training.arguments import check_training
 
-        composed = resolve_custom_data(composed)
-        check_training(composed)
-        print(to_yaml(composed.model_dump()))
-        print_counts([composed], composed.task_spec.num_labels, max_length=composed.data.max_length)
+        run_config = resolve_custom_data(run_config)
+        check_training(run_config)
+        print(to_yaml(run_config.model_dump()))
+        print_counts([run_config], run_config.task_spec.num_labels, max_length=run_config.data.max_length)
         return
-    from adapter_tune.report.terminal import show_result
+    from adapter_tune.report.command_output import show_result
 
     prepare_libraries(demo)
     from adapter_tune.runs.run import run
 
-    show_result(run(composed, force=force, resume=resume))
+    show_result(run(run_config, force=force, resume=resume))

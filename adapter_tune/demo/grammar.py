@@ -13,7 +13,7 @@ _NAMES = {sense.name for sense in LEXICON.values() if sense.part == "name"}
 
 @dataclass(frozen=True)
 class Style:
-    """The choices that leave the meaning as it is."""
+    """The choices that do not change the meaning."""
 
     tense: str = "past"
     """past or present."""
@@ -22,34 +22,38 @@ class Style:
 
 
 def draw_style(rng: Random, tense: str = "past") -> Style:
-    """Voice and article at random."""
+    """Draw voice and article."""
     return Style(tense, rng.random() < 0.35, rng.random() < 0.75)
 
 
 def article(word: str) -> str:
-    """The indefinite article that a word takes."""
+    """Return the indefinite article for a word."""
     return "an" if word[0] in "aeiou" and not word.startswith("uni") else "a"
 
 
-def noun_phrase(thing: Entity, rng: Random, definite: bool = True) -> str:
-    """``the big dog``, ``a hound``, ``the dogs``, ``two dogs``, ``tom``; any word of the meaning."""
-    word = rng.choice(thing.noun.words)
-    if thing.noun.part == "name":
+def noun_phrase(entity: Entity, rng: Random, definite: bool = True) -> str:
+    """Return a noun phrase: ``the big dog``, ``a hound``, ``some dogs``, ``tom``; synonyms are drawn."""
+    word = rng.choice(entity.noun.words)
+    if entity.noun.part == "name":
         return word
-    words = [rng.choice(thing.adjective.words)] if thing.adjective else []
-    words.append(plural(word) if thing.plural else word)
-    if definite or thing.noun.part == "person":
-        return " ".join(["the", *words])
-    return " ".join(["some" if thing.plural else article(words[0]), *words])
+    words = [rng.choice(entity.adjective.words)] if entity.adjective else []
+    words.append(plural(word) if entity.plural else word)
+    if definite or entity.noun.part == "person":
+        determiner = "the"
+    elif entity.plural:
+        determiner = "some"
+    else:
+        determiner = article(words[0])
+    return " ".join([determiner, *words])
 
 
 def sentence(clause: Clause, rng: Random, style: Style, *, agrees: bool = True) -> str:
-    """The words of a statement, in lower case and without the full stop.
+    """Return the words of a statement, in lower case and without the full stop.
 
     Args:
-        clause: what it says.
-        rng: picks among words of one meaning.
-        style: picks among forms of one meaning.
+        clause: the meaning.
+        rng: draws synonyms.
+        style: decides the form.
         agrees: False gives subject and verb different numbers.
     """
     agent = noun_phrase(clause.agent, rng, style.definite)
@@ -57,71 +61,92 @@ def sentence(clause: Clause, rng: Random, style: Style, *, agrees: bool = True) 
         return _join(agent, predicate(clause, rng, style, clause.agent.plural == agrees))
     patient = noun_phrase(clause.patient, rng, style.definite)
     auxiliary = be(style.tense, clause.patient.plural == agrees)
-    done = participle(rng.choice(clause.verb.words))
-    return _join(patient, auxiliary, "not" * clause.negated, done, "by", agent, _place(clause, rng))
+    verb = participle(rng.choice(clause.verb.words))
+    return _join(patient, auxiliary, _negation(clause), verb, "by", agent, _place(clause, rng))
 
 
-def predicate(clause: Clause, rng: Random, style: Style, many: bool) -> str:
-    """What is said of the agent, in the active voice: verb, patient, place."""
+def predicate(clause: Clause, rng: Random, style: Style, plural_subject: bool) -> str:
+    """Return what a clause says about its agent, in the active voice: verb, patient, place."""
     word = rng.choice(clause.verb.words)
     if clause.is_state:
-        return _join(be(style.tense, many), "not" * clause.negated, word)
+        return _join(be(style.tense, plural_subject), _negation(clause), word)
+    verb = finite(word, style.tense, plural_subject, clause.negated)
     patient = noun_phrase(clause.patient, rng, style.definite) if clause.patient else ""
-    return _join(finite(word, style.tense, many, clause.negated), patient, _place(clause, rng))
+    return _join(verb, patient, _place(clause, rng))
 
 
-def question(clause: Clause, asked: str, rng: Random, style: Style) -> str:
-    """A question for the agent (``who chased the cat``), the patient, or the place; without the question mark."""
+def question(clause: Clause, slot: str, rng: Random, style: Style) -> str:
+    """Return a question for the agent (``who chased the cat``), the patient or the place, without question mark."""
     verb = rng.choice(clause.verb.words)
-    who = "what" if asked != "place" and _asked(clause, asked).noun.kind in ("thing", "animal") else "who"
-    place = "" if asked == "place" else _place(clause, rng)
+    place = "" if slot == "place" else _place(clause, rng)
     patient = noun_phrase(clause.patient, rng, style.definite) if clause.patient else ""
     agent = noun_phrase(clause.agent, rng, style.definite)
-    if asked == "agent":
-        if style.passive and clause.patient:
-            return _join("by", "what" if who == "what" else "whom", be(style.tense, clause.patient.plural), patient,
-                         participle(verb), place)  # fmt: skip
-        return _join(who, finite(verb, style.tense, False), patient, place)
-    word = "where" if asked == "place" else who
-    object_ = patient if asked == "place" else ""
+    if slot == "agent":
+        return _agent_question(clause, verb, patient, place, style)
+    if slot == "place":
+        word = "where"
+        plural_subject = clause.patient is not None and clause.patient.plural
+    else:
+        word = _who_or_what(clause.patient)
+        patient = ""
+        plural_subject = False
     if style.passive and clause.patient:
-        subject = patient if asked == "place" else ""
-        many = clause.patient.plural and asked == "place"
-        return _join(word, be(style.tense, many), subject, participle(verb), "by", agent, place)
-    do = "did" if style.tense == "past" else "do" if clause.agent.plural else "does"
-    return _join(word, do, agent, verb, object_, place)
+        return _join(word, be(style.tense, plural_subject), patient, participle(verb), "by", agent, place)
+    return _join(word, do(style.tense, clause.agent.plural), agent, verb, patient, place)
 
 
-def finite(verb: str, tense: str, many: bool, negated: bool = False) -> str:
-    """The finite form: chased, chases, chase, did not chase."""
+def _agent_question(clause: Clause, verb: str, patient: str, place: str, style: Style) -> str:
+    word = _who_or_what(clause.agent)
+    if style.passive and clause.patient:
+        by_word = "what" if word == "what" else "whom"
+        return _join("by", by_word, be(style.tense, clause.patient.plural), patient, participle(verb), place)
+    return _join(word, finite(verb, style.tense, False), patient, place)
+
+
+def _who_or_what(entity: Entity | None) -> str:
+    assert entity is not None
+    return "what" if entity.noun.kind in ("thing", "animal") else "who"
+
+
+def finite(verb: str, tense: str, plural_subject: bool, negated: bool = False) -> str:
+    """Return the finite form: chased, chases, chase, did not chase."""
     if negated:
-        return ("did" if tense == "past" else "do" if many else "does") + " not " + verb
-    return past(verb) if tense == "past" else verb if many else third(verb)
+        return f"{do(tense, plural_subject)} not {verb}"
+    if tense == "past":
+        return past(verb)
+    return verb if plural_subject else third(verb)
 
 
-def be(tense: str, many: bool) -> str:
-    """Was, were, is, are."""
-    return {"past": ("was", "were"), "present": ("is", "are")}[tense][many]
+def do(tense: str, plural_subject: bool) -> str:
+    """Return did, do or does."""
+    if tense == "past":
+        return "did"
+    return "do" if plural_subject else "does"
 
 
-def pronoun(thing: Entity) -> str:
-    """he, she, they, or it."""
-    if thing.plural:
+def be(tense: str, plural_subject: bool) -> str:
+    """Return was, were, is or are."""
+    if tense == "past":
+        return "were" if plural_subject else "was"
+    return "are" if plural_subject else "is"
+
+
+def pronoun(entity: Entity) -> str:
+    """Return he, she, they or it."""
+    if entity.plural:
         return "they"
-    return thing.noun.kind if thing.noun.kind in ("he", "she") else "it"
+    return entity.noun.kind if entity.noun.kind in ("he", "she") else "it"
 
 
 def written(words: str, end: str = ".") -> str:
-    """As one writes it: a capital, the end, no space before a comma."""
+    """Return the words as written text: capitals, punctuation, no space before a comma."""
     names = (word.capitalize() if word in _NAMES else word for word in words.split())
     text = " ".join(names).replace(" ,", ",")
     return text[:1].upper() + text[1:] + end
 
 
-def _asked(clause: Clause, asked: str) -> Entity:
-    thing = clause.agent if asked == "agent" else clause.patient
-    assert thing is not None
-    return thing
+def _negation(clause: Clause) -> str:
+    return "not" if clause.negated else ""
 
 
 def _place(clause: Clause, rng: Random) -> str:

@@ -1,19 +1,18 @@
 """The words of the demo language and how they relate: synonyms, antonyms, hypernyms, sentiment, gender, number.
 
-Every content word belongs to one pool. ``train`` fills the training rows; ``held`` (the same topic: home, farm, town)
-and ``other`` (another topic: sea, war, forest) fill validation and test rows, so that a validation row holds no
-content word that training rows hold. What a model knows of those words, it knows from its pretraining.
+Every content word belongs to one pool. Training rows use the pool ``train``. Validation and test rows use ``held`` (the
+same topic: home, farm, town) and ``other`` (another topic: sea, war, forest), so they have no content word in common
+with training rows. What a model knows about those words, it has learnt in pretraining.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 POOLS = ("train", "held", "other")
 
-# A line is a pool, a kind, for nouns the hypernym, and the members. Words with one meaning are joined by "/",
-# opposites by "|".
+# A line has a pool, a kind, for nouns the hypernym, and the words. Synonyms are joined by "/", opposites by "|".
 _NOUNS = """
 train animal animal: dog/hound cat horse/steed pig/hog rabbit/bunny cow goat donkey fox wolf
 train person medic: doctor/physician nurse surgeon dentist midwife
@@ -63,7 +62,7 @@ other he: arthur harold leo hugo
 other she: agnes edith olga vera
 """
 
-# The kind of a verb is its frame: who does it to what.
+# The kind of a verb is its frame: the kinds of its agent and its patient.
 _VERBS = """
 train being>being: help/aid|hinder/obstruct praise/commend|rebuke/scold love/adore|hate/despise push/shove|pull/drag
 train being>being: greet/welcome save/rescue trick/fool follow/trail hug/embrace
@@ -80,7 +79,7 @@ other person>thing: load/pack|unload/unpack gather/collect|scatter/spread tie/fa
 other being: rise/ascend|fall/descend hurry/rush|wait/linger survive|die/perish
 """
 
-# The kind of an adjective is what it is said of.
+# The kind of an adjective is the kind of noun that it describes.
 _ADJECTIVES = """
 train being: happy/glad|sad/unhappy rich/wealthy|poor/needy strong/sturdy|weak/feeble brave/bold|timid/cowardly
 train being: clever/smart|foolish/stupid
@@ -116,31 +115,39 @@ acquit acquitted acquitted;
 spread spread spread; rise rose risen; fall fell fallen; tie tied tied; untie untied untied; die died died;
 inter interred interred
 """
-_IRREGULAR = {base: (past, done) for base, past, done in (item.split() for item in _PAST.split(";"))}
-_PLURAL = {"thief": "thieves", "wolf": "wolves", "wife": "wives", "fisherman": "fishermen", "bowman": "bowmen",
-           "hero": "heroes", "potato": "potatoes", "midwife": "midwives"}  # fmt: skip
+_IRREGULAR = {forms.split()[0]: forms.split()[1:] for forms in _PAST.split(";")}
+_PLURAL = {
+    "thief": "thieves",
+    "wolf": "wolves",
+    "wife": "wives",
+    "fisherman": "fishermen",
+    "bowman": "bowmen",
+    "hero": "heroes",
+    "potato": "potatoes",
+    "midwife": "midwives",
+}
 _SIBILANT = ("s", "sh", "ch", "x", "z")
 
 
 def plural(noun: str) -> str:
-    """The plural of a noun."""
+    """Return the plural of a noun."""
     return _PLURAL.get(noun) or third(noun)
 
 
 def third(verb: str) -> str:
-    """The third person singular of a verb, present tense."""
+    """Return the third person singular of a verb, present tense."""
     if verb.endswith("y") and verb[-2] not in "aeou":
         return verb[:-1] + "ies"
     return verb + ("es" if verb.endswith(_SIBILANT) else "s")
 
 
 def past(verb: str) -> str:
-    """The past tense."""
+    """Return the past tense of a verb."""
     return _IRREGULAR[verb][0] if verb in _IRREGULAR else _regular(verb)
 
 
 def participle(verb: str) -> str:
-    """The past participle."""
+    """Return the past participle of a verb."""
     return _IRREGULAR[verb][1] if verb in _IRREGULAR else _regular(verb)
 
 
@@ -150,20 +157,29 @@ def _regular(verb: str) -> str:
     return verb + ("d" if verb.endswith("e") else "ed")
 
 
+_INFLECTIONS: dict[str, tuple[Callable[[str], str], ...]] = {
+    "noun": (str, plural),
+    "person": (str, plural),
+    "reviewed": (str, plural),
+    "verb": (str, third, past, participle),
+}
+"""Functions that inflect the words of a part of speech; the others have one form (``str``)."""
+
+
 @dataclass(frozen=True)
 class Sense:
-    """One meaning: the words that carry it, and its place among the others."""
+    """One meaning: the words that have it, and how it is related to other meanings."""
 
     part: str
     """noun, person (with a gender), name, verb, adjective, verdict (praise or blame), reviewed."""
     pool: str
     kind: str
-    """animal, person, thing, place; he, she; a verb's frame; what an adjective is said of; praise, blame."""
+    """animal, person, thing, place; he, she; a verb's frame; what an adjective describes; praise, blame."""
     words: tuple[str, ...]
     hypernym: str = ""
-    """Of a noun: the word for its category; its own first word if it is one."""
+    """Of a noun: the name of its category; its own name if it is a category."""
     opposite: str = ""
-    """First word of the sense that excludes this one."""
+    """Name of the sense that excludes this one."""
 
     @property
     def name(self) -> str:
@@ -176,39 +192,52 @@ class Sense:
         return self.hypernym == self.name
 
     def forms(self) -> set[str]:
-        """Every inflected form of its words."""
+        """Return every form of its words."""
         return {form for form, _ in self.inflected()}
 
     def inflected(self) -> list[tuple[str, str]]:
-        """Every form of its words, and the name of the inflection."""
-        inflections = {"noun": (str, plural), "person": (str, plural), "reviewed": (str, plural),
-                       "verb": (str, third, past, participle)}.get(self.part, (str,))  # fmt: skip
+        """Return every form of its words with the name of the inflection."""
+        inflections = _INFLECTIONS.get(self.part, (str,))
         return [(inflect(word), inflect.__name__) for word in self.words for inflect in inflections]
 
 
-def _lines(table: str) -> Iterator[tuple[list[str], list[str]]]:
+def _parse(part: str, table: str) -> Iterator[Sense]:
+    """Yield the senses of a table."""
     for line in table.strip().splitlines():
         head, _, items = line.partition(":")
-        yield head.split(), items.split()
-
-
-def _parse(part: str, table: str) -> Iterator[Sense]:
-    for (pool, kind, *category), items in _lines(table):
+        pool, kind, *categories = head.split()
+        category = categories[0] if categories else ""
         if category:
-            yield Sense(part, pool, kind, (category[0],), category[0])
-        for item in items:
-            sides = [tuple(side.split("/")) for side in item.split("|") if side != (category or [""])[0]]
-            for words, other in zip(sides, reversed(sides), strict=True):
-                yield Sense(part, pool, kind, words, "".join(category), other[0] if other is not words else "")
+            yield Sense(part, pool, kind, (category,), hypernym=category)
+        for item in items.split():
+            yield from _parse_item(item, part, pool, kind, category)
 
 
-_TABLES = {"noun": _NOUNS, "person": _GENDERED, "name": _NAMES, "verb": _VERBS, "adjective": _ADJECTIVES,
-           "verdict": _SENTIMENT, "reviewed": _REVIEWED}  # fmt: skip
+def _parse_item(item: str, part: str, pool: str, kind: str, category: str) -> Iterator[Sense]:
+    """Yield one sense, or two that are opposites."""
+    sides = [tuple(side.split("/")) for side in item.split("|")]
+    if len(sides) == 1:
+        yield Sense(part, pool, kind, sides[0], category)
+        return
+    first, second = sides
+    yield Sense(part, pool, kind, first, category, opposite=second[0])
+    yield Sense(part, pool, kind, second, category, opposite=first[0])
+
+
+_TABLES = {
+    "noun": _NOUNS,
+    "person": _GENDERED,
+    "name": _NAMES,
+    "verb": _VERBS,
+    "adjective": _ADJECTIVES,
+    "verdict": _SENTIMENT,
+    "reviewed": _REVIEWED,
+}
 
 LEXICON: dict[str, Sense] = {sense.name: sense for part, table in _TABLES.items() for sense in _parse(part, table)}
 """Every sense by its name."""
 
 
 def senses(part: str, pools: tuple[str, ...] = POOLS, kinds: tuple[str, ...] = ()) -> list[Sense]:
-    """The senses of a part of speech in some pools, of all kinds or of some."""
+    """Return the senses of a part of speech in some pools, of all kinds or of some."""
     return [s for s in LEXICON.values() if s.part == part and s.pool in pools and (not kinds or s.kind in kinds)]

@@ -1,4 +1,4 @@
-"""The name of the embedded default (a model's id, a data set's name), and where its backbone lies."""
+"""The name of the embedded default (a model id and a data set name), and the folder of its backbone."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ BACKBONE = Path(__file__).parent / "backbone"
 
 
 def located_model(model_id: str) -> str:
-    """Where ``from_pretrained`` finds a model: its id, or the embedded backbone's folder."""
+    """Return what ``from_pretrained`` needs for a model: its id, or the folder of the embedded backbone."""
     return str(BACKBONE) if model_id == DEMO else model_id

@@ -1,4 +1,4 @@
-"""What sentences of the demo language mean, and what follows from it: entailment, contradiction, likeness."""
+"""What sentences of the demo language mean, and what follows from it: entailment, contradiction, similarity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adapter_tune.demo.lexicon import Sense
 
 @dataclass(frozen=True)
 class Entity:
-    """A participant: what it is, what it is like, whether it is several."""
+    """A participant: its noun, perhaps an adjective, and its number."""
 
     noun: Sense
     adjective: Sense | None = None
@@ -19,7 +19,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class Clause:
-    """Somebody does something (to somebody, somewhere), or somebody is of some quality; or it is not so."""
+    """Somebody does something (to somebody, somewhere), or somebody has a quality; or the negation of it."""
 
     agent: Entity
     verb: Sense
@@ -33,28 +33,35 @@ class Clause:
         """True for "the dog was big"."""
         return self.verb.part == "adjective"
 
+    def entities(self) -> dict[str, Entity]:
+        """Return the participants by slot: agent, and patient and place if the clause has them."""
+        slots = {"agent": self.agent, "patient": self.patient, "place": self.place}
+        return {slot: entity for slot, entity in slots.items() if entity is not None}
+
     def with_(self, **slots: object) -> Clause:
-        """The clause with other slots."""
+        """Return the clause with some slots changed."""
         return replace(self, **slots)  # type: ignore[arg-type]
 
 
 class Fit(Enum):
-    """How one meaning lies to another (the basic relations of natural logic, MacCartney and Manning 2009)."""
+    """How one meaning relates to another (the basic relations of natural logic, MacCartney and Manning 2009)."""
 
     SAME = "="
     BELOW = "<"
-    """The first says more: a dog is an animal."""
+    """The first is more specific: a dog is an animal."""
     ABOVE = ">"
     APART = "|"
-    """Both can't be so."""
+    """They exclude each other."""
     OTHER = "#"
 
 
 def relation(premise: Clause, hypothesis: Clause) -> str:
-    """entailment, contradiction or neutral: what the premise says of the hypothesis."""
+    """Return what the premise says about the hypothesis: entailment, contradiction or neutral."""
     entails, contradicts = _VERDICTS[premise.negated, hypothesis.negated]
     fit = compare(premise, hypothesis)
-    return "entailment" if fit in entails else "contradiction" if fit in contradicts else "neutral"
+    if fit in entails:
+        return "entailment"
+    return "contradiction" if fit in contradicts else "neutral"
 
 
 _VERDICTS = {
@@ -63,27 +70,27 @@ _VERDICTS = {
     (True, False): (set(), {Fit.SAME, Fit.ABOVE}),
     (True, True): ({Fit.SAME, Fit.ABOVE}, set()),
 }
-"""By the two clauses' negation: which fits of the positive clauses entail and which contradict."""
+"""By the negation of the two clauses: which fits of the positive clauses entail, and which contradict."""
 
 
 def compare(first: Clause, second: Clause) -> Fit:
-    """How the first clause lies to the second, negation aside.
+    """Return how the first clause relates to the second; negation is ignored.
 
-    Clauses exclude each other where they agree in all else but say opposite things of it.
+    Clauses exclude each other if they differ in nothing but opposite words.
     """
     fits = _fits(first, second)
     if Fit.OTHER in fits:
         return Fit.OTHER
     if Fit.APART in fits:
         return Fit.OTHER if Fit.ABOVE in fits else Fit.APART
-    strict = set(fits) - {Fit.SAME}
-    if not strict:
+    differences = set(fits) - {Fit.SAME}
+    if not differences:
         return Fit.SAME
-    return strict.pop() if len(strict) == 1 else Fit.OTHER
+    return differences.pop() if len(differences) == 1 else Fit.OTHER
 
 
-def likeness(first: Clause, second: Clause) -> float:
-    """Similarity from 0 to 5 as in STS-B: 5 for one meaning, less by every part that differs."""
+def similarity(first: Clause, second: Clause) -> float:
+    """Return the similarity from 0 to 5 as in STS-B: 5 for the same meaning, less for every part that differs."""
     weights = {Fit.SAME: 1.0, Fit.BELOW: 0.6, Fit.ABOVE: 0.6, Fit.APART: 0.4, Fit.OTHER: 0.0}
     shared = [weights[fit] for fit in _fits(first, second)]
     if first.negated != second.negated:
@@ -92,22 +99,23 @@ def likeness(first: Clause, second: Clause) -> float:
 
 
 def _fits(first: Clause, second: Clause) -> list[Fit]:
-    """Of verb, agent, patient and place, as far as either clause has them."""
+    """How verb, agent, patient and place relate, if at least one of the clauses has them."""
     pairs = [(first.agent, second.agent), (first.patient, second.patient), (first.place, second.place)]
-    return [_fit_words(first.verb, second.verb), *(_fit_things(a, b) for a, b in pairs if a or b)]
+    return [_fit_words(first.verb, second.verb), *(_fit_entities(a, b) for a, b in pairs if a or b)]
 
 
-def _fit_things(first: Entity | None, second: Entity | None) -> Fit:
+def _fit_entities(first: Entity | None, second: Entity | None) -> Fit:
     if first is None or second is None:
         return Fit.ABOVE if first is None else Fit.BELOW
-    fits = {_fit_words(first.noun, second.noun), _fit_quality(first.adjective, second.adjective)} - {Fit.SAME}
-    if first.plural != second.plural or len(fits) > 1:
+    fits = {_fit_words(first.noun, second.noun), _fit_quality(first.adjective, second.adjective)}
+    differences = fits - {Fit.SAME}
+    if first.plural != second.plural or len(differences) > 1:
         return Fit.OTHER
-    return fits.pop() if fits else Fit.SAME
+    return differences.pop() if differences else Fit.SAME
 
 
 def _fit_quality(first: Sense | None, second: Sense | None) -> Fit:
-    """Of what a noun is said to be like: a big dog is a dog; a small dog is another one."""
+    """How two adjectives of a noun relate: a big dog is a dog; a small dog is another one."""
     if first == second:
         return Fit.SAME
     if first is None or second is None:

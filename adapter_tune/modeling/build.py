@@ -18,17 +18,23 @@ from transformers import (
 from adapter_tune.adapters.bottleneck import truncated_normal_
 from adapter_tune.adapters.families import family_of, shape_of
 from adapter_tune.adapters.formula import ParameterCount, Shape
+from adapter_tune.adapters.model_parts import head_modules, pooler_parameters
 from adapter_tune.adapters.parameter_count import count_parameters
 from adapter_tune.adapters.published_sizes import published_size
-from adapter_tune.adapters.surgery import head_modules, pooler_parameters
 from adapter_tune.config.schema import ModelConfig, RunConfig
 from adapter_tune.demo.location import DEMO, located_model
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.hub_errors import resolved_revision
-from adapter_tune.modeling.backbone import BackboneCache, check_length, load_backbone, load_config
+from adapter_tune.modeling.backbone import (
+    BackboneCache,
+    LoadedBackbone,
+    check_length,
+    load_backbone,
+    load_config,
+)
 from adapter_tune.strategies import Strategy
 
-_HEAD_STD = 0.02  # the released code's initial head, cut at two deviations
+_HEAD_STD = 0.02  # as in the released code: a normal distribution, cut at two standard deviations
 _ASSUMED_FROZEN = "assumed without weights: the pooler stays frozen, since BERT's own checkpoints pretrained it"
 _ASSUMED_TRAINED = (
     "assumed without weights: the pooler is trained, as for a checkpoint without its pretraining objective "
@@ -38,7 +44,7 @@ _ASSUMED_TRAINED = (
 
 @dataclass(frozen=True)
 class PreparedModel:
-    """A model ready to train, with what is known of where it came from."""
+    """A model ready to train, and where it came from."""
 
     model: PreTrainedModel
     config: ModelConfig
@@ -51,24 +57,24 @@ class PreparedModel:
 
 
 def check_backbone_fits(config: RunConfig) -> None:
-    """Refuse what does not fit the backbone, from its configuration alone: before data is read and weights are loaded.
+    """Check a run's options against the backbone's configuration, before data is read and weights are loaded.
 
     Raises:
-        RunError: it cannot be found, or its family is not supported.
-        UsageError: a revision of a folder, layers that are not there, rows longer than its positions,
-            recomputing what it cannot recompute.
+        RunError: the backbone cannot be found, or its family is not supported.
+        UsageError: ``model.revision`` of a local folder, layers that the backbone does not have, rows longer than its
+            positions, or gradient checkpointing that it does not support.
     """
     if config.model.revision is not None and Path(located_model(config.model.id)).is_dir():
         raise UsageError(f"model.revision: {config.model.id} is a local folder, which has no revisions; leave it out")
     backbone = load_config(config.model, {})
     config.strategy.formula(shape_of(backbone))
     check_length(config.data.max_length, backbone)
-    recomputes = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(backbone)].supports_gradient_checkpointing
-    if config.training.gradient_checkpointing and not recomputes:
+    model_class = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(backbone)]
+    if config.training.gradient_checkpointing and not model_class.supports_gradient_checkpointing:
         raise UsageError(f"training.gradient_checkpointing: {backbone.model_type} does not have it; leave it out")
 
 
-def build_model(config: RunConfig, kept: BackboneCache | None = None) -> PreparedModel:
+def build_model(config: RunConfig, cache: BackboneCache | None = None) -> PreparedModel:
     """Load the backbone in float32, freeze it, and unfreeze what is trained.
 
     Random weights (head, adapters) are drawn from torch's global generator, seeded with the run's seed.
@@ -77,33 +83,34 @@ def build_model(config: RunConfig, kept: BackboneCache | None = None) -> Prepare
         RunError: the backbone cannot be loaded or is of an unsupported family.
         UsageError: ``data.max_length`` is more than the backbone takes.
     """
-    loaded = load_backbone(config) if kept is None else kept.backbone(config)
-    model, newly_initialized = loaded.model, loaded.newly_initialized
-    pooler, notes = _decide_pooler(config, model, loaded.unexpected, newly_initialized)
-    settled = ModelConfig(
+    loaded = load_backbone(config) if cache is None else cache.backbone(config)
+    pooler, notes = _decide_pooler(config, loaded)
+    resolved = ModelConfig(
         id=_absolute_id(config.model.id),
         revision=resolved_revision(located_model(config.model.id), config.model.revision),
         pooler=pooler,
     )
-    torch.manual_seed(config.training.seed)  # whatever loading drew, or did not
-    _draw_pooler(model, newly_initialized)
+    torch.manual_seed(config.training.seed)  # however many random numbers loading has drawn
+    _init_new_pooler(loaded.model, loaded.newly_initialized)
     torch.manual_seed(config.training.seed)
-    prepare(model, config.strategy, train_pooler=pooler == "train")
-    return PreparedModel(model, settled, loaded.fingerprint, newly_initialized, notes)
+    prepare(loaded.model, config.strategy, train_pooler=pooler == "train")
+    return PreparedModel(loaded.model, resolved, loaded.fingerprint, loaded.newly_initialized, notes)
 
 
-def _draw_pooler(model: Any, newly_initialized: frozenset[str]) -> None:
-    """A pooler that the checkpoint lacks, as the model's own initialisation draws it."""
+def _init_new_pooler(model: Any, newly_initialized: frozenset[str]) -> None:
+    """Draw a pooler that the checkpoint lacks, from the distribution of the model's own initialisation."""
     names = {id(p): name for name, p in model.named_parameters()}
     for parameter in pooler_parameters(model):
-        if names[id(parameter)] in newly_initialized and parameter.dim() > 1:
+        if names[id(parameter)] not in newly_initialized:
+            continue
+        if parameter.dim() > 1:
             nn.init.normal_(parameter.data, std=model.config.initializer_range)
-        elif names[id(parameter)] in newly_initialized:
+        else:
             nn.init.zeros_(parameter.data)
 
 
 def prepare(model: nn.Module, strategy: Strategy, *, train_pooler: bool) -> None:
-    """Freeze everything, draw and unfreeze the head, then let the strategy attach and unfreeze its own."""
+    """Freeze everything, draw and unfreeze the head, then let the strategy attach and unfreeze its part."""
     model.requires_grad_(False)
     for module in head_modules(model):
         module.requires_grad_(True)
@@ -111,67 +118,72 @@ def prepare(model: nn.Module, strategy: Strategy, *, train_pooler: bool) -> None
             truncated_normal_(module.weight.data, _HEAD_STD)
             if module.bias is not None:
                 nn.init.zeros_(module.bias.data)
-    for parameter in pooler_parameters(model) if train_pooler else ():
-        parameter.requires_grad_(True)
+    if train_pooler:
+        for parameter in pooler_parameters(model):
+            parameter.requires_grad_(True)
     strategy.apply(model)
 
 
 def count_on_meta(
     config: ModelConfig, strategy: Strategy, options: dict[str, Any], max_length: int | None = None
 ) -> tuple[ParameterCount, Shape, list[str]]:
-    """Counts of a model that is never given weights; the published models need no network either.
+    """Count a model's parameters without weights; for the published models without network, too.
 
     Args:
         config: the backbone.
         strategy: what is attached and trained.
-        options: as of ``head_options``; ``num_labels`` is enough.
-        max_length: tokens a row, checked against the backbone's positions if given.
+        options: as ``head_options`` returns them; ``num_labels`` is enough.
+        max_length: maximum number of tokens in a row; checked against the backbone's positions if given.
 
     Returns:
-        The count, the backbone's shape, and what had to be assumed.
+        The count, the backbone's shape, and notes on what had to be assumed.
     """
-    known = None if Path(located_model(config.id)).is_dir() else published_size(config.id)
-    bert = BertConfig(**asdict(known), **options) if known else load_config(config, options)
+    published = None if Path(located_model(config.id)).is_dir() else published_size(config.id)
+    backbone = BertConfig(**asdict(published), **options) if published else load_config(config, options)
     if max_length is not None:
-        check_length(max_length, bert)
-    shape = shape_of(bert)
+        check_length(max_length, backbone)
+    shape = shape_of(backbone)
     formula = strategy.formula(shape)
     with torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(bert)
-    train_pooler, notes = strategy.trains_pooler or config.pooler == "train", []
+        model = AutoModelForSequenceClassification.from_config(backbone)
+    notes = []
+    train_pooler = strategy.trains_pooler or config.pooler == "train"
     if config.pooler == "auto" and not train_pooler and shape.pooler:
-        train_pooler = known is None
-        notes = [_ASSUMED_TRAINED if train_pooler else _ASSUMED_FROZEN]
+        train_pooler = published is None
+        notes.append(_ASSUMED_TRAINED if train_pooler else _ASSUMED_FROZEN)
     prepare(model, strategy, train_pooler=train_pooler)
     return count_parameters(model, formula), shape, notes
 
 
 def _absolute_id(model_id: str) -> str:
-    """The name under which a backbone is found from any working directory."""
-    return str(Path(model_id).resolve()) if model_id != DEMO and Path(model_id).is_dir() else model_id
+    """Return an id that names the same backbone from any working directory."""
+    is_folder = model_id != DEMO and Path(model_id).is_dir()
+    return str(Path(model_id).resolve()) if is_folder else model_id
 
 
-def _decide_pooler(
-    config: RunConfig, model: nn.Module, unexpected: set[str], newly_initialized: frozenset[str]
-) -> tuple[Any, list[str]]:
-    """Whether the pooler is trained, and the reason where the user left it open.
+def _decide_pooler(config: RunConfig, loaded: LoadedBackbone) -> tuple[Any, list[str]]:
+    """Return ``train`` or ``frozen`` (``auto`` without a pooler), and a note with the reason if the user left it open.
 
-    A pooler that no objective kept in step with its encoder is stale or random and must be trained; BERT's own
-    checkpoints hold the objective theirs was pretrained with (next sentence).
+    A pooler that was not pretrained together with its encoder is stale or random and must be trained. BERT's own
+    checkpoints also hold the objective through which their pooler was pretrained (next sentence).
+
+    Raises:
+        UsageError: ``model.pooler`` is set, and the backbone has no pooler.
     """
+    model = loaded.model
     if not pooler_parameters(model):
         if config.model.pooler != "auto":
             kind = cast(Any, model.config).model_type
-            raise UsageError(f"model.pooler: a {kind} backbone has none (its head is trained whole); leave it out")
+            raise UsageError(f"model.pooler: a {kind} backbone has none (its whole head is trained); leave it out")
         return "auto", []
     if config.strategy.trains_pooler:
         return "train", []
     if config.model.pooler != "auto":
         return config.model.pooler, []
     objective = family_of(model.config).pooler_objective
-    if any(key.startswith(objective) for key in unexpected):
+    if any(key.startswith(objective) for key in loaded.unexpected):
         return "frozen", []
-    inside = {id(p) for p in pooler_parameters(model)}
-    is_random = any(name in newly_initialized for name, p in model.named_parameters() if id(p) in inside)
+    pooler = {id(p) for p in pooler_parameters(model)}
+    is_random = any(name in loaded.newly_initialized for name, p in model.named_parameters() if id(p) in pooler)
     state = "has no pooler" if is_random else f"has no {objective}, so its pooler may be stale"
     return "train", [f"the pooler is trained with the head: the checkpoint {state} (model.pooler=frozen keeps it)"]

@@ -1,7 +1,7 @@
-"""The frozen layers below the first trained tensor: computed once for every row, and never again.
+"""The frozen layers below the first trained tensor, computed once for every row and then replaced by their outputs.
 
-Their states lie in a folder whose name is a digest of all that decides them, so that runs of other learning rates,
-seeds or adapters above share them.
+The outputs are stored in a folder whose name is a digest of everything that decides them, so runs that differ only in
+learning rate, seed or the adapters above share them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,9 +24,9 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from adapter_tune.adapters.surgery import frozen_layers, layers_of
+from adapter_tune.adapters.model_parts import frozen_layers, layers_of
 from adapter_tune.config.schema import RunConfig
-from adapter_tune.data.samplers import LongestFirstSampler
+from adapter_tune.data.samplers import evaluation_batches
 from adapter_tune.data.splits import Splits, collator, lengths
 from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import UsageError
@@ -33,23 +34,26 @@ from adapter_tune.modeling import state_store
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import computes_one_token
 from adapter_tune.modeling.layer_replay import replayed_layers
-from adapter_tune.modeling.precision import TYPES, resolve_device, resolve_precision
+from adapter_tune.modeling.precision import ComputeSettings, resolve_compute
 from adapter_tune.modeling.state_store import StateLayout, StateStore
 
-_ROW, _STATES = "row", "states"
+_ROW = "row"
+_STATES = "states"
 _FOLDER = ".frozen-prefix"
 _GIB = 1 << 30
 log = logging.getLogger("adapter_tune")
 
 
 class FrozenLayerCache:
-    """Stored states of all rows of a run, in the place of the layers that gave them until ``restore``.
+    """The outputs of the lowest frozen layers for all rows of a run; they replace these layers until ``restore``.
+
+    It is the data collator of the run: a batch has its rows' states beside its tokens.
 
     Args:
-        folder: of the states; they are computed if they are not there.
+        folder: of the states; they are computed if it does not exist.
         config: of the run.
-        prepared: the model, ready.
-        splits: the data.
+        prepared: the model, ready to compute.
+        splits: the rows.
         tokenizer: pads the batches.
     """
 
@@ -61,155 +65,195 @@ class FrozenLayerCache:
         splits: Splits,
         tokenizer: PreTrainedTokenizerBase,
     ) -> None:
-        start = time.perf_counter()
-        self.collate = collator(config.data, tokenizer, resolve_device(config.training.device))
+        start_time = time.perf_counter()
+        compute = resolve_compute(config.training)
+        self.depth = frozen_layers(prepared.model)
         self.batch: Tensor | None = None
-        """States of the batch that is in the model (rows, tokens, d)."""
-        layout = _layout(config, prepared, splits)
+        """States of the batch that the model computes now (rows, tokens, d)."""
+        self._collate = collator(config.data, tokenizer, compute.device)
+        self._stores_one_token = _stores_one_token(prepared.model)
+        layout = _layout(prepared, splits, compute)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_dead(folder.parent)
-        with FileLock(f"{folder}.lock"):  # other runs wait for the one that computes them
-            if not state_store.is_there(folder):
+        _remove_unfinished(folder.parent)
+        with FileLock(f"{folder}.lock"):  # one run computes the states, the others wait for it
+            if not state_store.exists(folder):
                 state_store.make_room(folder.parent, layout.size, int(config.training.cache_limit * _GIB))
-                notes: dict[str, Any] = {}
-                log.info("the lowest %d layers are frozen: computing them once", frozen_layers(prepared.model))
-                parts = _computed(config, prepared, splits, self.collate, notes)
-                state_store.write(folder, layout, progress_bar(parts, "frozen layers"), notes)
-        self.stored = StateStore(folder, layout)
-        self.one_token = computes_one_token(prepared.model) and frozen_layers(prepared.model) == len(
-            layers_of(prepared.model)
-        )
-        self.splits = _numbered(splits)
-        self.depth, self._undo = frozen_layers(prepared.model), ExitStack()
-        self._undo.enter_context(replayed_layers(prepared.model, self.depth, self._given))
-        self.seconds = time.perf_counter() - start
+                log.info("the lowest %d layers are frozen: computing them once", self.depth)
+                outputs = _computed(prepared, splits, self._collate, config.training.eval_batch_size, compute)
+                _write_states(folder, layout, outputs)
+        self._store = StateStore(folder, layout)
+        self.splits = _number_rows(splits)
+        self._replaced_layers = ExitStack()
+        self._replaced_layers.enter_context(replayed_layers(prepared.model, self.depth, self._layer_output))
+        self.seconds = time.perf_counter() - start_time
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Collate rows, their states beside them."""
-        batch = dict(self.collate([{key: value for key, value in row.items() if key != _ROW} for row in rows]))
-        width = 1 if self.one_token else batch["input_ids"].shape[1]
-        return {**batch, _STATES: self.stored.batch([row[_ROW] for row in rows], width)}
+        """Return a padded batch of the rows, with their states."""
+        features = [{key: value for key, value in row.items() if key != _ROW} for row in rows]
+        batch = dict(self._collate(features))
+        width = 1 if self._stores_one_token else batch["input_ids"].shape[1]
+        batch[_STATES] = self._store.batch([row[_ROW] for row in rows], width)
+        return batch
 
     def take(self, inputs: dict[str, Any]) -> None:
-        """Keep a batch's states for the model, which gets the rest."""
+        """Move a batch's states from the model's inputs to ``batch``."""
         self.batch = inputs.pop(_STATES)
 
     def restore(self) -> None:
-        """Put the layers back."""
-        self._undo.close()
+        """Put the layers back into the model."""
+        self._replaced_layers.close()
 
-    def _given(self) -> Any:
-        """The states of the batch in the form of the layer's result."""
-        length = self.stored.notes["tuple"]
-        return (self.batch, *[None] * (length - 1)) if length else self.batch
-
-
-class _Stop(Exception):  # noqa: N818  (no error: it ends a forward pass where the rest is not wanted)
-    pass
-
-
-def _remove_dead(parent: Path) -> None:
-    """Remove states that nobody is writing any more: a process was killed over them."""
-    for left in parent.glob(".*.part"):
-        with suppress(Timeout), FileLock(parent / f"{left.stem[1:]}.lock", timeout=0):
-            shutil.rmtree(left, ignore_errors=True)
+    def _layer_output(self) -> Any:
+        """Return the states of the current batch in the form of the layer: a tensor, or a tuple that begins with it."""
+        tuple_length = self._store.notes["tuple"]
+        if tuple_length == 0:
+            return self.batch
+        return (self.batch, *[None] * (tuple_length - 1))
 
 
 def cache_folder(config: RunConfig, prepared: PreparedModel, splits: Splits) -> Path | None:
-    """The folder of the states that a run should keep or has kept; None for none.
+    """Return the folder for the states of a run, or None if the run does not cache them.
 
     Raises:
-        UsageError: they are asked for, and there are none, or more than ``training.cache_limit``.
+        UsageError: ``training.cache_frozen_prefix`` is on, but there is nothing to cache, or it is more than
+            ``training.cache_limit``.
     """
-    t = config.training
-    if t.cache_frozen_prefix == "off" or splits.train is None:
+    training = config.training
+    if training.cache_frozen_prefix == "off" or splits.train is None:
         return None
-    if t.cache_frozen_prefix == "auto" and (t.backbone_dropout == "on" or _epochs(config, splits) <= 1):
+    is_worthwhile = training.backbone_dropout != "on" and _epochs(config, splits) > 1
+    if training.cache_frozen_prefix == "auto" and not is_worthwhile:
         return None
-    size, problem = _layout(config, prepared, splits).size / _GIB, ""
-    if t.shard_backbone:
-        problem = "training.shard_backbone takes the frozen layers apart"
-    elif not frozen_layers(prepared.model):
-        problem = f"strategy {config.strategy.name} trains in the lowest layer or below it"
-    elif size > t.cache_limit:
-        problem = f"{size:.3g} GiB are needed and training.cache_limit is {t.cache_limit:g}"
-    if problem and t.cache_frozen_prefix == "on":
-        raise UsageError(f"training.cache_frozen_prefix is on, but {problem}; set it to auto")
-    return None if problem else Path(config.output) / _FOLDER / _key(config, prepared, splits)
+    compute = resolve_compute(training)
+    obstacle = _obstacle(config, prepared, splits, compute)
+    if not obstacle:
+        return Path(config.output) / _FOLDER / _key(config, prepared, splits, compute)
+    if training.cache_frozen_prefix == "on":
+        raise UsageError(f"training.cache_frozen_prefix is on, but {obstacle}; set it to auto")
+    return None
 
 
-def _key(config: RunConfig, prepared: PreparedModel, splits: Splits) -> str:
-    t = config.training
-    decides = {
+def _obstacle(config: RunConfig, prepared: PreparedModel, splits: Splits, compute: ComputeSettings) -> str:
+    """Return why the frozen layers cannot be cached, or an empty string."""
+    if config.training.shard_backbone:
+        return "training.shard_backbone splits the frozen layers over the processes"
+    if not frozen_layers(prepared.model):
+        return f"strategy {config.strategy.name} trains the lowest layer or something below it"
+    size = _layout(prepared, splits, compute).size / _GIB
+    limit = config.training.cache_limit
+    if size > limit:
+        return f"{size:.3g} GiB are needed and training.cache_limit is {limit:g}"
+    return ""
+
+
+def _key(config: RunConfig, prepared: PreparedModel, splits: Splits, compute: ComputeSettings) -> str:
+    """Return a digest of everything that decides the states."""
+    inputs = {
         "backbone": [prepared.fingerprint, cast(Any, prepared.model.config).to_json_string()],
-        "data": [rows._fingerprint for rows in _parts(splits)],
+        "data": [rows._fingerprint for rows in _all_splits(splits)],
         "layers": frozen_layers(prepared.model),
-        "fast": t.fast,
+        "fast": config.training.fast,
         "padding": config.data.padding,
-        "batch": t.eval_batch_size,  # the last bits of a state depend on its batch
-        "computed": [
-            resolve_precision(t.precision, resolve_device(t.device)),
-            resolve_device(t.device),
-            torch.__version__,
-        ],
+        "batch": config.training.eval_batch_size,  # the last bits of a state depend on its batch
+        "computed": [compute.precision, compute.device, torch.__version__],
     }
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _epochs(config: RunConfig, splits: Splits) -> float:
-    t = config.training
-    steps = math.ceil(len(splits.train) / (t.batch_size * t.gradient_accumulation))
-    return t.max_steps / steps if t.max_steps else t.epochs
+    training = config.training
+    if not training.max_steps:
+        return training.epochs
+    steps_per_epoch = math.ceil(len(splits.train) / (training.batch_size * training.gradient_accumulation))
+    return training.max_steps / steps_per_epoch
 
 
-def _parts(splits: Splits) -> list[Any]:
+def _all_splits(splits: Splits) -> list[Any]:
     return [splits.train, *splits.validation.values()]
 
 
-def _numbered(splits: Splits) -> Splits:
-    """The splits with a column that numbers the rows through all of them."""
-    out, start = [], 0
-    for rows in _parts(splits):
-        out.append(rows.add_column(_ROW, np.arange(start, start + len(rows))))
+def _number_rows(splits: Splits) -> Splits:
+    """Return the splits with one more column: the number of the row, counted over all splits."""
+    numbered = []
+    start = 0
+    for rows in _all_splits(splits):
+        numbered.append(rows.add_column(_ROW, np.arange(start, start + len(rows))))
         start += len(rows)
-    return Splits(out[0], dict(zip(splits.validation, out[1:], strict=True)))
+    train, *validation = numbered
+    return Splits(train, dict(zip(splits.validation, validation, strict=True)))
 
 
-def _layout(config: RunConfig, prepared: PreparedModel, splits: Splits) -> StateLayout:
-    tokens = np.concatenate([lengths(rows) for rows in _parts(splits)])
-    if computes_one_token(prepared.model) and frozen_layers(prepared.model) == len(layers_of(prepared.model)):
+def _stores_one_token(model: nn.Module) -> bool:
+    """Whether only the first token has states: all layers are frozen, and the top one computes no other token."""
+    return computes_one_token(model) and frozen_layers(model) == len(layers_of(model))
+
+
+def _layout(prepared: PreparedModel, splits: Splits, compute: ComputeSettings) -> StateLayout:
+    tokens = np.concatenate([lengths(rows) for rows in _all_splits(splits)])
+    if _stores_one_token(prepared.model):
         tokens = np.ones_like(tokens)
-    precision = resolve_precision(config.training.precision, resolve_device(config.training.device))
-    return StateLayout(tokens, cast(Any, prepared.model.config).hidden_size, TYPES[precision])
+    d = cast(Any, prepared.model.config).hidden_size
+    return StateLayout(tokens, d, compute.dtype)
+
+
+def _remove_unfinished(parent: Path) -> None:
+    """Remove states that a killed process left half-written."""
+    for unfinished in parent.glob(".*.part"):
+        with suppress(Timeout), FileLock(parent / f"{unfinished.stem[1:]}.lock", timeout=0):
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write_states(folder: Path, layout: StateLayout, outputs: Iterator[tuple[list[int], Any]]) -> None:
+    """Write layer outputs, and whether the layer returns a tuple (``notes["tuple"]``: its length, 0 for a tensor)."""
+    first_rows, first_output = next(outputs)
+    notes = {"tuple": len(first_output) if isinstance(first_output, tuple) else 0}
+    all_outputs = progress_bar(chain([(first_rows, first_output)], outputs), "frozen layers")
+    states = ((rows, output[0] if isinstance(output, tuple) else output) for rows, output in all_outputs)
+    state_store.write(folder, layout, states, notes)
 
 
 def _computed(
-    config: RunConfig, prepared: PreparedModel, splits: Splits, collate: DataCollatorWithPadding, notes: dict[str, Any]
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Numbers and states of rows, in the batches of evaluation, so that they are evaluation's to the bit."""
-    t, start = config.training, 0
-    device = resolve_device(t.device)
-    dtype = TYPES[resolve_precision(t.precision, device)]
-    model = prepared.model.to(device).eval()
-    found: list[Any] = []
+    prepared: PreparedModel,
+    splits: Splits,
+    collate: DataCollatorWithPadding,
+    batch_size: int,
+    compute: ComputeSettings,
+) -> Iterator[tuple[list[int], Any]]:
+    """Yield row numbers and the output of the top frozen layer.
 
-    def stop(module: nn.Module, args: Any, out: Any) -> None:
-        found[:] = [out]
-        raise _Stop
+    The batches are those of evaluation, so the states equal evaluation's to the bit.
+    """
+    model = prepared.model.to(compute.device).eval()
+    top_frozen = layers_of(model)[frozen_layers(model) - 1]
+    start = 0
+    for rows in _all_splits(splits):
+        for row_numbers in evaluation_batches(lengths(rows), batch_size):
+            batch = collate([rows[row] for row in row_numbers])
+            inputs = {key: value.to(compute.device) for key, value in batch.items() if key != "labels"}
+            with torch.inference_mode(), compute.autocast():
+                output = _run_up_to(top_frozen, model, inputs)
+            yield [start + row for row in row_numbers], output
+        start += len(rows)
 
-    hook = layers_of(model)[frozen_layers(model) - 1].register_forward_hook(stop)
+
+class _LayerReached(Exception):  # noqa: N818  (not an error: it ends a forward pass early)
+    pass
+
+
+def _run_up_to(layer: nn.Module, model: nn.Module, inputs: dict[str, Tensor]) -> Any:
+    """Return what a layer returns in a forward pass of the model; nothing above the layer is computed."""
+    output: Any = None
+
+    def stop_forward_pass(module: nn.Module, args: Any, layer_output: Any) -> None:
+        nonlocal output
+        output = layer_output
+        raise _LayerReached
+
+    hook = layer.register_forward_hook(stop_forward_pass)
     try:
-        for rows in _parts(splits):
-            order = list(LongestFirstSampler(lengths(rows)))
-            for first in range(0, len(order), t.eval_batch_size):
-                chosen = order[first : first + t.eval_batch_size]
-                batch = collate([rows[row] for row in chosen])
-                narrow = torch.autocast(device, dtype, enabled=dtype != torch.float32)
-                with torch.inference_mode(), narrow, suppress(_Stop):
-                    model(**{key: value.to(device) for key, value in batch.items() if key != "labels"})
-                is_tuple = isinstance(found[0], tuple)
-                notes["tuple"] = len(found[0]) if is_tuple else 0
-                yield [start + row for row in chosen], found[0][0] if is_tuple else found[0]
-            start += len(rows)
+        model(**inputs)
+    except _LayerReached:
+        pass
     finally:
         hook.remove()
+    return output

@@ -1,6 +1,7 @@
-"""A frozen backbone in pieces, one a process, where it does not fit each of them whole (FSDP of frozen tensors).
+"""A frozen backbone in shards, one per process, for backbones that do not fit into one process (FSDP).
 
-What is trained is small and stays whole in every process, so optimiser, checkpoints and gradients are those of DDP.
+The trained parameters are few and stay complete in every process, so optimizer, checkpoints and gradients are those
+of DDP.
 """
 
 from __future__ import annotations
@@ -15,29 +16,30 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from adapter_tune.adapters.surgery import base_of, layers_of
+from adapter_tune.adapters.model_parts import base_of, layers_of
 
 
 def shard(model: nn.Module, newly_initialized: frozenset[str], device: torch.device) -> None:
-    """Cut the frozen tensors of each layer, of the embeddings and of the rest; in place, once processes are connected.
+    """Shard the frozen tensors of each layer, of the embeddings and of the rest, in place.
 
-    A layer's tensors are gathered for as long as it computes, forward and backward.
+    The processes must be connected before. A layer's tensors are gathered only while it computes, forward and backward.
 
     Args:
         model: ready to train.
-        newly_initialized: names of tensors that no checkpoint held; they are saved, trained or not, and stay whole.
-        device: of this process; what stays whole is moved there, too.
+        newly_initialized: names of tensors that no checkpoint held; they are saved with the adapter, so they are not
+            sharded.
+        device: of this process; the tensors that are not sharded are moved to it.
     """
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    whole = {p for name, p in model.named_parameters() if p.requires_grad or name in newly_initialized}
+    unsharded = {p for name, p in model.named_parameters() if p.requires_grad or name in newly_initialized}
     for module in (cast(nn.Module, base_of(model).embeddings), *layers_of(model), model):
-        fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params=whole)
-    for tensor in (*whole, *model.buffers()):
+        fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params=unsharded)
+    for tensor in (*unsharded, *model.buffers()):
         tensor.data = tensor.data.to(device)
 
 
 def replicated(model: nn.Module, device: torch.device, **options: Any) -> DistributedDataParallel:
-    """The model in DDP, which exchanges gradients of trained tensors and leaves the pieces alone."""
-    pieces = [name for name, p in model.named_parameters() if isinstance(p, DTensor)]
-    cast(Any, DistributedDataParallel)._set_params_and_buffers_to_ignore_for_model(model, pieces)
+    """Return the model in DDP, which averages the gradients of trained tensors and ignores the shards."""
+    sharded_names = [name for name, p in model.named_parameters() if isinstance(p, DTensor)]
+    cast(Any, DistributedDataParallel)._set_params_and_buffers_to_ignore_for_model(model, sharded_names)
     return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None, **options)

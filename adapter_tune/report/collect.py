@@ -1,4 +1,4 @@
-"""What a report is made of: the result files under some folders, and what can be said of several of them together."""
+"""The finished runs and ablations under some folders, and the runs in groups that differ only in their seed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 from adapter_tune.config.schema import parse_config
 from adapter_tune.foundation.errors import FieldError, RunError, UsageError
-from adapter_tune.report.comparable import places
-from adapter_tune.report.stored_config import Stored, stored
-from adapter_tune.run_files.ablation_result import FILE as ABLATION
+from adapter_tune.report.comparable import settings_and_tasks
+from adapter_tune.report.stored_config import StoredConfig, parse_stored_config
+from adapter_tune.run_files import ablation_result
 from adapter_tune.run_files.ablation_result import Ablation, read_ablation
 from adapter_tune.run_files.result import FILE, Result, read_result
 from adapter_tune.strategies import SIZES, described
@@ -22,16 +22,16 @@ from adapter_tune.tasks.glue import TASKS
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run as a report sees it."""
+    """One finished run."""
 
     result: Result
-    config: Stored
-    """What is read of the result's configuration, checked."""
+    config: StoredConfig
+    """The part of its configuration that a report reads."""
     folder: Path
     setting: str
-    """What it must share with another to be comparable: the backbone, where GLUE's data are from, how many rows."""
+    """The backbone, the source of GLUE's data and the number of rows; runs are comparable if these are equal."""
     task: str
-    """GLUE's, or the data of the user's own."""
+    """A task of GLUE, or the name of the user's own data."""
 
     @property
     def score(self) -> float:
@@ -40,149 +40,164 @@ class Run:
 
     @property
     def strategy(self) -> dict[str, Any]:
-        """The section of its configuration."""
+        """The ``strategy`` section of its configuration."""
         return dict(self.result.config["strategy"])
 
     @property
     def size(self) -> str:
-        """What is written at its point: m or n; empty where the strategy has neither."""
-        return next((f"{name}={self.strategy[name]}" for name in SIZES if self.strategy.get(name) is not None), "")
+        """The strategy's m or n, as in ``m=64``; empty if it has neither."""
+        for name in SIZES:
+            if self.strategy.get(name) is not None:
+                return f"{name}={self.strategy[name]}"
+        return ""
 
     @property
     def method(self) -> str:
-        """The strategy with everything but its size that differs from its defaults."""
+        """The strategy with the options that differ from their defaults, without its size."""
         return described(self.strategy, SIZES)
 
     @property
     def label(self) -> str:
-        """The strategy with its size and what differs from its defaults."""
+        """The strategy with its size and the options that differ from their defaults."""
         return described(self.strategy)
 
     @property
-    def initialised_as_usual(self) -> str:
-        """The label that it would have at the default initial deviation."""
+    def label_at_default_init(self) -> str:
+        """The label without the initial standard deviation of the adapters."""
         return described(self.strategy, ["init_std"])
 
     @property
     def trained(self) -> int:
-        """Parameters, the head included."""
+        """Number of trained parameters, the head included."""
         return self.result.parameters.trained
 
     @property
     def trained_percent(self) -> float:
-        """Of the unadapted model."""
+        """Trained parameters in percent of the unadapted model's."""
         return self.result.parameters.trained_percent
 
 
-def _but_seed(run: Run) -> str:
-    """Everything that decides a run but its seed; an option that is newer than the run has its default."""
+def _key_without_seed(run: Run) -> str:
+    """Return a key of a run's configuration without its seed; options that are newer than the run have defaults."""
     config = json.loads(json.dumps(run.result.config))
     config.pop("output", None)
     config["training"].pop("seed")
     try:
         return parse_config(config).hash()
-    except FieldError:  # an option that is no more
+    except FieldError:  # an option that no longer exists
         return json.dumps(config, sort_keys=True)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed alone."""
+    """Runs that differ only in their seed."""
 
     runs: tuple[Run, ...]
 
     @property
     def first(self) -> Run:
-        """Any of them."""
+        """The run with the lowest seed."""
         return self.runs[0]
 
     @property
     def mean(self) -> float:
-        """Of the headline scores, 0 to 100."""
+        """Mean of the headline scores, 0 to 100."""
         return mean(run.score for run in self.runs)
 
     @property
     def sem(self) -> float | None:
         """Standard error of the mean; None with one seed."""
-        return stdev(run.score for run in self.runs) / len(self.runs) ** 0.5 if len(self.runs) > 1 else None
+        if len(self.runs) == 1:
+            return None
+        sem: float = stdev(run.score for run in self.runs) / len(self.runs) ** 0.5
+        return sem
 
-    def average(self, of: Callable[[Result], float | None]) -> float | None:
-        """The mean of something else, over the runs that have it."""
-        known = [value for run in self.runs if (value := of(run.result)) is not None]
-        return mean(known) if known else None
+    def average(self, value_of: Callable[[Result], float | None]) -> float | None:
+        """Return the mean of a value of the results, over the runs that have it; None if no run has it."""
+        values = [value_of(run.result) for run in self.runs]
+        known = [value for value in values if value is not None]
+        if not known:
+            return None
+        return mean(known)
 
 
 @dataclass(frozen=True)
 class Collected:
-    """All that was found."""
+    """Finished runs and ablations."""
 
     runs: list[Run]
-    ablations: list[tuple[Ablation, Path]]
+    ablations: list[Ablation]
 
     def settings(self) -> dict[str, Collected]:
-        """Runs that may be compared: on one backbone and the same data; by what they share."""
-        by: dict[str, list[Run]] = {}
+        """Return the runs by setting: those with one backbone and the same data, which may be compared."""
+        runs_by_setting: dict[str, list[Run]] = {}
         for run in self.runs:
-            by.setdefault(run.setting, []).append(run)
-        return {name: Collected(runs, []) for name, runs in sorted(by.items())}
+            runs_by_setting.setdefault(run.setting, []).append(run)
+        return {setting: Collected(runs, []) for setting, runs in sorted(runs_by_setting.items())}
 
     def groups(self) -> list[Group]:
-        """Runs by everything but the seed; the same run in two folders counts once."""
-        by: dict[tuple[str, str, str], dict[int, Run]] = {}
+        """Return the runs in groups that differ only in the seed; the same run in two folders counts once."""
+        groups: dict[tuple[str, str, str], dict[int, Run]] = {}
         for run in self.runs:
-            by.setdefault((run.setting, run.task, _but_seed(run)), {})[run.result.seed] = run
-        return [Group(tuple(runs[seed] for seed in sorted(runs))) for runs in by.values()]
+            key = (run.setting, run.task, _key_without_seed(run))
+            groups.setdefault(key, {})[run.result.seed] = run
+        return [Group(tuple(runs[seed] for seed in sorted(runs))) for runs in groups.values()]
 
     def best(self) -> dict[tuple[str, str], Group]:
-        """By label and task: the group with the best mean, whatever its rate, its epochs and so on."""
-        out: dict[tuple[str, str], Group] = {}
+        """Return by label and task the group with the most seeds and, among these, the best mean.
+
+        Groups with the same label may differ in learning rate, epochs and the like.
+        """
+        best: dict[tuple[str, str], Group] = {}
         for group in self.groups():
             key = (group.first.label, group.first.task)
-            if key not in out or (len(group.runs), group.mean) > (len(out[key].runs), out[key].mean):
-                out[key] = group
-        return out
+            if key not in best or (len(group.runs), group.mean) > (len(best[key].runs), best[key].mean):
+                best[key] = group
+        return best
 
     @property
     def tasks(self) -> list[str]:
-        """In the order of GLUE's table."""
-        found = {run.task for run in self.runs}
-        return [name for name in TASKS if name in found] + sorted(found - set(TASKS))
+        """The tasks of GLUE in the order of its table, then the user's own data by name."""
+        tasks = {run.task for run in self.runs}
+        return [task for task in TASKS if task in tasks] + sorted(tasks - set(TASKS))
 
 
 def collect(folders: Iterable[Path]) -> Collected:
-    """Every finished run and every ablation under the folders.
+    """Return every finished run and every ablation under the folders.
 
     Raises:
-        UsageError: a folder is not there, or nothing is finished in any.
-        RunError: a file is damaged; the message names it, and the value that cannot be used.
+        UsageError: a folder does not exist, or there is no finished run in any of them.
+        RunError: a file is damaged, or a value in it cannot be used; the message names both.
     """
     files: dict[Path, Path] = {}
-    ablations: dict[Path, tuple[Ablation, Path]] = {}
+    ablations: dict[Path, Ablation] = {}
     folders = list(folders)
     for folder in folders:
         if not folder.is_dir():
-            raise UsageError(f"{folder}: no such folder; give folders that hold runs")
+            raise UsageError(f"{folder}: no such folder; give folders with finished runs")
         for file in sorted(folder.rglob(FILE)):
             files[file.resolve()] = file
-        for file in sorted(folder.rglob(ABLATION)):
-            ablations[file.resolve()] = (read_ablation(file.parent), file.parent)
+        for file in sorted(folder.rglob(ablation_result.FILE)):
+            ablations[file.resolve()] = read_ablation(file.parent)
     if not files:
         raise UsageError(f"no finished run in {', '.join(map(str, folders))}; train first, or give another folder")
-    found = {file.parent: read(file) for file in files.values()}
-    where = places(found.values())
-    runs = [Run(*one, folder, *place) for (folder, one), place in zip(found.items(), where, strict=True)]
+    results = {file.parent: _read(file) for file in files.values()}
+    runs = []
+    for folder, (setting, task) in zip(results, settings_and_tasks(results.values()), strict=True):
+        result, config = results[folder]
+        runs.append(Run(result, config, folder, setting, task))
     return Collected(runs, list(ablations.values()))
 
 
-def read(file: Path) -> tuple[Result, Stored]:
-    """A result, and what is read of its configuration.
+def _read(file: Path) -> tuple[Result, StoredConfig]:
+    """Return a result, and the part of its configuration that a report reads.
 
     Raises:
-        RunError: the file is damaged, or holds a value that cannot be used.
+        RunError: the file is damaged, or a value in it cannot be used.
     """
     result = read_result(file.parent)
     try:
-        return result, stored(result)
+        return result, parse_stored_config(result)
     except FieldError as error:
-        where = ".".join(error.loc)
-        raise RunError(f"{file}: {where} {error.problem}; mend the file or leave its folder out") from None
+        key = ".".join(error.loc)
+        raise RunError(f"{file}: {key} {error.problem}; fix the file or leave its folder out") from None

@@ -1,4 +1,4 @@
-"""What two runs must share to be compared: the backbone and the data; named as shortly as tells them apart."""
+"""What two runs must share to be compared: the backbone and the data, each under the shortest name that is unique."""
 
 from __future__ import annotations
 
@@ -7,53 +7,60 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from adapter_tune.report.stored_config import Stored, StoredData
+from adapter_tune.report.stored_config import StoredConfig, StoredData
 from adapter_tune.report.unique_names import NamedItem, shortest_unique_names
 from adapter_tune.run_files.result import Result
 from adapter_tune.tasks.glue import CUSTOM
 
 
-def places(runs: Iterable[tuple[Result, Stored]]) -> list[tuple[str, str]]:
-    """The section and the column of every run: its setting and its task, each by a name that no other one has."""
+def settings_and_tasks(runs: Iterable[tuple[Result, StoredConfig]]) -> list[tuple[str, str]]:
+    """Return the setting and the task of each run; runs with the same two may be compared.
+
+    The setting is the backbone, the source of GLUE's data and the number of rows; the task is one of GLUE's, or the
+    user's own data. Different ones have different names.
+    """
     runs = list(runs)
-    backbones = shortest_unique_names(_backbone(result) for result, _ in runs)
-    sources = shortest_unique_names(_glue(config.data) for result, config in runs if result.task != CUSTOM)
-    own = shortest_unique_names(_own(config.data) for result, config in runs if result.task == CUSTOM)
-    out = []
+    backbone_names = shortest_unique_names(_backbone(result) for result, _ in runs)
+    glue_names = shortest_unique_names(_glue_data(config.data) for result, config in runs if result.task != CUSTOM)
+    custom_names = shortest_unique_names(_custom_data(config.data) for result, config in runs if result.task == CUSTOM)
+    settings_and_tasks = []
     for result, config in runs:
-        backbone, is_own = backbones[_backbone(result).identity], result.task == CUSTOM
-        source = "" if is_own else sources[_glue(config.data).identity]
-        task = own[_own(config.data).identity] if is_own else result.task
-        out.append((", ".join(part for part in (backbone, source, *_rows(config.data)) if part), task))
-    return out
+        parts = [backbone_names[_backbone(result).identity]]
+        if result.task == CUSTOM:
+            task = custom_names[_custom_data(config.data).identity]
+        else:
+            task = result.task
+            parts.append(glue_names[_glue_data(config.data).identity])
+        parts += _row_limits(config.data)
+        settings_and_tasks.append((", ".join(part for part in parts if part), task))
+    return settings_and_tasks
 
 
-def _rows(data: StoredData) -> list[str]:
+def _row_limits(data: StoredData) -> list[str]:
     limits = {"training": data.max_train_samples, "validation": data.max_eval_samples}
-    return [f"{most:,} {split} rows" for split, most in limits.items() if most]
+    return [f"{limit:,} {split} rows" for split, limit in limits.items() if limit]
 
 
 def _backbone(result: Result) -> NamedItem:
     model = result.model
-    short, whole = Path(model.id).name or model.id, f"{model.id} {model.fingerprint}"
-    return NamedItem(whole, (short, model.id, f"{model.id} {model.fingerprint[:8]}", whole))
+    short_id = Path(model.id).name or model.id
+    full = f"{model.id} {model.fingerprint}"
+    return NamedItem(full, (short_id, model.id, f"{model.id} {model.fingerprint[:8]}", full))
 
 
-def _glue(data: StoredData) -> NamedItem:
-    """GLUE's data are not named where all runs have them from one place."""
+def _glue_data(data: StoredData) -> NamedItem:
+    """Return the source of GLUE's data; its name is empty if all runs have the same source."""
     short = Path(data.source).name or data.source
     return NamedItem(data.source, ("", f"{short} data", f"{data.source} data"))
 
 
-def _own(data: StoredData) -> NamedItem:
-    """Data of the user's own: the same contents wherever they lie, and the same question asked of them."""
-    place = data.train_file or " ".join(filter(None, (data.source, data.subset)))
-    contents = data.digest if data.train_file and data.digest else place
+def _custom_data(data: StoredData) -> NamedItem:
+    """Return the user's own data; they are the same if contents, label column, problem, metric and split are."""
+    source = data.train_file or " ".join(filter(None, (data.source, data.subset)))
+    contents = data.digest if data.train_file and data.digest else source
     holdout = None if data.validation_file else data.holdout
-    asked = [contents, data.label_column, data.problem, data.labels, data.metric, holdout]
-    identity = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-    whole = f"{CUSTOM} {place}"
-    return NamedItem(
-        identity,
-        (CUSTOM, f"{CUSTOM} {Path(place).name}", whole, f"{whole}, {data.label_column}", f"{whole} {identity[:8]}"),
-    )
+    values = [contents, data.label_column, data.problem, data.labels, data.metric, holdout]
+    identity = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    short = f"{CUSTOM} {Path(source).name}"
+    full = f"{CUSTOM} {source}"
+    return NamedItem(identity, (CUSTOM, short, full, f"{full}, {data.label_column}", f"{full} {identity[:8]}"))

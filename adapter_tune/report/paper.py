@@ -1,10 +1,8 @@
-"""The paper's own numbers, to stand beside ours (Houlsby et al. 2019, Table 1: BERT-large, GLUE's test server)."""
+"""The numbers of Houlsby et al. 2019, Table 1 (BERT-large, GLUE's test server), to compare ours with."""
 
 from __future__ import annotations
 
-DIFFERS = (
-    "paper: BERT-large, scored by GLUE's test server; its total is the server's own and no mean, so it is left out"
-)
+NOTE = "paper: BERT-large, scored by GLUE's test server; the server's total score is not a mean, so it is left out"
 
 COLUMNS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "mnli_mm", "qnli", "rte")
 
@@ -13,4 +11,4 @@ TABLE_1: dict[str, tuple[str, str, tuple[float, ...]]] = {
     "adapters 8-256": ("1.3x", "3.6 %", (59.5, 94.0, 89.5, 86.9, 71.8, 84.9, 85.1, 90.7, 71.5)),
     "adapters 64": ("1.2x", "2.1 %", (56.9, 94.2, 89.6, 87.3, 71.8, 85.3, 84.6, 91.4, 68.8)),
 }
-"""Total parameters for nine tasks, trained ones a task, scores in the order of ``COLUMNS``."""
+"""By method: total parameters for nine tasks, trained parameters for one task, scores in the order of ``COLUMNS``."""

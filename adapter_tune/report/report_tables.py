@@ -1,154 +1,230 @@
-"""The tables of a report."""
+"""The tables of a report: scores and parameters, best sizes, costs, every run."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 
+from adapter_tune.report import paper
 from adapter_tune.report.collect import Collected, Group, Run
-from adapter_tune.report.paper import COLUMNS, DIFFERS, TABLE_1
 from adapter_tune.report.table import Cell, Grid
 from adapter_tune.run_files.result import Result
 
-_NOTES = [
-    "headline scores on the validation split, x 100; of several settings of one method the best mean is shown",
-    "means over other sets of tasks are not comparable; the number of tasks stands behind each",
+_SCORE_NOTE = (
+    "a score is the mean over seeds, with its standard error and the number of seeds; it links to a run folder"
+)
+_TABLE_1_NOTES = [
+    _SCORE_NOTE,
+    "headline scores on the validation split, x 100; if a method has several settings, the best mean is shown",
+    "a mean is over the given number of tasks; means over different tasks are not comparable",
+    paper.NOTE,
 ]
-_SEM = "a score is the mean over seeds, with its standard error and their number; each leads to a run's folder"
 
 
-def table_1(found: Collected, folder: Path) -> Grid:
-    """Table 1's layout: what all tasks cost together, what one trains, and a column a task."""
-    best, tasks = found.best(), found.tasks
-    columns = [column for task in tasks for column in ((task, "mnli_mm") if task == "mnli" else (task,))]
-    labels = _ordered({label for label, _ in best})
-    rows = [_row(label, {task: best[label, task] for task in tasks if (label, task) in best}, tasks, folder)
-            for label in labels]  # fmt: skip
-    sizes = {task: max((g for (label, of), g in best.items() if of == task and _is_plain(label)), default=None,
-                       key=lambda g: g.mean) for task in tasks}  # fmt: skip
-    if sum(map(_is_plain, labels)) > 1:
-        chosen = {task: group for task, group in sizes.items() if group is not None}
-        at = next((i for i, label in enumerate(labels) if _is_plain(label)), 0)
-        rows.insert(at, _row("houlsby, best size by task", chosen, tasks, folder))
-    for name, (total, trained, scores) in TABLE_1.items():
-        by_task = dict(zip(COLUMNS, scores, strict=True))
-        cells = [f"{by_task[task]:.1f}" if task in by_task else "" for task in columns]
-        rows.append([Cell(text) for text in (f"{name} (paper)", total, trained, *cells, "")])
+def table_1(collected: Collected, folder: Path) -> Grid:
+    """Return the paper's Table 1: total parameters of all tasks, trained parameters and score of each task.
+
+    Args:
+        collected: the runs.
+        folder: the report's folder, which links start from.
+    """
+    tasks = collected.tasks
+    columns = []
+    for task in tasks:
+        columns += ["mnli", "mnli_mm"] if task == "mnli" else [task]
+    best = collected.best()
+    labels = _sorted_labels({label for label, _ in best})
+    rows = []
+    for label in labels:
+        groups = {task: best[label, task] for task in tasks if (label, task) in best}
+        rows.append(_table_1_row(label, groups, tasks, folder))
+    adapter_indices = [index for index, label in enumerate(labels) if _is_plain_houlsby(label)]
+    if len(adapter_indices) > 1:
+        row = _table_1_row("houlsby, best size by task", _best_size_by_task(collected), tasks, folder)
+        rows.insert(adapter_indices[0], row)
+    rows += [_paper_row(method, columns) for method in paper.TABLE_1]
     header = ["", "total parameters", "trained a task", *columns, "mean"]
-    return Grid("table-1", "Scores and parameters (the paper's Table 1)", header, rows, [_SEM, *_NOTES, DIFFERS])
+    return Grid("table-1", "Scores and parameters (the paper's Table 1)", header, rows, _TABLE_1_NOTES)
 
 
-def _row(label: str, groups: dict[str, Group], tasks: list[str], folder: Path) -> list[Cell]:
+def _best_size_by_task(collected: Collected) -> dict[str, Group]:
+    """Return for each task the paper's adapter with the best mean over all sizes."""
+    best: dict[str, Group] = {}
+    for (label, task), group in collected.best().items():
+        if _is_plain_houlsby(label) and (task not in best or group.mean > best[task].mean):
+            best[task] = group
+    return best
+
+
+def _table_1_row(label: str, groups: dict[str, Group], tasks: list[str], folder: Path) -> list[Cell]:
     shares = [group.first.trained_percent / 100 for group in groups.values()]
-    keeps_backbone = all(group.first.strategy["name"] != "full" for group in groups.values())
-    total = keeps_backbone + sum(shares)
+    shares_backbone = all(group.first.strategy["name"] != "full" for group in groups.values())
+    total = sum(shares) + (1 if shares_backbone else 0)
     cells = []
     for task in tasks:
-        cells.append(scored(groups[task], folder) if task in groups else Cell(""))
+        cells.append(score_cell(groups[task], folder) if task in groups else Cell(""))
         if task == "mnli":
-            other = groups[task].average(_mismatched) if task in groups else None
-            cells.append(Cell("" if other is None else f"{100 * other:.1f}"))
+            mismatched = groups[task].average(_mismatched_accuracy) if task in groups else None
+            cells.append(Cell("" if mismatched is None else f"{100 * mismatched:.1f}"))
     average = mean(group.mean for group in groups.values())
-    text = f"{average:.1f} ({len(groups)} {'task' if len(groups) == 1 else 'tasks'})"
-    return [Cell(label), Cell(f"{total:.2f}x"), Cell(f"{100 * mean(shares):.2f} %"), *cells, Cell(text)]
+    mean_text = f"{average:.1f} ({len(groups)} {'task' if len(groups) == 1 else 'tasks'})"
+    return [Cell(label), Cell(f"{total:.2f}x"), Cell(f"{100 * mean(shares):.2f} %"), *cells, Cell(mean_text)]
 
 
-def scored(group: Group, folder: Path) -> Cell:
-    """A score with what is known of it, leading to the first run's folder."""
+def _paper_row(method: str, columns: list[str]) -> list[Cell]:
+    total, trained, scores = paper.TABLE_1[method]
+    score_by_column = dict(zip(paper.COLUMNS, scores, strict=True))
+    score_texts = [f"{score_by_column[column]:.1f}" if column in score_by_column else "" for column in columns]
+    return [Cell(text) for text in (f"{method} (paper)", total, trained, *score_texts, "")]
+
+
+def score_cell(group: Group, folder: Path) -> Cell:
+    """Return a cell with the mean score, its standard error and the number of seeds; it links to the first run."""
     sem = "" if group.sem is None else f" ± {group.sem:.1f}"
-    return Cell(f"{group.mean:.1f}{sem} ({len(group.runs)})", link_to(group.first.folder, folder))
+    return Cell(f"{group.mean:.1f}{sem} ({len(group.runs)})", relative_link(group.first.folder, folder))
 
 
-def link_to(target: Path, folder: Path) -> str:
-    """A relative link from a report's folder."""
+def relative_link(target: Path, folder: Path) -> str:
+    """Return a relative link to a target from a report's folder."""
     return Path(os.path.relpath(target.resolve(), folder.resolve())).as_posix()
 
 
-def best_sizes(found: Collected, folder: Path) -> Grid | None:
-    """The best bottleneck size of each task; None where there is one size only."""
-    plain = {key: group for key, group in found.best().items() if _is_plain(key[0])}
+def best_sizes(collected: Collected, folder: Path) -> Grid | None:
+    """Return the best bottleneck size of each task; None if no task has runs with two sizes."""
     rows = []
-    for task in found.tasks:
-        groups = sorted((g for (_, of), g in plain.items() if of == task), key=lambda g: g.mean, reverse=True)
+    best_groups = collected.best()
+    for task in collected.tasks:
+        groups = [group for (label, of), group in best_groups.items() if of == task and _is_plain_houlsby(label)]
+        groups.sort(key=lambda group: group.mean, reverse=True)
         if len(groups) > 1:
-            first = groups[0]
-            rest = ", ".join(f"{g.first.size} {g.mean:.1f}" for g in groups[1:])
-            rows.append([Cell(task), Cell(first.first.size), scored(first, folder), Cell(rest)])
-    return (
-        Grid("best-sizes", "The best size of each task", ["", "best", "score", "others"], rows, [_SEM])
-        if rows
-        else None
-    )
+            best = groups[0]
+            others = ", ".join(f"{group.first.size} {group.mean:.1f}" for group in groups[1:])
+            rows.append([Cell(task), Cell(best.first.size), score_cell(best, folder), Cell(others)])
+    if not rows:
+        return None
+    return Grid("best-sizes", "The best size of each task", ["", "best", "score", "others"], rows, [_SCORE_NOTE])
 
 
-def costs(found: Collected, folder: Path) -> Grid:
-    """What each method costs: trained parameters, seconds, memory, size on the disk."""
+def costs(collected: Collected, folder: Path) -> Grid:
+    """Return what each method costs: trained parameters, training time, speed, memory, size on disk."""
     rows = []
-    for (label, task), group in sorted(found.best().items(), key=lambda item: (item[0][1], -item[1].first.trained)):
-        values: list[tuple[str, float | None]] = [
-            ("{:,.1f}", group.average(lambda r: r.speed.train_seconds)),
-            ("{:,.0f}", group.average(lambda r: r.speed.train_examples_per_second)),
-            ("{:,.0f}", group.average(lambda r: r.speed.eval_examples_per_second)),
-            ("{:,.0f}", _mib(group, _peak)),
-            ("{:,.2f}", _mib(group, lambda r: r.storage.adapter_bytes)),
+    for (label, task), group in sorted(collected.best().items(), key=_task_and_size):
+        rows.append(
+            [
+                Cell(task),
+                Cell(label),
+                Cell(f"{group.first.trained:,}"),
+                _average_cell(group, lambda result: result.speed.train_seconds, "{:,.1f}"),
+                _average_cell(group, lambda result: result.speed.train_examples_per_second, "{:,.0f}"),
+                _average_cell(group, lambda result: result.speed.eval_examples_per_second, "{:,.0f}"),
+                _average_cell(group, lambda result: _mebibytes(result.speed.peak_memory_bytes), "{:,.0f}"),
+                _average_cell(group, lambda result: _mebibytes(result.storage.adapter_bytes), "{:,.2f}"),
+                score_cell(group, folder),
+            ]
+        )
+    header = [
+        "task",
+        "method",
+        "trained",
+        "training, s",
+        "examples/s",
+        "evaluating, examples/s",
+        "peak memory, MiB",
+        "saved, MiB",
+        "score",
+    ]
+    return Grid("costs", "What each method costs", header, rows, [_SCORE_NOTE])
+
+
+def _task_and_size(item: tuple[tuple[str, str], Group]) -> tuple[str, int]:
+    """Return the sort key of a row of ``costs``: by task, the methods with the most trained parameters first."""
+    (_, task), group = item
+    return task, -group.first.trained
+
+
+def _average_cell(group: Group, value_of: Callable[[Result], float | None], number_format: str) -> Cell:
+    average = group.average(value_of)
+    return Cell("-" if average is None else number_format.format(average))
+
+
+def every_run(collected: Collected, folder: Path) -> Grid:
+    """Return a row for each run: its settings, its score, its cost and its warnings."""
+    rows = []
+    for run in sorted(collected.runs, key=lambda run: (run.setting, run.task, run.label, run.result.seed)):
+        result = run.result
+        seconds = result.speed.train_seconds
+        texts = [
+            run.setting,
+            run.task,
+            run.label,
+            str(result.seed),
+            f"{run.config.training.learning_rate:g}",
+            _epochs(run),
+            f"{run.trained:,}",
+            "-" if seconds is None else f"{seconds:,.1f}",
+            result.speed.precision,
+            result.headline.metric,
+            f"{run.score:.2f}",
+            "; ".join(result.warnings),
         ]
-        cells = ["-" if value is None else text.format(value) for text, value in values]
-        trained = f"{group.first.trained:,}"
-        rows.append([Cell(task), Cell(label), Cell(trained), *map(Cell, cells), scored(group, folder)])
-    header = ["task", "method", "trained", "training, s", "examples/s", "evaluating, examples/s", "peak memory, MiB",
-              "saved, MiB", "score"]  # fmt: skip
-    return Grid("costs", "What each method costs", header, rows, [_SEM])
-
-
-def every_run(found: Collected, folder: Path) -> Grid:
-    """Each run with what tells it from the others, what it scored and cost, and what it warned of."""
-    rows = []
-    for run in sorted(found.runs, key=lambda run: (run.setting, run.task, run.label, run.result.seed)):
-        r, seconds = run.result, run.result.speed.train_seconds
-        cells = [run.setting, run.task, run.label, str(r.seed), f"{run.config.training.learning_rate:g}",
-                 _epochs(run), f"{run.trained:,}", "-" if seconds is None else f"{seconds:,.1f}",
-                 r.speed.precision, r.headline.metric, f"{run.score:.2f}", "; ".join(r.warnings)]  # fmt: skip
-        rows.append([Cell(run.folder.name, link_to(run.folder, folder)), *map(Cell, cells)])
-    header = ["run", "setting", "task", "method", "seed", "learning rate", "epochs", "trained", "training, s",
-              "precision", "metric", "score", "notes"]  # fmt: skip
+        rows.append([Cell(run.folder.name, relative_link(run.folder, folder)), *map(Cell, texts)])
+    header = [
+        "run",
+        "setting",
+        "task",
+        "method",
+        "seed",
+        "learning rate",
+        "epochs",
+        "trained",
+        "training, s",
+        "precision",
+        "metric",
+        "score",
+        "notes",
+    ]
     return Grid("runs", "Every run", header, rows)
 
 
 def _epochs(run: Run) -> str:
-    """Passes over the training rows that were made: as written down, or as configured where nothing could end them."""
-    if made := [entry["epoch"] for entry in run.result.history if "epoch" in entry]:
-        return f"{max(made):g}"
+    """Return how many epochs a run was trained.
+
+    The history has the number. Without one it is the configured number, unless steps or early stopping end the run.
+    """
+    epochs = [entry["epoch"] for entry in run.result.history if "epoch" in entry]
+    if epochs:
+        return f"{max(epochs):g}"
     training = run.config.training
     return "-" if training.max_steps or training.early_stopping else f"{training.epochs:g}"
 
 
-def _mismatched(result: Result) -> float | None:
+def _mismatched_accuracy(result: Result) -> float | None:
     return result.scores.get("validation_mismatched", {}).get("accuracy")
 
 
-def _peak(result: Result) -> float | None:
-    return result.speed.peak_memory_bytes
+def _mebibytes(size: int | None) -> float | None:
+    return None if size is None else size / 2**20
 
 
-def _mib(group: Group, of: object) -> float | None:
-    value = group.average(of)  # type: ignore[arg-type]
-    return None if value is None else value / 2**20
-
-
-def _is_plain(label: str) -> bool:
-    """The paper's adapter, whose size is all that varies."""
+def _is_plain_houlsby(label: str) -> bool:
+    """Return whether a label is that of the paper's adapter, with only its size given."""
     words = label.split()
     return words[0] == "houlsby" and len(words) == 2
 
 
-def _ordered(labels: set[str]) -> list[str]:
-    """full, adapters by size, the rest by name."""
+def _sorted_labels(labels: set[str]) -> list[str]:
+    """Return the labels in the order of a table: full fine-tuning, the paper's adapter by size, the rest by name."""
 
-    def key(label: str) -> tuple[int, str, int]:
-        first, _, rest = label.partition(" ")
-        digits = "".join(letter for letter in rest if letter.isdigit())
-        rank = 0 if first == "full" else 1 if _is_plain(label) else 2
-        return rank, first, int(digits or 0) if rank == 1 or first == "top_n" else 0
+    def key(label: str) -> tuple[int, str, int, str]:
+        name, _, options = label.partition(" ")
+        digits = "".join(letter for letter in options if letter.isdigit())
+        size = int(digits or 0)
+        if name == "full":
+            return 0, name, 0, label
+        if _is_plain_houlsby(label):
+            return 1, name, size, label
+        return 2, name, size if name == "top_n" else 0, label
 
-    return sorted(labels, key=lambda label: (key(label), label))
+    return sorted(labels, key=key)

@@ -1,6 +1,6 @@
-"""What a report reads of a run's stored configuration, with its types.
+"""The part of a run's stored configuration that a report reads, with its types.
 
-Everything else may be as it likes, so that runs of other versions and strategies that are not here are reported too.
+All other values are ignored, so that runs of other versions and of strategies that are not installed are reported too.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from adapter_tune.tasks.glue import CUSTOM, TASKS
 
 
 class StoredSection(BaseModel):
-    """Base of its sections: exact types, other keys passed over."""
+    """Base class of the sections: types are strict, unknown keys are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
 class StoredStrategy(StoredSection):
-    """The rest of its options stands in names as it is."""
+    """The strategy; its other options are only printed, so they are not checked."""
 
     name: str
 
 
 class StoredData(StoredSection):
-    """What tells data apart."""
+    """What decides whether two runs have the same data."""
 
     source: str = DataConfig.model_fields["source"].default
     max_train_samples: int | None = None
@@ -46,7 +46,7 @@ class StoredData(StoredSection):
 
 
 class StoredTraining(StoredSection):
-    """What stands in the list of every run."""
+    """What the table of every run shows."""
 
     epochs: float
     max_steps: int | None = None
@@ -55,24 +55,24 @@ class StoredTraining(StoredSection):
     seed: int
 
 
-class Stored(StoredSection):
-    """The configuration."""
+class StoredConfig(StoredSection):
+    """The stored configuration."""
 
     strategy: StoredStrategy
     data: StoredData
     training: StoredTraining
 
 
-def stored(result: Result) -> Stored:
-    """What a report reads of a result's configuration.
+def parse_stored_config(result: Result) -> StoredConfig:
+    """Return the part of a result's configuration that a report reads.
 
     Raises:
-        FieldError: the first value that it cannot use, or a task that nobody knows.
+        FieldError: the task is unknown, or a value is missing or has the wrong type.
     """
     if result.task not in (*TASKS, CUSTOM):
         raise FieldError(("task",), unknown_name("task", result.task, (*TASKS, CUSTOM)))
     try:
-        return Stored.model_validate(result.config)
+        return StoredConfig.model_validate(result.config)
     except ValidationError as error:
-        loc, problem = first_problem(error, Stored)
+        loc, problem = first_problem(error, StoredConfig)
         raise FieldError(("config", *loc), problem) from None

@@ -1,4 +1,4 @@
-"""The registry of strategies as one reads it: a table of all, and one in full."""
+"""The strategies on the terminal: a table of all, or one with its options and its formula."""
 
 from __future__ import annotations
 
@@ -16,47 +16,57 @@ _MODEL = "google-bert/bert-base-uncased"
 
 
 def show_strategies() -> None:
-    """Every strategy: what it is, its options with their defaults, its share of BERT-base, where it is from."""
-    rows = [[s.name, s.summary(), _options(s), f"{share(s()):.2f}", s.paper] for s in REGISTRY.values()]
+    """Print every strategy: what it is, its options with their defaults, its share of BERT-base, its source."""
+    rows = []
+    for cls in REGISTRY.values():
+        rows.append([cls.name, cls.summary(), _options(cls), f"{_percent_trained(cls()):.2f}", cls.paper])
     show("strategies", ["name", "what", "options and defaults", "% of BERT-base", "source"], rows)
 
 
 def show_strategy(name: str) -> None:
-    """One strategy: where it sits, its options, its formula.
+    """Print one strategy: where its modules are, its options, its formula.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no strategy of this name.
     """
     if name not in REGISTRY:
         raise UsageError(f"list strategies: {unknown_name('strategy', name, REGISTRY)}")
     cls = REGISTRY[name]
-    default = cls()
-    formula = default.formula(_bert_base())
     print(f"{name}: {cls.summary()}\n{cls.paper}")
     print(textwrap.indent(textwrap.dedent(cls.drawing).strip("\n"), "  ") + "\n")
     texts = meanings(cls)
     options = [[key, _text(field.default), texts[key]] for key, field in cls.model_fields.items()]
     if options:
         show("options", ["name", "default", "what"], options)
+    show("at the defaults", ["", ""], _facts(cls))
+
+
+def _facts(cls: type[Strategy]) -> list[list[str]]:
+    """Return the learning rate, the formula and the counts of a strategy with its default options."""
+    strategy = cls()
+    formula = strategy.formula(_bert_base())
     facts = [
         ["learning rate", f"{cls.learning_rate:g}"],
         ["formula", f"{formula.text} = {formula.filled}"],
-        ["in BERT-base, backbone only", f"{trained(default):,} ({share(default):.2f} %)"],
     ]
     if formula.adapter_count:
-        facts.insert(2, ["adapters in BERT-base", f"{formula.adapter_count}"])
-    show("at the defaults", ["", ""], facts)
+        facts.append(["adapters in BERT-base", f"{formula.adapter_count}"])
+    counts = f"{_trained_parameters(strategy):,} ({_percent_trained(strategy):.2f} %)"
+    facts.append(["in BERT-base, backbone only", counts])
+    return facts
 
 
-def trained(strategy: Strategy) -> int:
-    """Parameters of BERT-base that a strategy trains or adds, the head aside; a pretrained pooler stays frozen."""
+def _trained_parameters(strategy: Strategy) -> int:
+    """Return the parameters that a strategy trains or adds in BERT-base, without the head.
+
+    The pooler is counted only if the strategy trains it, as BERT-base's is pretrained.
+    """
     shape = _bert_base()
     return strategy.formula(shape).trained + (shape.pooler if strategy.trains_pooler else 0)
 
 
-def share(strategy: Strategy) -> float:
-    """The same in percent of BERT-base."""
-    return 100 * trained(strategy) / _bert_base().total
+def _percent_trained(strategy: Strategy) -> float:
+    return 100 * _trained_parameters(strategy) / _bert_base().total
 
 
 def _bert_base() -> Shape:
@@ -68,4 +78,9 @@ def _options(cls: type[Strategy]) -> str:
 
 
 def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    """Return a default value as it is written on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from adapter_tune.adapters.surgery import added_buffers
+from adapter_tune.adapters.model_parts import added_buffers
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.run_files.json_files import read_json

@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from adapter_tune.adapters.families import SubLayer
-from adapter_tune.adapters.surgery import bypass, layers_of, sites
+from adapter_tune.adapters.model_parts import layers_of
+from adapter_tune.adapters.surgery import bypass, sites
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.data.samplers import evaluation_batches
 from adapter_tune.data.splits import collator, lengths
@@ -27,7 +28,7 @@ from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import prepare_to_compute
 from adapter_tune.modeling.layer_replay import replayed_layers
-from adapter_tune.modeling.precision import TYPES, resolve_device
+from adapter_tune.modeling.precision import resolve_compute, resolve_device
 from adapter_tune.tasks.glue import Task
 from adapter_tune.training.scorer import Scorer
 
@@ -59,18 +60,17 @@ def ablated(config: RunConfig, prepared: PreparedModel, rows: Any, tokenizer: Pr
     if not any(site.adapted and sub_layer in (None, site.sub_layer) for site in sites(prepared.model)):
         kind = f"{sub_layer.replace('_', '-')} " if sub_layer else ""
         raise UsageError(f"the run (strategy {config.strategy.name}) has no {kind}adapters to take out")
-    device = resolve_device(config.training.device)
-    dtype = TYPES[prepare_to_compute(prepared, config.training)]
-    model = prepared.model.to(device).eval()
-    narrow = torch.autocast(device, dtype) if dtype != torch.float32 else nullcontext()
+    prepare_to_compute(prepared, config.training)
+    compute = resolve_compute(config.training)
+    model = prepared.model.to(compute.device).eval()
     logits: dict[Span, list[Tensor]] = {}
     labels: list[Tensor] = []
     for batch in progress_bar(
         _batches(config, rows, tokenizer), "batches", -(-len(rows) // config.training.eval_batch_size)
     ):
         labels.append(batch.pop("labels"))
-        given = {key: value.to(device) for key, value in batch.items()}
-        with torch.inference_mode(), narrow:
+        given = {key: value.to(compute.device) for key, value in batch.items()}
+        with torch.inference_mode(), compute.autocast():
             for span, out in spans_logits(model, given, sub_layer):
                 logits.setdefault(span, []).append(out.float().cpu())
     score, truth = Scorer(config.task_spec), torch.cat(labels).numpy()

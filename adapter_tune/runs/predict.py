@@ -22,7 +22,7 @@ from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import prepare_to_compute
-from adapter_tune.modeling.precision import TYPES, resolve_device, resolve_precision
+from adapter_tune.modeling.precision import ComputeSettings, resolve_compute
 from adapter_tune.tasks.glue import CUSTOM, Task
 from adapter_tune.training.loop import given_threads
 
@@ -40,12 +40,12 @@ class Predictor:
 
     def __post_init__(self) -> None:
         prepare_to_compute(self.prepared, self.config.training)
-        self.prepared.model.to(self.device).eval()
+        self.prepared.model.to(self.compute.device).eval()
 
-    @property
-    def device(self) -> str:
-        """Where the model computes."""
-        return resolve_device(self.config.training.device)
+    @cached_property
+    def compute(self) -> ComputeSettings:
+        """Device and number type that the model computes in."""
+        return resolve_compute(self.config.training)
 
     @property
     def task(self) -> Task:
@@ -55,15 +55,14 @@ class Predictor:
     def logits(self, encoded: Sequence[dict[str, Any]]) -> np.ndarray[Any, Any]:
         """Logits (rows, labels) in float32, in the order of the rows; computed with the longest rows first."""
         lengths = [len(row["input_ids"]) for row in encoded]
-        collate = collator(self.config.data, self.tokenizer, self.device)
-        dtype = TYPES[resolve_precision(self.config.training.precision, self.device)]
-        narrow = torch.autocast(self.device, dtype, enabled=dtype != torch.float32)
+        device = self.compute.device
+        collate = collator(self.config.data, self.tokenizer, device)
         order: list[int] = []
         parts = []
-        with torch.inference_mode(), narrow, given_threads(self.config.training):
+        with torch.inference_mode(), self.compute.autocast(), given_threads(self.config.training):
             for row_numbers in evaluation_batches(lengths, self.config.training.eval_batch_size):
                 batch = collate([encoded[number] for number in row_numbers])
-                outputs = self.prepared.model(**{key: value.to(self.device) for key, value in batch.items()})
+                outputs = self.prepared.model(**{key: value.to(device) for key, value in batch.items()})
                 parts.append(outputs.logits.float().cpu().numpy())
                 order += row_numbers
         computed = np.concatenate(parts)

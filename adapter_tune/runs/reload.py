@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adapter_tune.adapters.families import SubLayer, shape_of
-from adapter_tune.adapters.surgery import layers_of
+from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.config.schema import ModelConfig, RunConfig, TrainingConfig, parse_config
 from adapter_tune.data.splits import load_rows
 from adapter_tune.demo.location import DEMO

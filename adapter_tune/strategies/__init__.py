@@ -36,5 +36,5 @@ __all__ = [
     "strategy",
 ]
 
-for _module in iter_modules(__path__):  # whatever lies in the folder is registered
+for _module in iter_modules(__path__):  # every file in the folder registers its strategies
     import_module(f"{__name__}.{_module.name}")

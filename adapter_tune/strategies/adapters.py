@@ -1,4 +1,4 @@
-"""Strategies that put bottleneck adapters into the layers: one set of options, other places and ways to join."""
+"""Strategies that put bottleneck adapters into the layers: the same options, different sub-layers and insertions."""
 
 from __future__ import annotations
 
@@ -16,138 +16,164 @@ from adapter_tune.strategies.base import Strategy, strategy
 if TYPE_CHECKING:
     from torch import nn
 
-    from adapter_tune.adapters.bottleneck import Insertion
+    from adapter_tune.adapters.bottleneck import BottleneckConfig, Insertion
 
 _WIDEST = 65_536
 
 Activation = Literal[
-    "gelu", "gelu_pytorch_tanh", "hardswish", "identity", "leaky_relu", "linear", "mish", "relu", "relu6", "sigmoid",
-    "silu", "swish", "tanh",
-]  # fmt: skip
+    "gelu",
+    "gelu_pytorch_tanh",
+    "hardswish",
+    "identity",
+    "leaky_relu",
+    "linear",
+    "mish",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "swish",
+    "tanh",
+]
 
 
-def _size(value: object) -> object:
+def _check_size(value: object) -> object:
+    """Return a bottleneck size, or a list with one per layer, as it is; a pydantic validator."""
     if isinstance(value, tuple | list):
         if all(type(m) is int and 0 <= m <= _WIDEST for m in value) and any(value):
             return list(value)
-        problem = "needs one number from 0 to 65536 a layer, and one above 0, or there is no adapter anywhere"
+        problem = "needs one number from 0 to 65536 per layer, and one above 0, or there is no adapter anywhere"
         raise ValueError(f"a list {problem}, got {reprlib.repr(value)}")
     if type(value) is int and 1 <= value <= _WIDEST:
         return value
-    raise ValueError("should be a number from 1 to 65536, or a list with one a layer")
+    raise ValueError("should be a number from 1 to 65536, or a list with one per layer")
 
 
 class Injection(Strategy):
-    """Base of the strategies with adapters: their options, their surgery, their formula."""
+    """Base of the strategies with adapters: their options, surgery and formula."""
 
     sub_layers: ClassVar[tuple[SubLayer, ...]] = ("attention", "feed_forward")
-    join: ClassVar[Insertion] = "serial"
-    learning_rate: ClassVar[float] = 3e-4  # the released code's example
+    insertion: ClassVar[Insertion] = "serial"
+    learning_rate: ClassVar[float] = 3e-4  # as in the example of the released code
 
-    m: Annotated[int | list[int], BeforeValidator(_size)] = 64
-    """Bottleneck size; a list has one number a layer, 0 for no adapter in it."""
+    m: Annotated[int | list[int], BeforeValidator(_check_size)] = 64
+    """Bottleneck size, or a list with one per layer; 0 means no adapter in that layer."""
     layers: LayerRangeOption = "all"
     """Layers that get adapters: all, a range such as 6-11, top-6, or a list."""
     activation: Activation = "gelu"
-    """Between the projections; the released code has GELU."""
+    """Activation between the projections; the released code uses GELU."""
     depth: int = Field(default=1, ge=1, le=64)
-    """Bottleneck layers in one adapter; each beyond the first adds m^2 + m."""
+    """Bottleneck layers in one adapter; each beyond the first adds m^2 + m parameters."""
     norm: Literal["none", "layer", "batch"] = "none"
-    """Normalisation in the bottleneck, before the activation; batch counts real tokens only. Adds 2m a layer of it."""
+    """Normalisation before each activation; batch counts real tokens only. Adds 2m parameters per bottleneck layer."""
     init_std: float = Field(default=1e-2, gt=0, le=100)
-    """Standard deviation of the initial weights, cut at two deviations: 1e-2 in the paper, 1e-3 in its code."""
+    """Standard deviation of the initial weights, cut at two deviations; 1e-2 in the paper, 1e-3 in its code."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout in the bottleneck, before the projection up."""
+    """Dropout in the bottleneck, before the up-projection."""
     layer_norm: Literal["adapter", "all", "none"] = "adapter"
-    """LayerNorms trained: those behind an adapter (the formula's 2d), all with the embeddings' (the code), none."""
+    """LayerNorms trained: adapter (those after an adapter: 2d in the formula), all (as in the released code), none."""
     scale: Annotated[float, Field(gt=0, le=1000)] | Literal["learnt"] = 1.0
-    """What the adapter's output is multiplied with; learnt begins at 1 and adds a parameter."""
+    """Factor for the adapter's output; learnt starts at 1 and adds one parameter."""
 
     def sizes(self, layers: int) -> list[int]:
-        """Bottleneck size by layer of a backbone with so many, 0 where there is no adapter.
+        """Return the bottleneck size of each layer; 0 means no adapter.
 
         Raises:
-            UsageError: ``m`` or ``layers`` does not fit the backbone.
+            UsageError: ``m`` or ``layers`` does not fit a backbone with so many layers.
         """
         chosen = layers_in(self.layers, layers)
         if isinstance(self.m, list) and len(self.m) != layers:
             raise UsageError(f"strategy.m: the list has {len(self.m)} numbers, but the backbone has {layers} layers")
-        by_layer = self.m if isinstance(self.m, list) else [self.m] * layers
-        sizes = [m if layer in chosen else 0 for layer, m in enumerate(by_layer)]
+        m_by_layer = self.m if isinstance(self.m, list) else [self.m] * layers
+        sizes = [m if layer in chosen else 0 for layer, m in enumerate(m_by_layer)]
         if not any(sizes):
             raise UsageError("strategy.m: it is 0 in every layer of strategy.layers, so there is no adapter anywhere")
         return sizes
 
+    def bottleneck_config(self) -> BottleneckConfig:
+        """Return the options that decide what is inside a bottleneck."""
+        from adapter_tune.adapters.bottleneck import BottleneckConfig
+
+        return BottleneckConfig(
+            activation=self.activation,
+            depth=self.depth,
+            norm=self.norm,
+            init_std=self.init_std,
+            dropout=self.dropout,
+            scale=self.scale,
+        )
+
     def apply(self, model: nn.Module) -> None:
         """Attach an adapter at every chosen site and unfreeze the LayerNorms that ``layer_norm`` names."""
-        from adapter_tune.adapters.bottleneck import Bottleneck, BottleneckConfig
-        from adapter_tune.adapters.surgery import (
-            attach,
-            base_of,
-            layer_norms,
-            layers_of,
-            sites,
-            track_attention_mask,
-            unfreeze,
-        )
+        from adapter_tune.adapters.bottleneck import Bottleneck
+        from adapter_tune.adapters.model_parts import base_of, layer_norms, layers_of, unfreeze
+        from adapter_tune.adapters.surgery import attach, sites, track_attention_mask
 
         sizes = self.sizes(len(layers_of(model)))
         d = cast("Any", model.config).hidden_size
-        recipe = BottleneckConfig(self.activation, self.depth, self.norm, self.init_std, self.dropout, self.scale)
-        tokens = track_attention_mask(model) if self.norm == "batch" else None
+        config = self.bottleneck_config()
+        mask_holder = track_attention_mask(model) if self.norm == "batch" else None
         for site in sites(model):
             m = sizes[site.layer]
-            if m and site.sub_layer in self.sub_layers:
-                device = cast("Any", site.projection).weight.device
-                adapted = attach(model, site, Bottleneck(d, m, recipe, device, tokens), self.join)
-                unfreeze(adapted.adapter)
-                if self.layer_norm == "adapter" and site.norm is not None:
-                    unfreeze(site.norm)
+            if m == 0 or site.sub_layer not in self.sub_layers:
+                continue
+            device = cast("Any", site.projection).weight.device
+            adapter = Bottleneck(d, m, config, device, mask_holder)
+            attach(model, site, adapter, self.insertion)
+            unfreeze(adapter)
+            if self.layer_norm == "adapter" and site.norm is not None:
+                unfreeze(site.norm)
         if self.layer_norm == "all":
             unfreeze(*layer_norms(base_of(model)))
 
     def formula(self, shape: Shape) -> Formula:
-        """2md + d + m an adapter, 2d its LayerNorm (Houlsby et al. 2019, section 2.1), and what the options add."""
-        sizes = [m for m in self.sizes(shape.layers) if m for _ in self.sub_layers]
-        has_norm = self.layer_norm != "none" and shape.post_norm
-        behind = shape.norm * len(sizes) if has_norm else 0
-        norms = {"adapter": behind, "all": shape.norms, "none": 0}[self.layer_norm]
-        uniform = len(set(sizes)) == 1
-        one = self._parts(sizes[0], shape) if uniform else {}
+        """2md + d + m per adapter, 2d per LayerNorm (Houlsby et al. 2019, section 2.1), and what the options add."""
+        sizes = [m for m in self.sizes(shape.layers) if m > 0 for _ in self.sub_layers]
+        norm = self._norm_after_adapter(shape)
+        norms = norm * len(sizes)
+        terms = self._terms(sizes[0], shape)
+        is_uniform = len(set(sizes)) == 1
         return Formula(
-            adapters=sum(self._alone(m, shape.d) for m in sizes),
-            layer_norm=norms,
+            adapters=sum(self._adapter_size(m, shape.d) for m in sizes),
+            layer_norm=shape.norms if self.layer_norm == "all" else norms,
             adapter_count=len(sizes),
-            adapter_norms=behind,
-            per_adapter=self._alone(sizes[0], shape.d) + (shape.norm if has_norm else 0) if uniform else None,
-            text=" + ".join(one) if uniform else self._text(shape, has_norm),
-            filled=" + ".join(one.values()),
+            adapter_norms=norms,
+            per_adapter=self._adapter_size(sizes[0], shape.d) + norm if is_uniform else None,
+            text=" + ".join(terms) + ("" if is_uniform else ", m by layer"),
+            filled=" + ".join(terms.values()) if is_uniform else "",
         )
 
-    def _alone(self, m: int, d: int) -> int:
-        """Parameters of one adapter, its LayerNorm aside."""
-        deeper = (self.depth - 1) * (m * m + m)
-        norms = 2 * m * self.depth if self.norm != "none" else 0
-        return 2 * m * d + d + m + deeper + norms + (self.scale == "learnt")
+    def _norm_after_adapter(self, shape: Shape) -> int:
+        """Trained parameters of the LayerNorm after one adapter."""
+        return shape.norm if self.layer_norm != "none" and shape.post_norm else 0
 
-    def _parts(self, m: int, shape: Shape) -> dict[str, str]:
-        """The terms of the formula, as one reads them, each with the same with numbers in."""
-        has_norm = self.layer_norm != "none" and shape.post_norm
-        d, ds = shape.d, 1 + (shape.norm // shape.d if has_norm else 0)
-        parts = {"2md": f"2*{m}*{d}", f"{ds}d" if ds > 1 else "d": f"{ds}*{d}", "m": f"{m}"}
-        if self.depth > 1:
-            parts[f"{self.depth - 1}(m^2 + m)"] = f"{self.depth - 1}*({m}^2 + {m})"
+    def _adapter_size(self, m: int, d: int) -> int:
+        """Parameters of one adapter without its LayerNorm."""
+        size = 2 * m * d + d + m
+        size += (self.depth - 1) * (m * m + m)
         if self.norm != "none":
-            parts[f"{2 * self.depth}m"] = f"{2 * self.depth}*{m}"
+            size += 2 * m * self.depth
         if self.scale == "learnt":
-            parts["1"] = "1"
-        return parts
+            size += 1
+        return size
 
-    def _text(self, shape: Shape, has_norm: bool) -> str:
-        return " + ".join(self._parts(1, shape)) + ", m by layer"
+    def _terms(self, m: int, shape: Shape) -> dict[str, str]:
+        """The terms of the formula for one adapter: each in symbols, and in numbers."""
+        d = shape.d
+        times_d = 1 + self._norm_after_adapter(shape) // d
+        terms = {"2md": f"2*{m}*{d}"}
+        terms[f"{times_d}d" if times_d > 1 else "d"] = f"{times_d}*{d}"
+        terms["m"] = f"{m}"
+        if self.depth > 1:
+            terms[f"{self.depth - 1}(m^2 + m)"] = f"{self.depth - 1}*({m}^2 + {m})"
+        if self.norm != "none":
+            terms[f"{2 * self.depth}m"] = f"{2 * self.depth}*{m}"
+        if self.scale == "learnt":
+            terms["1"] = "1"
+        return terms
 
     def tag(self) -> str:
-        """``m64``; ``mlist`` where layers differ."""
+        """``m64``; ``mlist`` for a list of sizes."""
         return f"m{self.m}" if isinstance(self.m, int) else "mlist"
 
 
@@ -186,10 +212,10 @@ class FeedForwardOnly(Injection):
 
 @strategy("parallel")
 class Parallel(Injection):
-    """Two bottlenecks a layer that read the sub-layer's input; what they give is added before the LayerNorm."""
+    """Two bottlenecks a layer that read the sub-layer's input; their output is added before the LayerNorm."""
 
     paper: ClassVar[str] = "Houlsby et al. 2019, section 3.6; He et al. 2022"
-    join: ClassVar[Insertion] = "parallel"
+    insertion: ClassVar[Insertion] = "parallel"
     drawing: ClassVar[str] = """
         x -> attention -> dropout -> h
         x -> [bottleneck] -> a,  h + a -> + x -> LayerNorm -> x'
@@ -198,10 +224,10 @@ class Parallel(Injection):
 
 @strategy("multiplicative")
 class Multiplicative(Injection):
-    """Two bottlenecks a layer that read the sub-layer's input x and scale what the sub-layer gives: h * (1 + A(x))."""
+    """Two bottlenecks a layer that read the sub-layer's input x and scale its output h: h * (1 + A(x))."""
 
     paper: ClassVar[str] = "Houlsby et al. 2019, section 3.6"
-    join: ClassVar[Insertion] = "multiplicative"
+    insertion: ClassVar[Insertion] = "multiplicative"
     drawing: ClassVar[str] = """
         x -> attention -> dropout -> h
         x -> [bottleneck] -> a,  h * (1 + a) -> + x -> LayerNorm -> x'

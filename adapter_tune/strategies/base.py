@@ -1,4 +1,4 @@
-"""The registry of strategies: what is attached to a frozen backbone, and what of it is trained."""
+"""The base class and the registry of strategies: what is attached to a frozen backbone, and what is trained."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ if TYPE_CHECKING:
 class Strategy(BaseModel):
     """Base of all strategies. The fields of a subclass are its YAML options.
 
-    A subclass says what it does to a model whose every parameter is frozen but the head's (``apply``; it may
-    attach and unfreeze, never freeze), and what that amounts to (``formula``). Torch is imported inside ``apply``.
+    A subclass has two methods. ``apply`` gets a model in which only the head is trained; it may attach and unfreeze,
+    never freeze. ``formula`` counts what ``apply`` trains. Torch is imported inside ``apply``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     name: ClassVar[str]
     paper: ClassVar[str]
-    """Where it was published."""
+    """The paper it was published in."""
     learning_rate: ClassVar[float]
-    """The peak learning rate of a run that names none."""
+    """The default peak learning rate."""
     trains_pooler: ClassVar[bool] = False
     """True where ``apply`` trains the pooler whatever ``model.pooler`` says."""
     drawing: ClassVar[str] = ""
-    """A few lines of text that show where it sits."""
+    """A few lines of text that show where it is in the model."""
 
     def apply(self, model: nn.Module) -> None:
-        """Attach and unfreeze, in place."""
+        """Attach modules to a model and unfreeze parameters, in place."""
         raise NotImplementedError
 
     def formula(self, shape: Shape) -> Formula:
-        """What ``apply`` trains in a backbone of this shape, by plain arithmetic."""
+        """Return what ``apply`` trains in a backbone of this shape, by plain arithmetic."""
         raise NotImplementedError
 
     def tag(self) -> str:
-        """What tells runs of it apart at a glance, in the name of a run folder: ``m64``."""
+        """Return the size for the name of a run folder: ``m64``."""
         return ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The ``strategy`` section of a configuration."""
+        """Return the ``strategy`` section of a configuration."""
         return {"name": self.name, **self.model_dump()}
 
     @classmethod
     def summary(cls) -> str:
-        """One line: what the strategy is."""
+        """Return the first line of the docstring: what the strategy is."""
         return (cls.__doc__ or "").strip().splitlines()[0]
 
 
 REGISTRY: dict[str, type[Strategy]] = {}
 SIZES = ("m", "n")
-"""Options that are a size: what is varied first."""
+"""Options that are a size; they are named first in a description."""
 
 S = TypeVar("S", bound=Strategy)
 
@@ -77,10 +77,10 @@ def strategy(name: str) -> Callable[[type[S]], type[S]]:
 
 
 def parse_strategy(value: object) -> Strategy:
-    """A strategy from its YAML section, from its bare name, or as it is.
+    """Return a strategy from its YAML section or its name; a strategy is returned as it is.
 
     Raises:
-        FieldError: unknown name or option, or a wrong value; ``loc`` begins with ``strategy``.
+        FieldError: unknown name or option, or wrong value; its ``loc`` begins with ``strategy``.
     """
     if isinstance(value, Strategy):
         return value
@@ -101,17 +101,20 @@ def parse_strategy(value: object) -> Strategy:
 
 
 def described(section: Mapping[str, Any], without: Collection[str] = ()) -> str:
-    """A ``strategy`` section in a few words: its name, its size (m or n) first, and what differs from its defaults.
+    """Return a ``strategy`` section in a few words: its name, its size (m or n), and options that are not the default.
 
     Args:
-        section: as ``to_dict`` gives it; of a strategy that is not registered here every option is named.
+        section: as ``to_dict`` returns it; every option of an unregistered strategy is named.
         without: options that are left out.
     """
     name = str(section["name"])
     fields = REGISTRY[name].model_fields if name in REGISTRY else {}
     words = [name]
-    for key, value in sorted(section.items(), key=lambda item: (item[0] not in SIZES, item[0])):
+    for key in sorted(section, key=lambda key: (key not in SIZES, key)):
+        if key == "name" or key in without:
+            continue
+        value = section[key]
         default = fields[key].get_default() if key in fields else None
-        if key not in ("name", *without) and (key in SIZES or value != default):
+        if key in SIZES or value != default:
             words.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
     return " ".join(words)

@@ -1,4 +1,4 @@
-"""Strategies without adapters, to compare with."""
+"""Strategies without adapters, for comparison."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from adapter_tune.adapters.families import family_of
 from adapter_tune.adapters.formula import Formula, Shape
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.strategies.base import Strategy, strategy
@@ -30,7 +29,7 @@ class Full(Strategy):
         model.requires_grad_(True)
 
     def formula(self, shape: Shape) -> Formula:
-        """All of the encoder: embeddings, layers, and every LayerNorm."""
+        """The whole encoder: embeddings, layers, and every LayerNorm."""
         return Formula(
             layer_norm=shape.norms,
             other=shape.embeddings + shape.layers * shape.layer,
@@ -50,36 +49,38 @@ class TopN(Strategy):
         embeddings  ->  layer ... layer -> layer* (the top n)  ->  pooler* -> head*          * trained"""
 
     n: int = Field(default=1, ge=1, le=10_000)
-    """Layers trained, from the top."""
+    """Number of layers trained, counted from the top."""
     embeddings: bool = False
-    """Train the embeddings too; with n as large as the backbone that is full fine-tuning."""
+    """Train the embeddings too; with n equal to the number of layers, this is full fine-tuning."""
 
     def apply(self, model: nn.Module) -> None:
-        """Unfreeze the top layers, what stands above them and, if asked, what stands below all layers."""
-        from adapter_tune.adapters.surgery import base_of, layers_of, pooler_parameters, unfreeze
+        """Unfreeze the top layers, the LayerNorm above them and, with ``embeddings``, the embeddings."""
+        from adapter_tune.adapters.model_parts import layers_of, parameters_below_layers, top_norms, unfreeze
 
-        layers, base, top = layers_of(model), base_of(model), family_of(model.config).top_norm
+        layers = layers_of(model)
         self._check(len(layers))
-        above = [] if top is None else [base.get_submodule(top)]
-        unfreeze(*layers[len(layers) - self.n :], *above)
+        unfreeze(*layers[len(layers) - self.n :], *top_norms(model))
         if self.embeddings:
-            kept = {id(p) for module in (*layers, *above) for p in module.parameters()}
-            kept.update(id(p) for p in pooler_parameters(model))
-            for parameter in base.parameters():
-                if id(parameter) not in kept:
-                    parameter.requires_grad_(True)
+            for parameter in parameters_below_layers(model):
+                parameter.requires_grad_(True)
 
     def formula(self, shape: Shape) -> Formula:
         """``n`` layers with their LayerNorms."""
         self._check(shape.layers)
-        below, norms = (shape.embeddings, shape.embedding_norms) if self.embeddings else (0, 0)
-        norms += shape.norms_in(self.n) + shape.top_norms
-        extra = f" + {below}" if self.embeddings else ""
+        norms = shape.norms_in(self.n) + shape.top_norms
+        if not self.embeddings:
+            return Formula(
+                layer_norm=norms,
+                other=self.n * shape.layer,
+                text="n * layer + LayerNorms",
+                filled=f"{self.n}*{shape.layer} + {norms}",
+            )
+        norms += shape.embedding_norms
         return Formula(
             layer_norm=norms,
-            other=self.n * shape.layer + below,
-            text="n * layer" + " + embeddings" * self.embeddings + " + LayerNorms",
-            filled=f"{self.n}*{shape.layer}{extra} + {norms}",
+            other=self.n * shape.layer + shape.embeddings,
+            text="n * layer + embeddings + LayerNorms",
+            filled=f"{self.n}*{shape.layer} + {shape.embeddings} + {norms}",
         )
 
     def tag(self) -> str:
@@ -102,24 +103,24 @@ class LayerNorm(Strategy):
         x' -> feed-forward -> dropout -> + x' -> LayerNorm*          * trained, and the embeddings' one"""
 
     def apply(self, model: nn.Module) -> None:
-        """Unfreeze every LayerNorm, the embeddings' too."""
-        from adapter_tune.adapters.surgery import base_of, layer_norms, unfreeze
+        """Unfreeze every LayerNorm, also that of the embeddings."""
+        from adapter_tune.adapters.model_parts import base_of, layer_norms, unfreeze
 
         unfreeze(*layer_norms(base_of(model)))
 
     def formula(self, shape: Shape) -> Formula:
-        """Gain and bias of each."""
-        inside = sum(shape.layer_norms)
+        """Weight and bias of each LayerNorm."""
+        in_layers = sum(shape.layer_norms)
         return Formula(
             layer_norm=shape.norms,
-            text=f"{shape.norm // shape.d}d a LayerNorm in the layers + those outside",
-            filled=f"{inside}*{shape.norm} + {shape.norms - inside * shape.norm}",
+            text=f"{shape.norm // shape.d}d per LayerNorm in the layers + those outside",
+            filled=f"{in_layers}*{shape.norm} + {shape.norms - in_layers * shape.norm}",
         )
 
 
 @strategy("bias")
 class Bias(Strategy):
-    """BitFit: only the biases of the encoder are trained, those of its LayerNorms among them."""
+    """BitFit: only the biases of the encoder are trained, including those of its LayerNorms."""
 
     paper: ClassVar[str] = "Ben Zaken et al. 2022"
     learning_rate: ClassVar[float] = 1e-3
@@ -127,13 +128,13 @@ class Bias(Strategy):
         every W x + b*, every LayerNorm's bias*          * trained"""
 
     def apply(self, model: nn.Module) -> None:
-        """Unfreeze every bias of the encoder, the pooler aside."""
-        from adapter_tune.adapters.surgery import base_of, pooler_parameters
+        """Unfreeze every bias of the encoder, but not the pooler's."""
+        from adapter_tune.adapters.model_parts import base_of, pooler_parameters
 
-        spared = {id(p) for p in pooler_parameters(model)}
+        pooler = {id(p) for p in pooler_parameters(model)}
         for module in base_of(model).modules():
             bias = module._parameters.get("bias")
-            if bias is not None and id(bias) not in spared:
+            if bias is not None and id(bias) not in pooler:
                 bias.requires_grad_(True)
 
     def formula(self, shape: Shape) -> Formula:

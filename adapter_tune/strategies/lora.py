@@ -1,4 +1,4 @@
-"""LoRA, by the peft package (an optional extra), for comparison."""
+"""LoRA for comparison, implemented by the peft package (an optional extra)."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Lora(Strategy):
     r: int = Field(default=8, ge=1, le=65_536)
     """Rank of the update."""
     alpha: float = Field(default=16.0, gt=0, le=65_536)
-    """The update is multiplied with alpha / r."""
+    """The update is multiplied by alpha / r."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout of what the update reads."""
+    """Dropout of the update's input."""
     layers: LayerRangeOption = "all"
     """Layers that get updates: all, a range such as 6-11, top-6, or a list."""
 
     def apply(self, model: nn.Module) -> None:
-        """Let peft wrap the projections; what it freezes on the way is unfrozen again.
+        """Let peft wrap the projections, and unfreeze again what peft freezes.
 
-        It gives the projections other names: ``query.weight`` becomes ``query.base_layer.weight``.
+        peft renames the projections: ``query.weight`` becomes ``query.base_layer.weight``.
 
         Raises:
             RunError: peft is not installed, or the model has LoRA already.
@@ -48,13 +48,14 @@ class Lora(Strategy):
             raise RunError(
                 f"strategy lora needs the peft package ({error}): pip install 'adapter-tune[lora]'"
             ) from None
-        from adapter_tune.adapters.surgery import added_parameters, base_of, layers_of
+        from adapter_tune.adapters.model_parts import added_parameters, base_of, layers_of
 
         if added_parameters(model):
-            raise RunError("the model has LoRA or adapters already: load a fresh backbone first")
-        family, layers = family_of(model.config), layers_of(model)
+            raise RunError("the model has LoRA or adapters already: load the backbone again")
+        layers = layers_of(model)
         chosen = [layers[index] for index in layers_in(self.layers, len(layers))]
-        targets = {id(layer.get_submodule(path)) for layer in chosen for path in family.query_value}
+        paths = family_of(model.config).query_value
+        targets = {id(layer.get_submodule(path)) for layer in chosen for path in paths}
         names = [name for name, module in base_of(model).named_modules() if id(module) in targets]
         trained = [p for p in model.parameters() if p.requires_grad]
         config = LoraConfig(r=self.r, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=names)
@@ -63,14 +64,14 @@ class Lora(Strategy):
             parameter.requires_grad_(True)
 
     def formula(self, shape: Shape) -> Formula:
-        """A projection has r (d_in + d_out) (Hu et al. 2022, section 4)."""
+        """Each projection has r (d_in + d_out) parameters (Hu et al. 2022, section 4)."""
         layers = len(layers_in(self.layers, shape.layers))
         widths = shape.query_value
-        uniform = len(set(widths)) == 1
+        is_uniform = len(set(widths)) == 1
         return Formula(
             adapters=layers * sum(self.r * (shape.d + width) for width in widths),
             adapter_count=layers * len(widths),
-            per_adapter=self.r * (shape.d + widths[0]) if uniform else None,
+            per_adapter=self.r * (shape.d + widths[0]) if is_uniform else None,
             text="r(d_in + d_out)",
             filled=f"{self.r}*({shape.d} + {widths[0]})",
         )

@@ -1,1 +1,1 @@
-"""Many runs: grids and searches over configurations, their workers and their cost."""
+"""Many runs: grids and searches over configurations, the worker processes that run them, and their cost."""

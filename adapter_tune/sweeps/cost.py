@@ -1,4 +1,4 @@
-"""What a sweep would cost: runs, trained parameters, and time by a short probe of each strategy."""
+"""What a sweep would cost: runs, trained parameters, and the time, from a short probe of each strategy."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from adapter_tune.modeling.backbone import BackboneCache, head_options
 from adapter_tune.modeling.build import count_on_meta
 from adapter_tune.runs.run import loaded, run
 from adapter_tune.strategies import described
-from adapter_tune.sweeps.spec import Sweep, cells, config_of
+from adapter_tune.sweeps.cells import cells, config_of
+from adapter_tune.sweeps.spec import Sweep
 from adapter_tune.training.arguments import check_training
 
-_STEPS = 4
+_PROBE_STEPS = 4
 
 log = logging.getLogger("adapter_tune")
 
 
 @dataclass(frozen=True)
-class Row:
-    """Runs of one strategy with its options."""
+class StrategyCost:
+    """The cost of all runs with one backbone and one strategy with its options."""
 
     strategy: str
     runs: int
@@ -37,80 +38,95 @@ class Row:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """A whole sweep."""
+    """The cost of a whole sweep."""
 
-    rows: list[Row]
-    probed: str
+    rows: list[StrategyCost]
+    method: str
+    """How the time was measured, for the reader."""
 
     @property
     def runs(self) -> int:
-        """Of all strategies."""
+        """Number of runs of all strategies."""
         return sum(row.runs for row in self.rows)
 
     @property
     def seconds(self) -> float:
-        """One after the other."""
+        """Time of all runs, one after the other."""
         return sum(row.seconds for row in self.rows)
 
 
+@dataclass(frozen=True)
+class _Rates:
+    """Rows per second."""
+
+    training: float
+    evaluation: float
+
+
 def estimate_cost(sweep: Sweep, folder: Path) -> CostEstimate:
-    """Check every cell of a grid and estimate its cost.
+    """Check every cell of a grid and return an estimate of its cost.
 
     Args:
         sweep: the sweep.
-        folder: of the sweep.
+        folder: the sweep's folder.
 
     Raises:
-        UsageError: a cell is wrong, or the sweep is a search, whose runs are not known.
-        RunError: backbone or data cannot be loaded.
+        UsageError: a cell is wrong, or the sweep is a search, whose runs are not known before they are drawn.
+        RunError: the backbone or the data cannot be loaded.
     """
     if sweep.method != "grid":
-        raise UsageError(f"--dry-run: the runs of method: {sweep.method} are not known before it is run")
-    kept = BackboneCache()
-    configs = [resolve_custom_data(config_of(sweep, values, folder), kept.things) for values in cells(sweep)]
-    rates, groups = dict[str, tuple[float, float]](), dict[str, list[RunConfig]]()
-    for config in configs:
+        raise UsageError(f"--dry-run: the runs of method: {sweep.method} are drawn during the sweep; leave it out")
+    cache = BackboneCache()
+    groups: dict[str, list[RunConfig]] = {}
+    for values in cells(sweep):
+        config = resolve_custom_data(config_of(sweep, values, folder), cache.things)
         check_training(config)
         groups.setdefault(f"{config.model!r} {config.strategy!r}", []).append(config)
-    counted = [(group, _trained(group)) for group in groups.values()]  # all of them, before anything is probed
+    # All groups are counted before the first probe, so that a configuration that does not fit is refused at once.
+    trained = {key: _trained_parameters(configs) for key, configs in groups.items()}
+    rates: dict[str, _Rates] = {}
     rows = []
-    for group, trained in counted:
-        seconds = sum(_seconds(config, kept, rates) for config in group)
-        rows.append(Row(described(group[0].strategy.to_dict()), len(group), trained, seconds))
-    return CostEstimate(rows, f"measured over {_STEPS} steps of one run a strategy and task")
+    for key, configs in groups.items():
+        seconds = sum(_seconds(config, cache, rates) for config in configs)
+        rows.append(StrategyCost(described(configs[0].strategy.to_dict()), len(configs), trained[key], seconds))
+    return CostEstimate(rows, f"measured over {_PROBE_STEPS} steps of one run for each strategy and task")
 
 
-def _trained(group: list[RunConfig]) -> int:
-    """Of one backbone and strategy; the most where the heads of several tasks differ."""
-    tasks = {f"{config.task} {config.data.max_length}": config for config in group}.values()
-    return max(
-        count_on_meta(config.model, config.strategy, head_options(config.task_spec), config.data.max_length)[0].trained
-        for config in tasks
-    )
+def _trained_parameters(configs: list[RunConfig]) -> int:
+    """Return the trained parameters of one backbone and strategy: the largest count over the tasks' heads."""
+    config_by_task = {f"{config.task} {config.data.max_length}": config for config in configs}
+    counts = []
+    for config in config_by_task.values():
+        head = head_options(config.task_spec)
+        count, _, _ = count_on_meta(config.model, config.strategy, head, config.data.max_length)
+        counts.append(count.trained)
+    return max(counts)
 
 
-def _seconds(config: RunConfig, kept: BackboneCache, rates: dict[str, tuple[float, float]]) -> float:
-    """Of one run, from the rates of a probe of its strategy on its task."""
-    _, splits = loaded(config, kept)
+def _seconds(config: RunConfig, cache: BackboneCache, rates: dict[str, _Rates]) -> float:
+    """Return the estimated time of one run; the first run of a strategy on a task is probed for the rates."""
+    _, splits = loaded(config, cache)
     key = f"{config.task} {config.strategy.name}"
     if key not in rates:
-        rates[key] = _probe(config, kept)
-    t, (train, evaluate) = config.training, rates[key]
+        rates[key] = _probe(config, cache)
+    training = config.training
     rows = len(splits.train)
-    batch = t.batch_size * t.gradient_accumulation
-    trained = t.max_steps * batch if t.max_steps else t.epochs * rows
-    held = sum(len(split) for split in splits.validation.values())
-    return float(trained / train + max(1.0, trained / rows) * held / evaluate)
+    trained_rows = training.epochs * rows
+    if training.max_steps:
+        trained_rows = training.max_steps * training.batch_size * training.gradient_accumulation
+    evaluations = max(1.0, trained_rows / rows)
+    evaluated_rows = evaluations * sum(len(split) for split in splits.validation.values())
+    return float(trained_rows / rates[key].training + evaluated_rows / rates[key].evaluation)
 
 
-def _probe(config: RunConfig, kept: BackboneCache) -> tuple[float, float]:
-    """Rows a second in training and in evaluation."""
-    log.info("a probe of %s on %s", config.strategy.name, config.task)
+def _probe(config: RunConfig, cache: BackboneCache) -> _Rates:
+    """Return the rates of a run of a few steps."""
+    log.info("measuring the speed of %s on %s", config.strategy.name, config.task)
+    changes: dict[str, Any] = {"max_steps": _PROBE_STEPS, "cache_frozen_prefix": "off"}
+    training = config.training.model_copy(update=changes)
     with tempfile.TemporaryDirectory() as folder, quiet_libraries():
-        short: Any = {"max_steps": _STEPS, "cache_frozen_prefix": "off"}
-        training = config.training.model_copy(update=short)
         start = time.perf_counter()
-        result = run(config.model_copy(update={"training": training, "output": folder}), kept=kept)
+        result = run(config.model_copy(update={"training": training, "output": folder}), kept=cache)
         elapsed = time.perf_counter() - start
     rate = result.speed.train_examples_per_second or 1 / elapsed
-    return rate, result.speed.eval_examples_per_second or rate
+    return _Rates(rate, result.speed.eval_examples_per_second or rate)

@@ -1,4 +1,4 @@
-"""What a search draws: values for one trial, whichever process asks."""
+"""The values that a search draws for a trial; they do not depend on which process draws them."""
 
 from __future__ import annotations
 
@@ -11,45 +11,59 @@ import numpy as np
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import Trial
 
-from adapter_tune.sweeps.spec import Range, Sweep, Values
+from adapter_tune.sweeps.spec import Range, Sweep, Values, strategy_path
 
 
-def sampler(sweep: Sweep, number: int) -> BaseSampler:
-    """A sampler for one trial: its seed is the sweep's and the trial's number, whichever process draws."""
-    seed = int(np.random.SeedSequence([sweep.seed, number]).generate_state(1)[0])
-    return TPESampler(seed=seed, constant_liar=True) if sweep.method == "tpe" else RandomSampler(seed=seed)
+def make_sampler(sweep: Sweep, trial_number: int) -> BaseSampler:
+    """Return the sampler of one trial; its seed depends only on the sweep's seed and the trial's number."""
+    seed = int(np.random.SeedSequence([sweep.seed, trial_number]).generate_state(1)[0])
+    if sweep.method == "tpe":
+        return TPESampler(seed=seed, constant_liar=True)
+    return RandomSampler(seed=seed)
 
 
 def suggest(trial: Trial, parameters: Mapping[str, Any]) -> Values:
-    """Values that the sampler suggests."""
+    """Return the values that the study's sampler suggests for a trial, by path."""
     values: Values = {}
-    for path, given in parameters.items():
-        name = _name(path, given)
-        if isinstance(given, dict):
-            bounds = Range(**given)
-            if bounds.integer:
-                values[path] = trial.suggest_int(name, int(bounds.low), int(bounds.high), log=bounds.log)
-            else:
-                values[path] = trial.suggest_float(name, bounds.low, bounds.high, log=bounds.log)
+    for path, choices in parameters.items():
+        name = _parameter_name(path, choices)
+        if isinstance(choices, dict):
+            values[path] = _suggest_number(trial, name, Range(**choices))
         elif path == "strategy":
-            one = _chosen(trial, name, given)
-            section = one if isinstance(one, dict) else {"name": one}
-            for key, inner in section.items():
-                inside = key if "." in key else f"strategy.{key}"
-                several = isinstance(inner, list)
-                values[inside] = (
-                    _chosen(trial, _name(f"{section['name']}: {inside}", inner), inner) if several else inner
-                )
+            strategy = _suggest_choice(trial, name, choices)
+            values |= _suggest_strategy(trial, strategy if isinstance(strategy, dict) else {"name": strategy})
         else:
-            values[path] = _chosen(trial, name, given)
+            values[path] = _suggest_choice(trial, name, choices)
     return values
 
 
-def _name(path: str, given: Any) -> str:
-    """A parameter's name in the study, which allows no name to change what it stands for."""
-    return f"{path} {hashlib.sha256(json.dumps(given).encode()).hexdigest()[:8]}"
+def _suggest_strategy(trial: Trial, section: dict[str, Any]) -> Values:
+    """Return the values of a strategy's section by path; of an option with a list, one value is drawn."""
+    values: Values = {}
+    for key, option in section.items():
+        path = strategy_path(key)
+        if isinstance(option, list):
+            name = _parameter_name(f"{section['name']}: {path}", option)
+            values[path] = _suggest_choice(trial, name, option)
+        else:
+            values[path] = option
+    return values
 
 
-def _chosen(trial: Trial, name: str, values: list[Any]) -> Any:
-    by_text = {json.dumps(value): value for value in values}
-    return by_text[trial.suggest_categorical(name, list(by_text))]
+def _suggest_number(trial: Trial, name: str, bounds: Range) -> int | float:
+    if bounds.integer:
+        return trial.suggest_int(name, int(bounds.low), int(bounds.high), log=bounds.log)
+    return trial.suggest_float(name, bounds.low, bounds.high, log=bounds.log)
+
+
+def _suggest_choice(trial: Trial, name: str, values: list[Any]) -> Any:
+    value_by_json = {json.dumps(value): value for value in values}
+    return value_by_json[trial.suggest_categorical(name, list(value_by_json))]
+
+
+def _parameter_name(path: str, choices: Any) -> str:
+    """Return a parameter's name in the study.
+
+    The name has a digest of the choices, as Optuna does not allow other choices under a name that it knows.
+    """
+    return f"{path} {hashlib.sha256(json.dumps(choices).encode()).hexdigest()[:8]}"

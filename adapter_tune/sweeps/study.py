@@ -1,47 +1,51 @@
-"""A sweep's ledger: an Optuna study, in which every run is a trial, on one machine or many."""
+"""The runs of a sweep and their states: an Optuna study, in which every run is a trial, on one machine or many."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
-import socket
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import optuna
-import psutil
 from filelock import FileLock
-from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage, fail_stale_trials
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError, first_line
+from adapter_tune.foundation.errors import AdapterTuneError
 from adapter_tune.run_files.result import FILE
-from adapter_tune.sweeps.pruning import pruner
-from adapter_tune.sweeps.search_space import sampler, suggest
-from adapter_tune.sweeps.spec import Sweep, Values, cells, config_of
+from adapter_tune.sweeps.cells import cells, config_of
+from adapter_tune.sweeps.search_space import make_sampler, suggest
+from adapter_tune.sweeps.spec import Sweep, Values
+from adapter_tune.sweeps.storage import open_study
+from adapter_tune.sweeps.trial_attributes import (
+    cell_attributes,
+    cell_of,
+    error_of,
+    is_repeat,
+    is_surplus,
+    is_worker_dead,
+    requeue,
+    set_cell,
+    set_surplus,
+    set_waiting_surplus,
+    set_worker,
+    values_of,
+)
 from adapter_tune.tasks.glue import CUSTOM
 
-_CELL, _VALUES, _REPEAT, _SURPLUS = "cell", "values", "repeat", "surplus"
-_HOST, _PID, _ERROR = "host", "pid", "error"
-_DRAWS = 50  # of known values in a row, after which a search has been through all there is
-_BEAT, _GRACE = 15, 60  # seconds between signs of life, and without one until a trial is given to another worker
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-warnings.filterwarnings("ignore", category=ExperimentalWarning)
+_MAX_CONSECUTIVE_REPEATS = 50
+"""A search ends after this many draws in a row that gave a cell that was drawn before."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sweep is."""
+    """How far a sweep is: numbers of runs, and the best score so far."""
 
     total: int
     waiting: int
@@ -53,236 +57,227 @@ class Progress:
 
 
 class SweepStudy:
-    """The study of a sweep.
+    """The Optuna study of a sweep.
 
     Args:
         sweep: the sweep.
-        folder: of the sweep; holds the default storage.
-        storage: a URL of Optuna's (``postgresql://...``), or ``journal:FILE``; None for SQLite in the folder.
-        known: what was found before about data of the user's own, and keys; what is found is added.
+        folder: the sweep's folder; it has the default storage.
+        storage: a storage URL of Optuna (``postgresql://...``), or ``journal:FILE``; None for SQLite in the folder.
+        cache: what was read of the user's own data, and keys of cells; new entries are added to it.
 
     Raises:
-        RunError: the storage cannot be reached.
+        UsageError: the storage is not a URL.
+        RunError: the storage cannot be opened.
     """
 
     def __init__(
-        self, sweep: Sweep, folder: Path, storage: str | None = None, known: dict[str, Any] | None = None
+        self, sweep: Sweep, folder: Path, storage: str | None = None, cache: dict[str, Any] | None = None
     ) -> None:
-        self.sweep, self.folder = sweep, folder
-        self.known = {} if known is None else known
-        self._in_vain = 0  # draws in a row that gave nothing new
+        self.sweep = sweep
+        self.folder = folder
+        self.cache = {} if cache is None else cache
+        self._consecutive_repeats = 0
         folder.mkdir(parents=True, exist_ok=True)
-        # SQLite cannot keep two processes from taking the same trial; other storages can.
-        self._taking = FileLock(folder / ".taking") if storage is None or storage.startswith("sqlite") else None
-        try:
-            self.study = optuna.create_study(
-                study_name=sweep.name,
-                storage=_storage(storage or f"sqlite:///{folder / 'study.db'}"),
-                sampler=sampler(sweep, 0),
-                pruner=pruner(sweep.prune),
-                direction="maximize",
-                load_if_exists=True,
-            )
-        except UsageError:
-            raise
-        except Exception as error:  # every driver has errors of its own
-            shown = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", storage or str(folder))  # a URL may hold a password
-            raise RunError(f"{shown}: the storage cannot be opened ({first_line(error)}); check --storage") from None
+        self._claim_lock: AbstractContextManager[Any] = nullcontext()
+        if storage is None or storage.startswith("sqlite"):  # SQLite lets two processes claim the same trial
+            self._claim_lock = FileLock(folder / ".taking")
+        self.optuna_study = open_study(sweep, folder, storage)
 
     def key(self, values: Values) -> str:
-        """The name of a cell: that of its run's folder, in which everything that decides the run has a part."""
-        text = f"cell {json.dumps(values, sort_keys=True)}"
-        if text not in self.known:
-            try:
-                config = config_of(self.sweep, values, self.folder)
-                if config.task == CUSTOM:
-                    from adapter_tune.data.custom import resolve_custom_data  # heavy
+        """Return the key of a cell: the name of its run folder, which depends on everything that decides the run."""
+        cache_key = f"cell {json.dumps(values, sort_keys=True)}"
+        if cache_key not in self.cache:
+            self.cache[cache_key] = self._compute_key(values)
+        return str(self.cache[cache_key])
 
-                    config = resolve_custom_data(config, self.known)
-                self.known[text] = config.folder.name
-            except AdapterTuneError:  # the run will say it
-                written = json.dumps([values, self.sweep.base, self.sweep.set], sort_keys=True)
-                self.known[text] = hashlib.sha256(written.encode()).hexdigest()[:16]
-        return str(self.known[text])
+    def _compute_key(self, values: Values) -> str:
+        try:
+            config = config_of(self.sweep, values, self.folder)
+            if config.task == CUSTOM:
+                from adapter_tune.data.custom import resolve_custom_data  # a heavy import
+
+                config = resolve_custom_data(config, self.cache)
+        except AdapterTuneError:  # the run will report the error
+            text = json.dumps([values, self.sweep.base, self.sweep.set], sort_keys=True)
+            return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return config.folder.name
 
     @cached_property
     def cells(self) -> dict[str, Values]:
-        """Every cell of a grid by its key; a search has none before they are drawn."""
-        return {self.key(values): values for values in cells(self.sweep)} if self.sweep.method == "grid" else {}
+        """Every cell of a grid, by its key; empty for a search, whose cells are drawn one by one."""
+        if self.sweep.method != "grid":
+            return {}
+        return {self.key(values): values for values in cells(self.sweep)}
 
     def fill(self, repeats: Sequence[Values] = ()) -> None:
-        """Put every cell that is neither done, waiting nor running into the queue, and what died or failed back.
+        """Put every cell into the queue that is not done, waiting or running; failed and lost runs are queued again.
 
         Args:
-            repeats: cells beside the sweep's own: the best of a finished sweep with further values.
+            repeats: further cells beside the sweep's own: those that the sweep's ``repeat`` adds.
         """
         self.release_dead()
         for trial in self.trials():
-            if trial.state == TrialState.WAITING and not self._belongs(trial):  # of the file as it was before
-                self.study._storage.set_trial_user_attr(trial._trial_id, _SURPLUS, True)
+            if trial.state == TrialState.WAITING and not self._is_in_sweep(trial):  # the file has changed since
+                set_waiting_surplus(self.optuna_study, trial)
         latest = self.latest()
-        again = {self.key(values): values for values in repeats}
-        for key, values in {**self.cells, **again, **_values_of(latest)}.items():
-            last = latest.get(key)
-            lost = last is not None and last.state == TrialState.COMPLETE and not self._is_kept(key)
-            if last is None or lost or last.state == TrialState.FAIL:
-                is_repeat = key in again and key not in self.cells if last is None else _is_repeat(last)
-                attributes = {_CELL: key, _VALUES: json.dumps(values), _REPEAT: is_repeat}
-                self.study.enqueue_trial(last.params if last else {}, user_attrs=attributes)
+        repeated = {self.key(values): values for values in repeats}
+        drawn = {cell: values_of(trial) for cell, trial in latest.items() if cell_of(trial) is not None}
+        for cell, values in {**self.cells, **repeated, **drawn}.items():
+            last = latest.get(cell)
+            if last is None:
+                self._enqueue(cell, values, {}, is_repeat=cell in repeated and cell not in self.cells)
+            elif last.state == TrialState.FAIL or self._is_result_lost(cell, last):
+                self._enqueue(cell, values, last.params, is_repeat=is_repeat(last))
+
+    def _enqueue(self, cell: str, values: Values, params: dict[str, Any], *, is_repeat: bool) -> None:
+        self.optuna_study.enqueue_trial(params, user_attrs=cell_attributes(cell, values, is_repeat=is_repeat))
 
     def release_dead(self) -> None:
-        """Give back the trials of workers that died: on this machine by their process, elsewhere by their silence."""
+        """Put the runs of dead workers into the queue again.
+
+        On this machine a worker is dead if its process is gone; elsewhere if its heartbeats have stopped.
+        """
         for trial in self.trials():
-            here = trial.user_attrs.get(_HOST) == socket.gethostname()
-            if trial.state == TrialState.RUNNING and here and not _alive(int(trial.user_attrs.get(_PID, 0))):
+            if trial.state == TrialState.RUNNING and is_worker_dead(trial):
                 try:
-                    self.study.tell(trial.number, state=TrialState.FAIL)
-                except (ValueError, RuntimeError):  # another worker was first
+                    self.optuna_study.tell(trial.number, state=TrialState.FAIL)
+                except (ValueError, RuntimeError):  # another worker has done it
                     continue
-                _requeue(self.study, trial)
-        fail_stale_trials(self.study)
+                requeue(self.optuna_study, trial)
+        fail_stale_trials(self.optuna_study)
 
     def trials(self) -> list[FrozenTrial]:
-        """Every trial that counts, those of the file as it was before included."""
-        return [t for t in self.study.get_trials(deepcopy=False) if not t.user_attrs.get(_SURPLUS)]
+        """Return every trial that counts; trials of earlier versions of the sweep's file are among them."""
+        return [trial for trial in self.optuna_study.get_trials(deepcopy=False) if not is_surplus(trial)]
 
     def latest(self) -> dict[str, FrozenTrial]:
-        """The last trial of every cell of the sweep as it is now, and what is being drawn."""
-        found = {}
+        """Return the last trial of every cell of the sweep, and of a search the trials that are being drawn."""
+        latest = {}
         for trial in self.trials():
-            if self._belongs(trial):
-                found[trial.user_attrs.get(_CELL) or str(trial.number)] = trial
-        return found
+            if self._is_in_sweep(trial):
+                latest[cell_of(trial) or str(trial.number)] = trial
+        return latest
 
-    def _belongs(self, trial: FrozenTrial) -> bool:
-        cell = trial.user_attrs.get(_CELL)
+    def _is_in_sweep(self, trial: FrozenTrial) -> bool:
+        """Return whether the sweep's file, as it is now, has the cell of a trial."""
+        cell = cell_of(trial)
         if cell is None:
             return self.sweep.method != "grid" and trial.state == TrialState.RUNNING
-        if self.sweep.method == "grid" and not _is_repeat(trial):
+        if self.sweep.method == "grid" and not is_repeat(trial):
             return cell in self.cells
-        return bool(self.key(json.loads(trial.user_attrs[_VALUES])) == cell)
+        return self.key(values_of(trial)) == cell
 
-    def _is_kept(self, cell: str) -> bool:
+    def _has_result(self, cell: str) -> bool:
         return (self._run_folder(cell) / FILE).is_file()
+
+    def _is_result_lost(self, cell: str, trial: FrozenTrial) -> bool:
+        return trial.state == TrialState.COMPLETE and not self._has_result(cell)
 
     def _run_folder(self, cell: str) -> Path:
         return self.folder / "runs" / cell
 
-    def is_open(self) -> bool:
-        """Whether there is a run to take now."""
-        if any(t.state == TrialState.WAITING for t in self.trials()):
+    def has_next(self) -> bool:
+        """Return whether there is a run to take now."""
+        if any(trial.state == TrialState.WAITING for trial in self.trials()):
             return True
-        if self.sweep.method == "grid" or self._in_vain >= _DRAWS:
+        if self.sweep.method == "grid" or self._consecutive_repeats >= _MAX_CONSECUTIVE_REPEATS:
             return False
-        return sum(not _is_repeat(t) for t in self.latest().values()) < (self.sweep.trials or 0)
+        return sum(not is_repeat(trial) for trial in self.latest().values()) < (self.sweep.trials or 0)
 
-    def is_busy(self) -> bool:
-        """Whether a run is going on somewhere, which may still come back into the queue."""
-        return any(t.state == TrialState.RUNNING for t in self.trials())
+    def has_running(self) -> bool:
+        """Return whether any worker runs a trial, which may still come back into the queue."""
+        return any(trial.state == TrialState.RUNNING for trial in self.trials())
 
-    def take(self, objective: Callable[[Trial, Values], float]) -> None:
-        """Take one run and do it; whatever it raises is written down as a failure.
+    def run_next(self, objective: Callable[[Trial, Values], float]) -> None:
+        """Claim one trial and run it; an exception of the run makes the trial a failed one.
 
         Args:
-            objective: gives the score of the values that were taken.
+            objective: returns the score of a run, given its trial and values.
         """
-        with self._taking or nullcontext():
-            self.study.optimize(lambda trial: objective(trial, self._taken(trial)), n_trials=1, catch=(Exception,))
 
-    def _taken(self, trial: Trial) -> Values:
-        try:
-            return self.claim(trial)
-        finally:
-            if self._taking is not None:
-                self._taking.release()
+        def claim_and_run(trial: Trial) -> float:
+            with claiming:  # releases the lock before the run
+                values = self.claim(trial)
+            return objective(trial, values)
+
+        with ExitStack() as claiming:
+            claiming.enter_context(self._claim_lock)
+            self.optuna_study.optimize(claim_and_run, n_trials=1, catch=(Exception,))
 
     def claim(self, trial: Trial) -> Values:
-        """The values of a trial that a worker has taken.
+        """Return the values of a trial that this process has taken from the queue.
 
         Raises:
-            optuna.TrialPruned: there was no cell left, another trial has it, or the same values were drawn before.
+            optuna.TrialPruned: no cell is left, another trial has the cell, or a search drew its values before.
         """
-        trial.set_user_attr(_HOST, socket.gethostname())
-        trial.set_user_attr(_PID, os.getpid())
-        cell, before = trial.user_attrs.get(_CELL), [t for t in self.trials() if t.number < trial.number]
+        set_worker(trial)
+        cell = cell_of(trial)
+        earlier = [other for other in self.trials() if other.number < trial.number]
         if cell is None and self.sweep.method != "grid":
-            return self._draw(trial, {t.user_attrs.get(_CELL) for t in before})
-        twins = [t for t in before if t.user_attrs.get(_CELL) == cell]
-        if cell is None or trial.user_attrs.get(_SURPLUS) or any(
-            t.state == TrialState.RUNNING or (t.state == TrialState.COMPLETE and self._is_kept(cell)) for t in twins
-        ):  # fmt: skip
-            trial.set_user_attr(_SURPLUS, True)
+            return self._draw(trial, {cell_of(other) for other in earlier})
+        if cell is None or is_surplus(trial) or self._is_taken(cell, earlier):
+            set_surplus(trial)
             raise optuna.TrialPruned
-        if self.sweep.method != "grid" and not trial.user_attrs.get(_REPEAT):
-            suggest(trial, self.sweep.parameters)  # as they were drawn before, for the sampler to learn from
-        return dict(json.loads(trial.user_attrs[_VALUES]))
+        if self.sweep.method != "grid" and not is_repeat(trial):
+            suggest(trial, self.sweep.parameters)  # the same values again: the sampler learns from the parameters
+        return values_of(trial)
 
-    def _draw(self, trial: Trial, known: set[str | None]) -> Values:
-        self._in_vain += 1
-        self.study.sampler = sampler(self.sweep, trial.number)
+    def _is_taken(self, cell: str, earlier: list[FrozenTrial]) -> bool:
+        """Return whether one of the earlier trials runs a cell or has its result."""
+        states = {trial.state for trial in earlier if cell_of(trial) == cell}
+        return TrialState.RUNNING in states or (TrialState.COMPLETE in states and self._has_result(cell))
+
+    def _draw(self, trial: Trial, drawn_cells: set[str | None]) -> Values:
+        """Return new values for a trial of a search.
+
+        Raises:
+            optuna.TrialPruned: the values were drawn before.
+        """
+        self._consecutive_repeats += 1
+        self.optuna_study.sampler = make_sampler(self.sweep, trial.number)
         values = suggest(trial, self.sweep.parameters)
         cell = self.key(values)
-        if cell in known:
-            trial.set_user_attr(_SURPLUS, True)
+        if cell in drawn_cells:
+            set_surplus(trial)
             raise optuna.TrialPruned
-        self._in_vain = 0
-        trial.set_user_attr(_VALUES, json.dumps(values))
-        trial.set_user_attr(_CELL, cell)
+        self._consecutive_repeats = 0
+        set_cell(trial, cell, values)
         return values
 
     def progress(self) -> Progress:
-        """How far the sweep is; a cell that was taken again counts once."""
+        """Return how far the sweep is; a cell with several trials counts once."""
         latest = list(self.latest().values())
-        count = {state: sum(t.state == state for t in latest) for state in TrialState}
-        scores = [t.value for t in latest if t.state == TrialState.COMPLETE and t.value is not None]
-        first = len(self.cells) if self.sweep.method == "grid" else self.sweep.trials or 0
+        count = Counter(trial.state for trial in latest)
+        scores = [trial.value for trial in latest if trial.state == TrialState.COMPLETE and trial.value is not None]
+        planned = len(self.cells) if self.sweep.method == "grid" else self.sweep.trials or 0
         return Progress(
-            total=first + sum(map(_is_repeat, latest)), waiting=count[TrialState.WAITING],
-            running=count[TrialState.RUNNING], done=count[TrialState.COMPLETE], pruned=count[TrialState.PRUNED],
-            failed=count[TrialState.FAIL], best=max(scores, default=None),
-        )  # fmt: skip
+            total=planned + sum(map(is_repeat, latest)),
+            waiting=count[TrialState.WAITING],
+            running=count[TrialState.RUNNING],
+            done=count[TrialState.COMPLETE],
+            pruned=count[TrialState.PRUNED],
+            failed=count[TrialState.FAIL],
+            best=max(scores, default=None),
+        )
 
     def finished(self, *, repeats: bool) -> list[tuple[Values, Path]]:
-        """Values and run folder of every finished run, with or without the repeated ones."""
-        done = {cell: t for cell, t in self.latest().items() if t.state == TrialState.COMPLETE and self._is_kept(cell)}
-        chosen = {cell: t for cell, t in done.items() if repeats or not _is_repeat(t)}
-        return [(json.loads(t.user_attrs[_VALUES]), self._run_folder(cell)) for cell, t in chosen.items()]
+        """Return the values and the run folder of every finished run.
 
-    def errors(self) -> dict[str, str]:
-        """What went wrong, by the values of the run."""
-        failed = [t for t in self.latest().values() if t.state == TrialState.FAIL and _ERROR in t.user_attrs]
-        return {t.user_attrs[_VALUES]: t.user_attrs[_ERROR] for t in failed}
+        Args:
+            repeats: whether the runs that the sweep's ``repeat`` added are included.
+        """
+        finished = []
+        for cell, trial in self.latest().items():
+            is_done = trial.state == TrialState.COMPLETE and self._has_result(cell)
+            if is_done and (repeats or not is_repeat(trial)):
+                finished.append((values_of(trial), self._run_folder(cell)))
+        return finished
 
-
-def fail(trial: Trial, error: str) -> None:
-    """Write down why a trial's run failed."""
-    trial.set_user_attr(_ERROR, error)
-
-
-def _is_repeat(trial: FrozenTrial) -> bool:
-    return bool(trial.user_attrs.get(_REPEAT))
-
-
-def _values_of(trials: Mapping[str, FrozenTrial]) -> dict[str, Values]:
-    return {cell: json.loads(t.user_attrs[_VALUES]) for cell, t in trials.items() if _CELL in t.user_attrs}
-
-
-def _storage(url: str) -> BaseStorage:
-    if url.startswith("journal:"):
-        return JournalStorage(JournalFileBackend(url.removeprefix("journal:")))
-    if "://" not in url:
-        raise UsageError(f"--storage: '{url}' should be a URL such as postgresql://user@host/name, or journal:FILE")
-    options = {"connect_args": {"timeout": 100}} if url.startswith("sqlite") else {}
-    return RDBStorage(
-        url, options, heartbeat_interval=_BEAT, grace_period=_GRACE, heartbeat_stale_trial_callback=_requeue
-    )
-
-
-def _requeue(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Put a lost trial's run back into the queue."""
-    attributes = {key: value for key, value in trial.user_attrs.items() if key in (_CELL, _VALUES, _REPEAT)}
-    study.enqueue_trial(trial.params, user_attrs=attributes)
-
-
-def _alive(pid: int) -> bool:
-    return pid > 0 and psutil.pid_exists(pid)
+    def errors(self) -> list[tuple[Values, str]]:
+        """Return the values and the error of every failed run that has stored its error."""
+        errors = []
+        for trial in self.latest().values():
+            error = error_of(trial)
+            if trial.state == TrialState.FAIL and error is not None:
+                errors.append((values_of(trial), error))
+        return errors

@@ -1,4 +1,4 @@
-"""Processes that take runs from a sweep's ledger until none is left; what one run loaded, the next one keeps."""
+"""Worker processes that run a sweep's configurations until none is left; what one run loads, the next one reuses."""
 
 from __future__ import annotations
 
@@ -14,92 +14,116 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapter_tune.foundation.errors import AdapterTuneError, first_line
 from adapter_tune.run_files.result import read_result
-from adapter_tune.sweeps.pruning import join
-from adapter_tune.sweeps.spec import Sweep, Values, choice_of, chosen, config_of, group_of, repeats
-from adapter_tune.sweeps.study import Progress, SweepStudy, fail
+from adapter_tune.sweeps.cells import config_of, repeated_cells
+from adapter_tune.sweeps.pruning import set_group
+from adapter_tune.sweeps.selection import best_choices, choice_of, group_of
+from adapter_tune.sweeps.spec import Sweep, Values
+from adapter_tune.sweeps.study import Progress, SweepStudy
+from adapter_tune.sweeps.trial_attributes import set_error
 
-_POLL, _LOOK = 0.5, 2.0  # seconds between a waiting worker's questions, and between looks at the progress
+if TYPE_CHECKING:
+    from adapter_tune.config.schema import RunConfig
+    from adapter_tune.modeling.backbone import BackboneCache
+
+_IDLE_SECONDS = 0.5
+"""How long a worker waits before it looks for a run again."""
+
+_PROGRESS_SECONDS = 2.0
+"""Time between two calls of ``show``."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """All that a worker needs to know."""
+class WorkerJob:
+    """What a worker process is started with."""
 
     sweep: Sweep
     folder: Path
     storage: str | None
     path: list[str]
+    """The parent's ``sys.path``."""
     threads: int
 
 
-def resolve_sweep_data(
+def run_sweep(
     sweep: Sweep,
     folder: Path,
     storage: str | None,
     workers: int,
     show: Callable[[Progress], None],
-    known: dict[str, Any] | None = None,
+    cache: dict[str, Any] | None = None,
 ) -> tuple[SweepStudy, list[dict[str, Any]]]:
-    """Run a sweep to its end, then the best again where it says so; the ledger, and the best of each group.
+    """Run a sweep to its end, then its ``repeat``; return its study and the best choice of each group.
 
-    Arguments as of ``work_off``.
+    The arguments are those of ``run_workers``.
     """
-    ledger = run_workers(sweep, folder, storage, workers, show, known=known)
-    best = chosen(sweep, [(values, read_result(run)) for values, run in ledger.finished(repeats=False)])
+    study = run_workers(sweep, folder, storage, workers, show, cache=cache)
+    best = best_choices(sweep, [(values, read_result(run)) for values, run in study.finished(repeats=False)])
     if not sweep.repeat:
-        return ledger, best
-    kept = [one["choice"] for one in best]
-    ledger = run_workers(sweep, folder, storage, workers, show, repeats(sweep, best), known)
-    done = [found for found in ledger.finished(repeats=True) if choice_of(sweep, found[0]) in kept]
-    return ledger, chosen(sweep, [(values, read_result(run)) for values, run in done])
+        return study, best
+    study = run_workers(sweep, folder, storage, workers, show, repeated_cells(sweep, best), cache)
+    repeated_choices = [entry["choice"] for entry in best]
+    results = []
+    for values, run in study.finished(repeats=True):
+        if choice_of(sweep, values) in repeated_choices:
+            results.append((values, read_result(run)))
+    return study, best_choices(sweep, results)
 
 
-def run_workers(sweep: Sweep, folder: Path, storage: str | None, workers: int, show: Callable[[Progress], None],
-             repeats: Sequence[Values] = (), known: dict[str, Any] | None = None) -> SweepStudy:  # fmt: skip
+def run_workers(
+    sweep: Sweep,
+    folder: Path,
+    storage: str | None,
+    workers: int,
+    show: Callable[[Progress], None],
+    repeats: Sequence[Values] = (),
+    cache: dict[str, Any] | None = None,
+) -> SweepStudy:
     """Run a sweep to its end with worker processes on this machine; others may join through the same storage.
 
     Args:
         sweep: the sweep.
-        folder: of the sweep.
-        storage: as of ``Ledger``.
-        workers: processes.
+        folder: the sweep's folder.
+        storage: the storage URL, as in ``SweepStudy``.
+        workers: number of processes.
         show: called with the progress every two seconds.
-        repeats: as of ``Ledger.fill``.
-        known: as of ``Ledger``.
+        repeats: the cells that the sweep's ``repeat`` adds.
+        cache: what was read of the user's own data, as in ``SweepStudy``.
 
     Returns:
-        The ledger, with nothing left in it to do.
+        The study, in which no run is left.
     """
-    ledger = SweepStudy(sweep, folder, storage, known)
-    ledger.fill(repeats)
-    workers = workers if ledger.is_open() or ledger.is_busy() else 0
+    study = SweepStudy(sweep, folder, storage, cache)
+    study.fill(repeats)
+    if not study.has_next() and not study.has_running():
+        workers = 0
     context = multiprocessing.get_context("spawn")
-    job = Job(sweep, folder, storage, list(sys.path), max(1, _cores() // max(1, workers)))
+    threads = max(1, _available_cores() // max(1, workers))
+    job = WorkerJob(sweep, folder, storage, list(sys.path), threads)
     processes = [context.Process(target=worker_main, args=(job, number), daemon=True) for number in range(workers)]
     try:
         for process in processes:
             process.start()
         while alive := [process.sentinel for process in processes if process.is_alive()]:
-            show(ledger.progress())
-            wait(alive, _LOOK)
+            show(study.progress())
+            wait(alive, _PROGRESS_SECONDS)
     finally:
         for process in processes:
             process.terminate()
             process.join()
-    ledger.release_dead()
-    show(ledger.progress())
-    return ledger
+    study.release_dead()
+    show(study.progress())
+    return study
 
 
-def worker_main(job: Job, number: int) -> None:
-    """A worker's whole life; what its runs say goes to ``worker-N.log``."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on, once
+def worker_main(job: WorkerJob, number: int) -> None:
+    """Run a worker process; the output of its runs goes to ``worker-N.log``."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent terminates the workers
     sys.path[:] = job.path
-    os.environ.setdefault("OMP_NUM_THREADS", str(job.threads))  # workers that share cores fight over them otherwise
+    os.environ.setdefault("OMP_NUM_THREADS", str(job.threads))  # workers whose threads compete for cores are slow
     with (job.folder / f"worker-{number}.log").open("a", encoding="utf-8", buffering=1) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -112,66 +136,76 @@ def worker_main(job: Job, number: int) -> None:
         worker_loop(SweepStudy(job.sweep, job.folder, job.storage), job.folder)
 
 
-def worker_loop(ledger: SweepStudy, folder: Path) -> None:
-    """Take runs until none is left, here or with other workers."""
+def worker_loop(study: SweepStudy, folder: Path) -> None:
+    """Run trials until none is left, neither in the queue nor with other workers."""
     from adapter_tune.modeling.backbone import BackboneCache
-    from adapter_tune.runs.run import run
 
-    kept = BackboneCache()
-    ledger.known = kept.things
-    gc.freeze()  # the libraries' objects: every run's collections would go through them again
+    cache = BackboneCache()
+    study.cache = cache.things
+    gc.freeze()  # otherwise every run's garbage collections would examine the libraries' objects again
     while True:
-        ledger.release_dead()
-        if ledger.is_open():
-            ledger.take(lambda trial, values: _run(ledger, trial, values, folder, run, kept))
-        elif ledger.is_busy():
-            time.sleep(_POLL)
+        study.release_dead()
+        if study.has_next():
+            study.run_next(lambda trial, values: _run_trial(study, trial, values, folder, cache))
+        elif study.has_running():
+            time.sleep(_IDLE_SECONDS)
         else:
             return
 
 
-def _run(ledger: SweepStudy, trial: Any, values: Values, folder: Path, run: Callable[..., Any], kept: Any) -> float:
-    """One trial: its run's headline score on the validation split."""
+def _run_trial(study: SweepStudy, trial: Any, values: Values, folder: Path, cache: BackboneCache) -> float:
+    """Run one trial and return the headline score on the validation split.
+
+    Raises:
+        optuna.TrialPruned: the run was stopped early; its folder is removed.
+        Exception: the run failed; the error is stored with the trial.
+    """
     import optuna
 
     from adapter_tune.data.custom import resolve_custom_data
+    from adapter_tune.runs.run import run
 
     try:
-        config = resolve_custom_data(config_of(ledger.sweep, values, folder), kept.things)
+        config = resolve_custom_data(config_of(study.sweep, values, folder), cache.things)
         print(f"{values}: {config.folder}", flush=True)
-        join(trial, group_of(ledger.sweep, config.model_dump()))
-        result = run(config, kept=kept, callbacks=[_pruning(trial, config)])
+        set_group(trial, group_of(study.sweep, config.model_dump()))
+        result = run(config, kept=cache, callbacks=[_pruning_callback(trial, config)])
     except optuna.TrialPruned:
         shutil.rmtree(config.folder, ignore_errors=True)
         raise
     except Exception as error:
-        first = first_line(error)
-        fail(trial, first if isinstance(error, AdapterTuneError) else f"{type(error).__name__}: {first}")
+        message = first_line(error)
+        is_expected = isinstance(error, AdapterTuneError)
+        set_error(trial, message if is_expected else f"{type(error).__name__}: {message}")
         raise
     return float(result.headline.value)
 
 
-def _pruning(trial: Any, config: Any) -> Any:
-    """A callback that tells the ledger every epoch's score, and stops the run where it is hopeless."""
+def _pruning_callback(trial: Any, config: RunConfig) -> Any:
+    """Return a Trainer callback that reports each epoch's score to the study and stops a run that is pruned."""
     import optuna
     from transformers import TrainerCallback
 
-    task = config.task_spec
-    key = f"eval_{task.validation[0]}_{task.headline}"
+    from adapter_tune.tasks.score_keys import score_key
 
-    class Pruning(TrainerCallback):  # type: ignore[misc]
-        """Reports and asks."""
+    task = config.task_spec
+    key = score_key(task.validation[0], task.headline)
+
+    class PruningCallback(TrainerCallback):  # type: ignore[misc]
+        """Reports each epoch's score; raises TrialPruned if the pruner stops the run."""
 
         def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
-            """After each evaluation."""
+            """Report the score of an evaluation."""
             if metrics and key in metrics:
                 trial.report(float(metrics[key]), round(state.epoch or 0))
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
-    return Pruning()
+    return PruningCallback()
 
 
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

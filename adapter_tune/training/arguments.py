@@ -10,13 +10,14 @@ from transformers import TrainingArguments
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.modeling.precision import resolve_device, resolve_precision
+from adapter_tune.modeling.precision import resolve_compute
 
 
 def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
     """The one place where a configuration becomes the Trainer's arguments."""
-    t, task = config.training, config.task_spec
-    precision = resolve_precision(t.precision, resolve_device(t.device))
+    t = config.training
+    task = config.task_spec
+    compute = resolve_compute(t)
     names = {f.name for f in fields(TrainingArguments)}  # renamed in transformers 5.2x, the old name deprecated
     checkpointing = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
     args = TrainingArguments(
@@ -40,18 +41,18 @@ def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
         greater_is_better=True,
         logging_steps=t.logging_steps,
         logging_first_step=True,
-        logging_nan_inf_filter=False,  # Losses ends such a run
+        logging_nan_inf_filter=False,  # AdapterTrainer ends such a run
         seed=t.seed,
         full_determinism=t.deterministic,
-        use_cpu=resolve_device(t.device) == "cpu",
-        bf16=precision == "bf16",
-        fp16=precision == "fp16",
-        dataloader_pin_memory=resolve_device(t.device) == "cuda",
-        accelerator_config={"non_blocking": resolve_device(t.device) == "cuda"},
+        use_cpu=compute.device == "cpu",
+        bf16=compute.precision == "bf16",
+        fp16=compute.precision == "fp16",
+        dataloader_pin_memory=compute.device == "cuda",
+        accelerator_config={"non_blocking": compute.device == "cuda"},
         remove_unused_columns=False,
         label_names=["labels"],
         ddp_find_unused_parameters=False,
-        ddp_backend="gloo" if distributed.world_size() > 1 and resolve_device(t.device) == "cpu" else None,
+        ddp_backend="gloo" if distributed.world_size() > 1 and compute.device == "cpu" else None,
         disable_tqdm=True,
         report_to="none",
         **{checkpointing: t.gradient_checkpointing},
@@ -62,13 +63,13 @@ def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
 
 
 def check_training(config: RunConfig) -> None:
-    """Refuse what the machine or the task does not have, before anything is loaded.
+    """Refuse what the machine or the task cannot do, before anything is loaded.
 
     Raises:
-        RunError: the device is not there.
-        UsageError: the precision is not there, or classes should be weighed where a row has none or several.
+        RunError: the machine has no such device.
+        UsageError: the device cannot compute in the precision, or class weights are wanted for a task without classes.
     """
-    resolve_precision(config.training.precision, resolve_device(config.training.device))
+    resolve_compute(config.training)
     distributed.per_process_batch_size(config.training.batch_size)
     distributed.check_launcher()
     if config.training.shard_backbone and distributed.world_size() == 1:

@@ -21,6 +21,7 @@ from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.precision import resolve_device, resolve_precision
 from adapter_tune.run_files.result import COLLAPSED, Headline, Scores, Speed
 from adapter_tune.tasks.glue import Task
+from adapter_tune.tasks.score_keys import score_key, scores_of, without_timings
 from adapter_tune.training.progress import progress_callback
 from adapter_tune.training.resume import (
     ResumableEarlyStopping,
@@ -28,6 +29,7 @@ from adapter_tune.training.resume import (
     checkpoint_threads,
     training_was_over,
 )
+from adapter_tune.training.scorer import DISTINCT
 from adapter_tune.training.signals import CheckpointOnSignal
 from adapter_tune.training.speed_monitor import SpeedMonitor, speed_of
 from adapter_tune.training.trainer import AdapterTrainer
@@ -143,11 +145,11 @@ def given_threads(training: TrainingConfig) -> AbstractContextManager[None]:
 def _outcome(
     task: Task, values: dict[str, Any], splits: dict[str, Any], speed: Speed, history: list[dict[str, float]]
 ) -> Outcome:
-    scores = {split: {name: float(values[f"eval_{split}_{name}"]) for name in task.metrics} for split in splits}
+    scores = {split: {metric: float(values[score_key(split, metric)]) for metric in task.metrics} for split in splits}
     first = next(iter(scores))
     headline = Headline(split=first, metric=task.headline, value=scores[first][task.headline])
     varied = [split for split, rows in splits.items() if len(np.unique(rows["labels"][:], axis=0)) > 1]
-    distinct = {split: values[f"eval_{split}_distinct"] for split in varied}  # of one label, one prediction is right
+    distinct = {split: values[score_key(split, DISTINCT)] for split in varied}  # of one label, one prediction is right
     return Outcome(scores, headline, speed, history, _collapsed(task, scores, distinct))
 
 
@@ -173,7 +175,10 @@ def _collapsed(task: Task, scores: Scores, distinct: dict[str, float]) -> list[s
 
 
 def _history(log: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Training loss and scores by step, without the trainer's timings and without numbers that are not finite."""
-    dropped = ("_runtime", "_per_second", "_distinct", "_time")
-    entries = [{k: v for k, v in entry.items() if not k.endswith(dropped) and math.isfinite(v)} for entry in log]
-    return [entry for entry in entries if any(k == "loss" or k.startswith("eval_") for k in entry)]
+    """Training loss and scores by step, without the Trainer's timings and without values that are not finite."""
+    history = []
+    for logged in log:
+        entry = {key: value for key, value in without_timings(logged).items() if math.isfinite(value)}
+        if "loss" in entry or scores_of(entry):
+            history.append(entry)
+    return history

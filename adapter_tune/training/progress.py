@@ -16,6 +16,7 @@ from rich.progress import (
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from adapter_tune.foundation.console import console
+from adapter_tune.tasks.score_keys import scores_of
 
 _LINES = 10  # training lines in a whole run, off a terminal
 
@@ -30,9 +31,7 @@ class ProgressCallback(TrainerCallback):
         logs = logs or {}
         if "loss" in logs:
             self.step(state, float(logs["loss"]))
-        skipped = ("_loss", "_runtime", "_per_second", "_distinct", "_time")
-        names = [name for name in logs if name.startswith("eval_") and not name.endswith(skipped)]
-        scores = [f"{name.removeprefix('eval_')} {logs[name]:.4f}" for name in names]
+        scores = [f"{name} {score:.4f}" for name, score in scores_of(logs).items()]
         if scores and state.epoch:
             console.print(f"epoch {state.epoch:.3g}: {'  '.join(scores)}")
 

@@ -15,6 +15,7 @@ from transformers.trainer_callback import ExportableState
 from adapter_tune.foundation import distributed
 from adapter_tune.modeling.precision import Precision
 from adapter_tune.run_files.result import Speed
+from adapter_tune.tasks.score_keys import score_key
 
 _STORED = ("seconds", "examples", "real", "padded", "precision", "threads")
 
@@ -100,8 +101,14 @@ def speed_of(
         rows: number of rows by split.
     """
     speed_monitor.count_pending()
-    runs = [(rows[split], entry[key]) for entry in rates for split in rows if (key := f"eval_{split}_runtime") in entry]
-    evaluated, seconds = sum(n for n, _ in runs), sum(t for _, t in runs)
+    evaluated = 0
+    seconds = 0.0
+    for entry in rates:
+        for split, count in rows.items():
+            runtime = entry.get(score_key(split, "runtime"))
+            if runtime is not None:
+                evaluated += count
+                seconds += runtime
     trained = speed_monitor.seconds > 0
     return Speed(
         device=torch.cuda.get_device_name() if device == "cuda" else device,

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, Trai
 from transformers import ProgressCallback as DefaultProgressCallback
 
 from adapter_tune.adapters.bottleneck import TokenBatchNorm
-from adapter_tune.adapters.surgery import added_buffers
+from adapter_tune.adapters.model_parts import added_buffers
 from adapter_tune.config.schema import RunConfig, TrainingConfig
 from adapter_tune.data.flat_rows import FlatRows, RowNumbers, can_be_flat, unwrapped
 from adapter_tune.data.samplers import LengthGroupedSampler, LongestFirstSampler

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -16,9 +18,14 @@ from adapter_tune.strategies import Houlsby
 D, M = 24, 5
 
 
+def config(**options: Any) -> BottleneckConfig:
+    """The strategies' defaults, but for the options."""
+    return Houlsby(**options).bottleneck_config()
+
+
 def test_forward_is_the_papers_formula() -> None:
     torch.manual_seed(0)
-    adapter = Bottleneck(D, M, BottleneckConfig(init_std=0.5))
+    adapter = Bottleneck(D, M, config(init_std=0.5))
     nn.init.normal_(adapter.down.bias)
     nn.init.normal_(adapter.up.bias)
     x = torch.randn(3, 7, D)
@@ -27,7 +34,7 @@ def test_forward_is_the_papers_formula() -> None:
 
 
 def test_parameters_are_2md_plus_d_plus_m_in_float32() -> None:
-    parameters = list(Bottleneck(D, M).parameters())
+    parameters = list(Bottleneck(D, M, config()).parameters())
     assert sum(p.numel() for p in parameters) == 2 * M * D + D + M
     assert {p.dtype for p in parameters} == {torch.float32}
 
@@ -35,7 +42,7 @@ def test_parameters_are_2md_plus_d_plus_m_in_float32() -> None:
 @pytest.mark.parametrize("std", [1e-2, 1e-3])
 def test_weights_start_from_a_normal_cut_at_two_deviations(std: float) -> None:
     torch.manual_seed(0)
-    adapter = Bottleneck(256, 256, BottleneckConfig(init_std=std))
+    adapter = Bottleneck(256, 256, config(init_std=std))
     for linear in (adapter.down, adapter.up):
         assert linear.weight.abs().max() <= 2 * std
         # A standard normal cut at +-2 has a standard deviation of 0.8796.
@@ -49,11 +56,11 @@ def test_every_activation_of_the_schema_exists() -> None:
     for name in schema:
         x = torch.linspace(-3, 3, 50)
         theirs = nn.Identity() if name == "identity" else ACT2FN[name]
-        assert torch.allclose(Bottleneck(D, M, BottleneckConfig(name)).activation(x), theirs(x), atol=1e-6)
+        assert torch.allclose(Bottleneck(D, M, config(activation=name)).activation(x), theirs(x), atol=1e-6)
 
 
 def test_the_dropout_comes_before_the_adapter() -> None:
-    adapted = Adapted(nn.Dropout(0.5), Bottleneck(D, M, BottleneckConfig(init_std=0.5)))
+    adapted = Adapted(nn.Dropout(0.5), Bottleneck(D, M, config(init_std=0.5)))
     x = torch.ones(4, D)
     torch.manual_seed(3)
     dropped = nn.functional.dropout(x, 0.5, training=True)
@@ -62,32 +69,31 @@ def test_the_dropout_comes_before_the_adapter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "extra"),
+    ("inside", "extra"),
     [
-        (BottleneckConfig(depth=3), 2 * (M * M + M)),
-        (BottleneckConfig(norm="layer"), 2 * M),
-        (BottleneckConfig(norm="batch", depth=2), 4 * M + M * M + M),
-        (BottleneckConfig(scale="learnt"), 1),
-        (BottleneckConfig(scale=4.0, dropout=0.5), 0),
+        (config(depth=3), 2 * (M * M + M)),
+        (config(norm="layer"), 2 * M),
+        (config(norm="batch", depth=2), 4 * M + M * M + M),
+        (config(scale="learnt"), 1),
+        (config(scale=4.0, dropout=0.5), 0),
     ],
 )
-def test_options_add_the_parameters_that_they_say(recipe: BottleneckConfig, extra: int) -> None:
-    size = sum(p.numel() for p in Bottleneck(D, M, recipe).parameters())
+def test_options_add_the_parameters_that_they_say(inside: BottleneckConfig, extra: int) -> None:
+    size = sum(p.numel() for p in Bottleneck(D, M, inside).parameters())
     assert size == 2 * M * D + D + M + extra
 
 
-@pytest.mark.parametrize(
-    "recipe", [BottleneckConfig(norm="layer"), BottleneckConfig(norm="batch"), BottleneckConfig("sigmoid")]
-)
-def test_up_starts_at_zero_where_small_weights_would_not_mean_a_small_output(recipe: BottleneckConfig) -> None:
-    assert not Bottleneck(D, M, recipe).up.weight.any()
+@pytest.mark.parametrize("inside", [config(norm="layer"), config(norm="batch"), config(activation="sigmoid")])
+def test_up_starts_at_zero_where_small_weights_would_not_mean_a_small_output(inside: BottleneckConfig) -> None:
+    assert not Bottleneck(D, M, inside).up.weight.any()
 
 
 def test_scale_and_dropout_act_on_what_is_added() -> None:
     torch.manual_seed(0)
-    plain, x = Bottleneck(D, M, BottleneckConfig(init_std=0.5)), torch.randn(3, D)
+    plain = Bottleneck(D, M, config(init_std=0.5))
+    x = torch.randn(3, D)
     for scale in (4.0, "learnt"):
-        scaled = Bottleneck(D, M, BottleneckConfig(init_std=0.5, scale=scale, dropout=0.5)).eval()
+        scaled = Bottleneck(D, M, config(init_std=0.5, scale=scale, dropout=0.5)).eval()
         scaled.load_state_dict(plain.state_dict(), strict=False)
         if scale == "learnt":
             nn.init.constant_(scaled.get_parameter("scale"), 4.0)
@@ -95,12 +101,14 @@ def test_scale_and_dropout_act_on_what_is_added() -> None:
         assert not torch.allclose(scaled.train()(x), 4 * plain(x))
 
 
-def test_joins_are_the_formulas_of_the_docstring() -> None:
+def test_insertions_are_the_formulas_of_the_docstring() -> None:
     torch.manual_seed(0)
-    adapter, h, x = Bottleneck(D, M, BottleneckConfig(init_std=0.5)), torch.randn(2, 3, D), torch.randn(2, 3, D)
+    adapter = Bottleneck(D, M, config(init_std=0.5))
+    h = torch.randn(2, 3, D)
+    x = torch.randn(2, 3, D)
     expected = {"serial": h + adapter(h), "parallel": h + adapter(x), "multiplicative": h * (1 + adapter(x))}
-    for join, result in expected.items():
-        adapted = Adapted(nn.Identity(), adapter, join)  # type: ignore[arg-type]
+    for insertion, result in expected.items():
+        adapted = Adapted(nn.Identity(), adapter, insertion)  # type: ignore[arg-type]
         adapted.capture_input(adapted, (x,), {})
         assert torch.equal(adapted(h), result)
         adapted.capture_input(adapted, (), {"hidden_states": x})
@@ -110,22 +118,25 @@ def test_joins_are_the_formulas_of_the_docstring() -> None:
 
 def test_batch_statistics_are_those_of_the_real_tokens() -> None:
     torch.manual_seed(0)
-    tokens, x = AttentionMaskHolder(), torch.randn(2, 4, M)
-    norm = TokenBatchNorm(M, tokens)
-    tokens.mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]]).bool()
-    real = x[tokens.mask]
-    out, deviation = norm(x), (real.var(0, unbiased=False) + 1e-5).sqrt()
-    assert torch.allclose(out[tokens.mask], (real - real.mean(0)) / deviation, atol=1e-5)
-    assert not out[~tokens.mask].any()
+    holder = AttentionMaskHolder()
+    x = torch.randn(2, 4, M)
+    norm = TokenBatchNorm(M, holder)
+    holder.mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]]).bool()
+    real = x[holder.mask]
+    out = norm(x)
+    deviation = (real.var(0, unbiased=False) + 1e-5).sqrt()
+    assert torch.allclose(out[holder.mask], (real - real.mean(0)) / deviation, atol=1e-5)
+    assert not out[~holder.mask].any()
     assert torch.allclose(norm.get_buffer("running_mean"), 0.1 * real.mean(0), atol=1e-6)
     assert torch.allclose(norm.get_buffer("running_var"), 0.9 + 0.1 * real.var(0), atol=1e-6)
 
 
 def test_batch_normalisation_in_evaluation_looks_at_one_token_alone() -> None:
-    tokens, x = AttentionMaskHolder(), torch.randn(2, 4, M)
-    norm = TokenBatchNorm(M, tokens).eval()
+    holder = AttentionMaskHolder()
+    x = torch.randn(2, 4, M)
+    norm = TokenBatchNorm(M, holder).eval()
     nn.init.normal_(norm.get_buffer("running_mean"))
-    whole = norm(x)
-    tokens.mask = torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0]]).bool()
-    assert torch.equal(norm(x), whole)
-    assert torch.equal(norm(x[0, :1]), whole[0, :1])  # without padding: (tokens, m)
+    without_mask = norm(x)
+    holder.mask = torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0]]).bool()
+    assert torch.equal(norm(x), without_mask)
+    assert torch.equal(norm(x[0, :1]), without_mask[0, :1])  # without padding: (tokens, m)

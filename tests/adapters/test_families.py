@@ -9,7 +9,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForPreTraining, AutoMode
 
 import adapter_tune
 from adapter_tune.adapters.families import FAMILIES, family_of
-from adapter_tune.adapters.surgery import pooler_parameters
+from adapter_tune.adapters.model_parts import pooler_parameters
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.build import build_model, check_backbone_fits
 from adapter_tune.runs.reload import evaluate_run
@@ -45,14 +45,12 @@ def test_it_trains_and_is_loaded_again_to_the_bit(checkpoint: tuple[str, str], m
     assert len(adapter_tune.adapters_of(model)) == 6
 
 
-def test_what_stands_between_encoder_and_head_is_frozen_only_where_it_was_pretrained(
-    checkpoint: tuple[str, str], make_config: Any
-) -> None:
+def test_a_pooler_is_frozen_only_where_it_was_pretrained(checkpoint: tuple[str, str], make_config: Any) -> None:
     family, folder = checkpoint
     prepared = build_model(make_config("rte", model=folder))
-    between = pooler_parameters(prepared.model)
-    assert bool(between) == (family in ("bert", "modernbert"))
-    assert not any(p.requires_grad for p in between)
+    pooler = pooler_parameters(prepared.model)
+    assert bool(pooler) == (family in ("bert", "modernbert"))
+    assert not any(p.requires_grad for p in pooler)
     assert prepared.notes == []
     head = {
         name for name, p in prepared.model.named_parameters() if p.requires_grad and name in prepared.newly_initialized
@@ -85,10 +83,10 @@ def test_a_choice_about_a_pooler_that_is_not_there_is_refused(
 
 def test_positions_that_no_token_takes_are_counted_out(checkpoint: tuple[str, str], make_config: Any) -> None:
     family, folder = checkpoint
-    room = 46 if family in ("roberta", "xlm-roberta", "mpnet") else 48  # theirs begin behind the padding id
-    check_backbone_fits(make_config("rte", model=folder, data={"max_length": room}))
-    with pytest.raises(UsageError, match=f"the backbone has {room} positions"):
-        check_backbone_fits(make_config("rte", model=folder, data={"max_length": room + 1}))
+    positions = 46 if family in ("roberta", "xlm-roberta", "mpnet") else 48  # theirs begin after the padding id
+    check_backbone_fits(make_config("rte", model=folder, data={"max_length": positions}))
+    with pytest.raises(UsageError, match=f"the backbone has {positions} positions"):
+        check_backbone_fits(make_config("rte", model=folder, data={"max_length": positions + 1}))
 
 
 def test_a_bare_encoder_has_its_pooler_too() -> None:

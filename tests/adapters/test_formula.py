@@ -45,7 +45,7 @@ def test_the_papers_shares_for_bert_large() -> None:
 def test_all_layer_norms_are_those_of_the_released_code() -> None:
     count = counted(BASE, {"name": "houlsby", "layer_norm": "all"})
     assert count.groups.layer_norm == 38_400  # 25 of them
-    assert count.formula == 2_416_128  # the formula counts the 24 behind an adapter
+    assert count.formula == 2_416_128  # the formula counts the 24 after an adapter
 
 
 @pytest.mark.parametrize("strategy", OPTIONS, ids=str)
@@ -58,7 +58,8 @@ def test_formula_and_model_agree(model: str, strategy: Any) -> None:
 
 
 def test_full_trains_everything_and_head_the_head() -> None:
-    full, head = counted(BASE, "full"), counted(BASE, "head")
+    full = counted(BASE, "full")
+    head = counted(BASE, "head")
     assert full.trained == full.total == full.backbone + full.groups.head
     assert full.trained_percent == 100
     assert head.trained == head.groups.head == 2 * 768 + 2
@@ -67,12 +68,13 @@ def test_full_trains_everything_and_head_the_head() -> None:
 
 
 def test_a_trained_pooler_is_a_group_of_its_own() -> None:
-    frozen, trained = counted(BASE, "houlsby"), counted(BASE, "houlsby", pooler="train")
+    frozen = counted(BASE, "houlsby")
+    trained = counted(BASE, "houlsby", pooler="train")
     assert (frozen.groups.pooler, trained.groups.pooler) == (0, 768 * 768 + 768)
     assert trained.trained - frozen.trained == trained.groups.pooler
 
 
-def test_published_models_need_no_network_and_say_what_is_assumed(backbone: str) -> None:
+def test_published_models_need_no_network_and_note_what_is_assumed(backbone: str) -> None:
     assert len(PUBLISHED_SIZES) == 4 + 24
     assert published_size("bert-base-uncased") == published_size(BASE)
     *_, notes = count_on_meta(ModelConfig(id=BASE), Houlsby(), {"num_labels": 2})
@@ -83,11 +85,11 @@ def test_published_models_need_no_network_and_say_what_is_assumed(backbone: str)
     assert notes == []
 
 
-def test_what_is_assumed_is_said_only_where_it_matters() -> None:
+def test_an_assumption_is_noted_only_where_it_matters() -> None:
     assert count_on_meta(ModelConfig(id=BASE), parse_strategy("full"), {"num_labels": 2})[2] == []
 
 
-def test_a_local_folder_is_counted_for_what_it_is(
+def test_a_local_folder_is_counted_even_if_it_is_named_like_a_published_model(
     backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(backbone, tmp_path / "bert-base-uncased")

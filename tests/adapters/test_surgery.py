@@ -6,13 +6,14 @@ import torch
 from transformers import BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 
 from adapter_tune.adapters.bottleneck import Adapted, Bottleneck, truncated_normal_
-from adapter_tune.adapters.surgery import adapters_of, added_parameters, attach, layer_norms, sites
+from adapter_tune.adapters.model_parts import adapters_of, added_parameters, layer_norms
+from adapter_tune.adapters.surgery import attach, sites
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.modeling.build import prepare
 from adapter_tune.strategies import REGISTRY, Houlsby, parse_strategy
 from tests.helpers import bert_config
 
-INSIDE: list[Any] = [
+BOTTLENECKS: list[Any] = [
     {"name": "houlsby", "norm": "batch"},
     {"name": "parallel", "norm": "layer", "depth": 2, "scale": "learnt", "dropout": 0.1},
     {"name": "multiplicative", "norm": "batch", "scale": 2.0, "m": [0, 5]},
@@ -44,8 +45,8 @@ def adapted_copy(model: Any, strategy: Any) -> Any:
     return copied
 
 
-def awake(model: Any) -> None:
-    """Nothing that was added is zero any more, so that every gradient can be seen."""
+def randomise_added(model: Any) -> None:
+    """Make every added parameter nonzero, so that every gradient can be seen."""
     with torch.no_grad():
         for parameter in added_parameters(model):
             parameter.normal_(std=0.5)
@@ -61,11 +62,11 @@ def test_names_in_the_backbones_state_dict_stay(model: Any, name: str) -> None:
 
 def test_two_adapters_a_layer_attention_first(model: Any) -> None:
     prepare(model, Houlsby(m=4), train_pooler=False)
-    found = adapters_of(model)
+    adapters = adapters_of(model)
     layers = model.bert.encoder.layer
     expected = [block for layer in layers for block in (layer.attention.output.dropout, layer.output.dropout)]
-    assert [id(a) for a in found] == [id(a) for a in expected]
-    assert len(found) == 4
+    assert [id(a) for a in adapters] == [id(a) for a in expected]
+    assert len(adapters) == 4
 
 
 @pytest.mark.parametrize(("init_std", "bound"), [(1e-3, 1e-3), (1e-2, 5e-2)])
@@ -84,14 +85,14 @@ def test_the_adapted_model_is_the_frozen_one_exactly_where_up_is_zero(model: Any
 
 @pytest.mark.parametrize(
     "strategy",
-    [*REGISTRY, *INSIDE, {"name": "houlsby", "layer_norm": "all"}, {"name": "houlsby", "layer_norm": "none"}],
+    [*REGISTRY, *BOTTLENECKS, {"name": "houlsby", "layer_norm": "all"}, {"name": "houlsby", "layer_norm": "none"}],
     ids=str,
 )
 @pytest.mark.parametrize("train_pooler", [True, False])
 def test_gradients_reach_exactly_what_is_trained(model: Any, batch: Any, strategy: Any, train_pooler: bool) -> None:
     parsed = parse_strategy(strategy)
     prepare(model, parsed, train_pooler=train_pooler or parsed.trains_pooler)
-    awake(model)
+    randomise_added(model)
     model.train()
     model(**batch).loss.backward()
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -111,7 +112,7 @@ def test_layer_norm_option_trains_the_norms_it_names(model: Any) -> None:
     assert trained == {"adapter": [False, *[True] * 4], "all": [True] * 5, "none": [False] * 5}
 
 
-def test_adapters_take_the_mode_of_the_place_they_are_put_into(model: Any) -> None:
+def test_adapters_take_the_training_mode_of_their_site(model: Any) -> None:
     prepare(model.eval(), Houlsby(m=4), train_pooler=False)
     assert not any(m.training for m in model.modules())
 
@@ -119,23 +120,24 @@ def test_adapters_take_the_mode_of_the_place_they_are_put_into(model: Any) -> No
 def test_a_strategy_cannot_be_applied_twice(model: Any) -> None:
     prepare(model, Houlsby(m=4), train_pooler=False)
     with pytest.raises(RunError, match=r"layer 0 \(attention\) has an adapter already"):
-        attach(model, sites(model)[0], Bottleneck(32, 4))
+        attach(model, sites(model)[0], Bottleneck(32, 4, Houlsby().bottleneck_config()))
 
 
-def test_an_unknown_family_is_refused_with_those_there_are() -> None:
+def test_an_unknown_family_is_refused_with_a_list_of_the_known_ones() -> None:
     gpt2 = GPT2ForSequenceClassification(GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=10, pad_token_id=0))
     with pytest.raises(RunError, match=r"'gpt2' are not supported; known: bert.*adapters/families.py"):
         prepare(gpt2, Houlsby(m=4), train_pooler=False)
 
 
-def test_layer_equals_the_recipe_written_out_step_by_step(model: Any) -> None:
+def test_a_layer_equals_the_formula_step_by_step(model: Any) -> None:
     """Dense, dropout, adapter, add, LayerNorm: in both sub-layers, in training mode under one seed."""
     prepare(model, Houlsby(m=4, init_std=0.5), train_pooler=False)
     model.train()
     block = model.bert.encoder.layer[0].output
     for p in block.LayerNorm.parameters():
         truncated_normal_(p.data, 1.0)
-    hidden, residual = torch.randn(2, 3, 48), torch.randn(2, 3, 32)
+    hidden = torch.randn(2, 3, 48)
+    residual = torch.randn(2, 3, 32)
     torch.manual_seed(5)
     actual = block(hidden, residual)
     torch.manual_seed(5)

@@ -1,4 +1,4 @@
-"""The benchmark: its arithmetic, and one whole run on a tiny backbone. Its times are nobody's to assert."""
+"""The benchmark: its arithmetic, and a run on a tiny backbone. Times are not asserted."""
 
 import json
 import shutil
@@ -12,14 +12,14 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from adapter_tune.bench import bench
-from adapter_tune.bench.bench import Measured, _related
+from adapter_tune.bench.bench import Measurement, _with_ratios
 from adapter_tune.bench.row_lengths import QUANTILES, sample_lengths
-from adapter_tune.bench.worker import _random, has_frozen_layers, operations_a_token
+from adapter_tune.bench.worker import _random_model, has_frozen_layers, operations_per_token
 from adapter_tune.cli import main
 from adapter_tune.config.compose import compose
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.build import prepare
-from adapter_tune.report.terminal import show_bench
+from adapter_tune.report.command_output import show_bench
 from adapter_tune.strategies import parse_strategy
 from tests.helpers import bert_config
 
@@ -30,8 +30,8 @@ def test_a_whole_run(batches: int, backbone: str, capsys: pytest.CaptureFixture[
     small = ["--batch-size", "4", "--set", "data.max_length=16", "--set", "training.eval_batch_size=4"]
     small += ["--set", f"training.gradient_accumulation={batches}"]
     main(["bench", "--model", backbone, *words, *small, "--json"])
-    found = json.loads(capsys.readouterr().out)
-    rows = found["strategies"]
+    output = json.loads(capsys.readouterr().out)
+    rows = output["strategies"]
     assert [row["name"] for row in rows] == ["full", "houlsby layers=top-1"]
     for row in rows:
         assert len(row["steps"]) == 2
@@ -41,21 +41,21 @@ def test_a_whole_run(batches: int, backbone: str, capsys: pytest.CaptureFixture[
         assert row["eval_examples_per_second"] > 0
     assert rows[0]["step_ratio"] == 1
     assert rows[0]["checkpoint_bytes"] > 10 * rows[1]["checkpoint_bytes"]
-    assert found["products_per_second"] > 0
+    assert output["products_per_second"] > 0
 
 
 def test_one_strategy_after_the_other_as_on_a_gpu(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "WARM_ON_A_GPU", 3)
-    monkeypatch.setattr(bench, "_PARTS", 2)
+    monkeypatch.setattr(bench, "GPU_WARM_UP_STEPS", 3)
+    monkeypatch.setattr(bench, "_GPU_REPORTS", 2)
     flags = {"--task task": "mnli", "--model model.id": backbone}
     sets = ["data.max_length=16", "training.batch_size=4", "training.eval_batch_size=4", "training.device=cpu"]
     cases = {name: compose(None, {**flags, "--strategy strategy.name": name}, sets) for name in ("full", "head")}
-    taken, ends = bench._one_after_the_other(cases, "8", 5)
-    assert [[report["steps"] for report in reports] for reports in taken.values()] == [[3, 2]] * 2
-    assert [[report["examples"] for report in reports] for reports in taken.values()] == [[12, 8]] * 2
-    assert all(end["eval"] > 0 for end in ends.values())
-    reports = [{key: value for key, value in report.items() if key != "forward"} for report in taken["head"]]
-    row = bench._row("head", reports, ends["head"], 1e12)  # a GPU says nothing of phases
+    reports_by_name, totals = bench._measure_one_by_one(cases, "8", 5)
+    assert [[report["steps"] for report in reports] for reports in reports_by_name.values()] == [[3, 2]] * 2
+    assert [[report["examples"] for report in reports] for reports in reports_by_name.values()] == [[12, 8]] * 2
+    assert all(end["eval"] > 0 for end in totals.values())
+    reports = [{key: value for key, value in report.items() if key != "forward"} for report in reports_by_name["head"]]
+    row = bench._measurement("head", reports, totals["head"], 1e12)  # a GPU reports no phases
     assert row.forward_ms is None
     assert row.step_ms == pytest.approx(1e3 * np.median([report["seconds"] / report["steps"] for report in reports]))
     assert row.examples_per_second == pytest.approx(20 / sum(report["seconds"] for report in reports))
@@ -64,39 +64,41 @@ def test_one_strategy_after_the_other_as_on_a_gpu(backbone: str, monkeypatch: py
 def test_kept_states_are_measured_beside_their_twin(
     backbone: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: dict[str, Any] = {}
+    measured_cases: dict[str, Any] = {}
 
     def measure(cases: dict[str, Any], lengths: str, steps: int) -> Any:
-        seen.update(cases)
+        measured_cases.update(cases)
         return [], {}
 
     monkeypatch.setattr(bench, "bench", measure)
     words = ["--strategy", "full", "--strategy", "top_n n=1", "--set", "data.max_length=16"]
     main(["bench", "--model", backbone, *words, "--kept", "--json"])
-    found = {name: (c.training.backbone_dropout, c.training.cache_frozen_prefix) for name, c in seen.items()}
-    assert found == {
+    options = {
+        name: (c.training.backbone_dropout, c.training.cache_frozen_prefix) for name, c in measured_cases.items()
+    }
+    assert options == {
         "full": ("on", "auto"),
         "top_n n=1": ("on", "auto"),
         "top_n n=1, no dropout": ("off", "off"),
-        "top_n n=1, states kept": ("off", "on"),
+        "top_n n=1, frozen layers cached": ("off", "on"),
     }
 
 
-def row(name: str, *steps: float, memory: int | None = 100) -> Measured:
-    return Measured(name, 1, 2, 3, 6, 7, 8, 9, 0.5, memory, 11, steps=list(steps))
+def row(name: str, *steps: float, memory: int | None = 100) -> Measurement:
+    return Measurement(name, 1, 2, 3, 6, 7, 8, 9, 0.5, memory, 11, steps=list(steps))
 
 
 def test_ratios_compare_step_with_step() -> None:
-    full, other = _related([row("full", 1, 10, 2), row("houlsby", 0.5, 6, 1, memory=40)])
+    full, other = _with_ratios([row("full", 1, 10, 2), row("houlsby", 0.5, 6, 1, memory=40)])
     assert (full.step_ratio, full.memory_ratio) == (1, 1)
     assert (other.step_ratio, other.memory_ratio) == (0.5, 0.4)
-    (alone,) = _related([row("houlsby", 1)])
+    (alone,) = _with_ratios([row("houlsby", 1)])
     assert alone.step_ratio is None
-    assert _related([row("full", 1, memory=None)])[0].memory_ratio is None
+    assert _with_ratios([row("full", 1, memory=None)])[0].memory_ratio is None
 
 
 @pytest.mark.parametrize(
-    ("strategy", "kept", "expected"),
+    ("strategy", "cached_layers", "expected"),
     [
         ("full", 0, [6, 6]),
         ("head", 0, [2, 2]),
@@ -106,11 +108,11 @@ def test_ratios_compare_step_with_step() -> None:
     ],
     ids=str,
 )
-def test_operations_a_token(strategy: Any, kept: int, expected: list[int]) -> None:
+def test_operations_per_token(strategy: Any, cached_layers: int, expected: list[int]) -> None:
     model = AutoModelForSequenceClassification.from_config(bert_config())
     layer = sum(p.numel() for p in model.bert.encoder.layer[0].parameters())
     prepare(model, parse_strategy(strategy), train_pooler=False)
-    assert operations_a_token(model, kept) == sum(expected) * layer
+    assert operations_per_token(model, cached_layers) == sum(expected) * layer
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_a_model_on_the_bench_is_of_the_type_that_a_run_loads(backbone: str, tmp
     shutil.copytree(backbone, tmp_path / "half")
     path = tmp_path / "half" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "dtype": "float16"}))
-    prepared = _random(make_config(model=str(tmp_path / "half")))
+    prepared = _random_model(make_config(model=str(tmp_path / "half")))
     assert {p.dtype for p in prepared.model.parameters()} == {torch.float32}
 
 
@@ -141,19 +143,19 @@ def test_operations_of_adapters() -> None:
     norms = 2 * 2 * 2 * 32
     prepare(model, parse_strategy({"name": "houlsby", "m": 4}), train_pooler=False)
     adapters = 4 * (2 * 4 * 32 + 32 + 4)
-    assert operations_a_token(model) == 4 * (layers - norms) + 6 * (adapters + norms)
+    assert operations_per_token(model) == 4 * (layers - norms) + 6 * (adapters + norms)
 
 
 @pytest.mark.parametrize("task", QUANTILES)
 def test_lengths_are_drawn_as_they_occur(task: str) -> None:
-    found = sample_lengths(task, 20_000, 512)
+    lengths = sample_lengths(task, 20_000, 512)
     points = QUANTILES[task]
     assert list(points) == sorted(points)
-    assert found.min() >= points[0]
-    assert found.max() <= points[-1]
-    assert abs(np.median(found) - points[10]) <= 1
+    assert lengths.min() >= points[0]
+    assert lengths.max() <= points[-1]
+    assert abs(np.median(lengths) - points[10]) <= 1
     assert sample_lengths(task, 100, 16).max() <= 16
-    assert (sample_lengths(task, 100, 512) == found[:100]).all()
+    assert (sample_lengths(task, 100, 512) == lengths[:100]).all()
 
 
 def test_a_number_is_every_rows_length() -> None:
@@ -199,12 +201,12 @@ def test_a_failing_process_is_one_clear_error() -> None:
             raise EOFError
 
     with pytest.raises(RunError, match="full: no memory"):
-        bench._checked("full", Broken())  # type: ignore[arg-type]
+        bench._receive("full", Broken())  # type: ignore[arg-type]
     Broken.is_usage = True
     with pytest.raises(UsageError, match="full: no memory"):
-        bench._checked("full", Broken())  # type: ignore[arg-type]
+        bench._receive("full", Broken())  # type: ignore[arg-type]
     with pytest.raises(RunError, match="its process ended"):
-        bench._checked("full", Gone())  # type: ignore[arg-type]
+        bench._receive("full", Gone())  # type: ignore[arg-type]
 
 
 def test_the_table_has_bars(capsys: pytest.CaptureFixture[str]) -> None:

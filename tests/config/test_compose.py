@@ -107,18 +107,18 @@ WRONG: list[tuple[str, list[str], str]] = [
     (
         "task: rte\nstrategy: {m: 0}\n",
         [],
-        r"strategy.m: should be a number from 1 to 65536, or a list with one a layer, got 0",
+        r"strategy.m: should be a number from 1 to 65536, or a list with one per layer, got 0",
     ),
     ("task: rte\nstrategy: {m: -5}\n", [], r"got -5"),
     (
         "task: rte\nstrategy: {m: abc}\n",
         [],
-        r"strategy.m: should be a number from 1 to 65536, or a list with one a layer, got 'abc'",
+        r"strategy.m: should be a number from 1 to 65536, or a list with one per layer, got 'abc'",
     ),
     (
         "task: rte\nstrategy: {m: 6.5}\n",
         [],
-        r"strategy.m: should be a number from 1 to 65536, or a list with one a layer, got 6.5",
+        r"strategy.m: should be a number from 1 to 65536, or a list with one per layer, got 6.5",
     ),
     ("task: rte\nstrategy: {init_std: 0}\n", [], r"strategy.init_std: should be greater than 0, got 0"),
     ("task: rte\nstrategy: {activation: gelo}\n", [], r"should be 'gelu', .*got 'gelo'"),

@@ -16,7 +16,7 @@ from adapter_tune.modeling.build import build_model, check_backbone_fits
 from tests.helpers import bert_config, save_backbone, save_tokenizer
 
 
-def test_everything_is_frozen_but_the_head_and_the_strategys_own(make_config: Any) -> None:
+def test_everything_is_frozen_but_the_head_and_what_the_strategy_trains(make_config: Any) -> None:
     prepared = build_model(make_config("mnli", strategy={"name": "houlsby", "m": 4}))
     trained = {name for name, p in prepared.model.named_parameters() if p.requires_grad}
     assert all("adapter" in n or "LayerNorm" in n or n.startswith("classifier") for n in trained)
@@ -50,9 +50,9 @@ def test_the_pooler_obeys_the_user(make_config: Any, bare_backbone: str, pooler:
 
 
 def test_transformers_report_of_missing_tensors_is_not_shown(make_config: Any) -> None:
-    shown: list[str] = []
+    messages: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: shown.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.add_handler(handler)
     transformers_logging.set_verbosity_warning()
@@ -62,7 +62,7 @@ def test_transformers_report_of_missing_tensors_is_not_shown(make_config: Any) -
     finally:
         transformers_logging.remove_handler(handler)
         transformers_logging.set_verbosity(verbosity)
-    assert not [message for message in shown if "MISSING" in message]
+    assert not [message for message in messages if "MISSING" in message]
 
 
 def test_a_checkpoint_in_half_precision_is_held_in_float32(make_config: Any, backbone: str, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_head_of_another_width_in_the_checkpoint_does_not_matter(make_config: 
 
 
 def test_fingerprints_are_of_the_backbone_alone(make_config: Any, backbone: str, bare_backbone: str) -> None:
-    marks = {
+    fingerprints = {
         name: build_model(config).fingerprint
         for name, config in {
             "one": make_config(),
@@ -99,7 +99,7 @@ def test_fingerprints_are_of_the_backbone_alone(make_config: Any, backbone: str,
             "other backbone": make_config(model=bare_backbone),
         }.items()
     }
-    assert marks["one"] == marks["other task and strategy"] != marks["other backbone"]
+    assert fingerprints["one"] == fingerprints["other task and strategy"] != fingerprints["other backbone"]
     model = AutoModel.from_pretrained(backbone)
     before = fingerprint(model)
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_an_encoder_that_the_checkpoint_does_not_fill_is_refused(
     weights = load_file(tmp_path / "model.safetensors")
     del weights["encoder.layer.1.output.dense.weight"]
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(RunError, match=r"lack or misshape 1 tensors .*layer.1.output.dense.weight"):
+    with pytest.raises(RunError, match=r"1 tensors of the encoder are missing .*layer.1.output.dense.weight"):
         build_model(make_config(model=str(tmp_path)))
 
 

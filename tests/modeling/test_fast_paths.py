@@ -1,4 +1,4 @@
-"""Every fast path against its plain twin."""
+"""Every fast path compared with the plain model."""
 
 import copy
 from typing import Any
@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import (
-    AutoModelForSequenceClassification,
-)
+from transformers import AutoModelForSequenceClassification
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 import adapter_tune
-from adapter_tune.adapters.surgery import layers_of
+from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.modeling import fast_paths
 from adapter_tune.modeling.build import prepare
 from adapter_tune.runs.reload import evaluate_run
@@ -20,7 +18,7 @@ from adapter_tune.strategies import parse_strategy
 from tests.helpers import CONFIGS, batch
 
 STRATEGIES = ["houlsby", "parallel", "multiplicative", "full", "lora", {"name": "houlsby", "norm": "batch"}]
-TAKEN = ("bert", "roberta", "electra")  # those whose top layer computes one token
+ONE_TOKEN = ("bert", "roberta", "electra")  # those whose top layer computes one token
 
 
 def pair(family: str, strategy: Any = "houlsby") -> tuple[Any, Any]:
@@ -35,9 +33,9 @@ def pair(family: str, strategy: Any = "houlsby") -> tuple[Any, Any]:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    twin = copy.deepcopy(model)
-    fast_paths.enable_fast_paths(twin)
-    return model, twin
+    fast = copy.deepcopy(model)
+    fast_paths.enable_fast_paths(fast)
+    return model, fast
 
 
 @pytest.mark.parametrize("family", CONFIGS)
@@ -45,28 +43,28 @@ def pair(family: str, strategy: Any = "houlsby") -> tuple[Any, Any]:
 def test_outputs_and_gradients_are_those_of_the_plain_model(family: str, strategy: Any) -> None:
     models = pair(family, strategy)
     for mode in (False, True):
-        outs = [model.train(mode)(**batch()) for model in models]
-        assert torch.allclose(outs[0].logits, outs[1].logits, atol=1e-5)
-    for out in outs:
-        out.loss.backward()
-    plain, quick = ({n: p.grad for n, p in model.named_parameters() if p.grad is not None} for model in models)
+        outputs = [model.train(mode)(**batch()) for model in models]
+        assert torch.allclose(outputs[0].logits, outputs[1].logits, atol=1e-5)
+    for output in outputs:
+        output.loss.backward()
+    plain, fast = ({n: p.grad for n, p in model.named_parameters() if p.grad is not None} for model in models)
     # where one token is computed, what acts on the others alone has no gradient, which is zero in the plain model
-    assert set(quick) == set(plain)
+    assert set(fast) == set(plain)
     for name, gradient in plain.items():
-        assert torch.allclose(gradient, quick[name], atol=1e-6), name
+        assert torch.allclose(gradient, fast[name], atol=1e-6), name
 
 
 @pytest.mark.parametrize("family", CONFIGS)
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_the_top_layer_computes_the_first_token_alone_where_nothing_else_is_read(family: str, norm: str) -> None:
-    _, quick = pair(family, {"name": "houlsby", "norm": norm})
-    seen: list[int] = []
-    projections = [m for m in layers_of(quick)[-1].modules() if isinstance(m, nn.Linear)]
+    _, fast = pair(family, {"name": "houlsby", "norm": norm})
+    tokens: list[int] = []
+    projections = [m for m in layers_of(fast)[-1].modules() if isinstance(m, nn.Linear)]
     for projection in projections:
-        projection.register_forward_hook(lambda module, args, out: seen.append(out.shape[1]))
-    quick.eval()(**batch())
-    whole = family not in TAKEN or norm == "batch"  # batch normalisation counts every token
-    assert seen.count(9) == (len(seen) if whole else 2)  # keys and values
+        projection.register_forward_hook(lambda module, args, output: tokens.append(output.shape[1]))
+    fast.eval()(**batch())
+    computes_all = family not in ONE_TOKEN or norm == "batch"  # batch normalisation counts every token
+    assert tokens.count(9) == (len(tokens) if computes_all else 2)  # keys and values
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5])
@@ -76,13 +74,13 @@ def test_masks_drop_with_the_probability_and_keep_the_mean(p: float, dtype: torc
     n = 200_001  # no multiple of four
     mask = fast_paths.dropout_mask(torch.empty(n, dtype=dtype), p)
     assert mask.dtype == dtype
-    kept = mask[mask != 0]
-    assert abs(1 - len(kept) / n - p) < 4 * (p * (1 - p) / n) ** 0.5
-    assert sorted(set(kept.float().tolist())) == pytest.approx(
+    nonzero = mask[mask != 0]
+    assert abs(1 - len(nonzero) / n - p) < 4 * (p * (1 - p) / n) ** 0.5
+    assert sorted(set(nonzero.float().tolist())) == pytest.approx(
         [1 / (1 - p)], rel=1e-4 if dtype == torch.float32 else 1e-2
     )
     ones = (mask != 0).float() - (1 - p)
-    for lag in (1, 2, 3, 4, 5):  # four elements come from one draw, and know nothing of each other
+    for lag in (1, 2, 3, 4, 5):  # four elements come from one draw, and are independent
         assert abs((ones[lag:] * ones[:-lag]).mean()) < 5 * p * (1 - p) / n**0.5
 
 
@@ -117,28 +115,28 @@ def test_dropout_acts_in_training_only_and_its_gradient_is_its_mask() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_attention_written_out_is_the_kernels(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explicit_attention_is_the_kernels(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     query, key, value = (torch.randn(4, 2, 9, 16, dtype=dtype) for _ in range(3))
     mask = batch()["attention_mask"].bool()[:, None, None, :].expand(4, 1, 9, 9)
     expected, _ = sdpa_attention_forward(nn.Module(), query, key, value, mask, scaling=0.3)
     monkeypatch.setattr(fast_paths, "dropout_mask", lambda like, p: torch.ones_like(like))
-    found, _ = fast_paths.attention(nn.Module(), query, key, value, mask, dropout=0.1, scaling=0.3)
-    assert torch.allclose(expected, found, atol=1e-6 if dtype == torch.float32 else 2e-2)
-    assert found.dtype == dtype
+    actual, _ = fast_paths.attention(nn.Module(), query, key, value, mask, dropout=0.1, scaling=0.3)
+    assert torch.allclose(expected, actual, atol=1e-6 if dtype == torch.float32 else 2e-2)
+    assert actual.dtype == dtype
 
 
-def test_quickening_twice_changes_nothing() -> None:
-    _, quick = pair("bert")
-    before = quick.eval()(**batch()).logits
-    hooks = len(layers_of(quick)[-1]._forward_pre_hooks)
-    fast_paths.enable_fast_paths(quick)
-    assert len(layers_of(quick)[-1]._forward_pre_hooks) == hooks
-    assert torch.equal(before, quick(**batch()).logits)
+def test_enabling_fast_paths_twice_changes_nothing() -> None:
+    _, fast = pair("bert")
+    before = fast.eval()(**batch()).logits
+    hooks = len(layers_of(fast)[-1]._forward_pre_hooks)
+    fast_paths.enable_fast_paths(fast)
+    assert len(layers_of(fast)[-1]._forward_pre_hooks) == hooks
+    assert torch.equal(before, fast(**batch()).logits)
 
 
-def test_a_run_without_fast_paths_scores_alike(make_config: Any) -> None:
-    for quick in (True, False):
-        config = make_config("stsb", precision="float32", epochs=1, fast=quick)
+def test_a_run_is_scored_again_with_and_without_fast_paths(make_config: Any) -> None:
+    for fast in (True, False):
+        config = make_config("stsb", precision="float32", epochs=1, fast=fast)
         result = adapter_tune.run(config)
         assert evaluate_run(config.folder).scores == result.scores

@@ -1,4 +1,4 @@
-"""The kept states of the frozen layers: the same numbers, computed once."""
+"""The cached states of the frozen layers: the same numbers, computed once."""
 
 import resource
 import shutil
@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, DebertaV2Config
 
 import adapter_tune
-from adapter_tune.adapters.surgery import disable_dropout, frozen_layers, layers_of
+from adapter_tune.adapters.model_parts import disable_dropout, frozen_layers, layers_of
 from adapter_tune.cli import main
 from adapter_tune.data.splits import load_splits
 from adapter_tune.foundation.errors import RunError, UsageError
@@ -24,7 +24,7 @@ from adapter_tune.modeling.state_store import StateLayout, StateStore
 from adapter_tune.runs.reload import evaluate_run
 from adapter_tune.strategies import parse_strategy
 from adapter_tune.training.loop import train
-from tests.helpers import CONFIGS, save_tokenizer
+from tests.helpers import CONFIGS, SHAPE, save_tokenizer
 
 TOP = {"name": "houlsby", "m": 4, "layers": "top-1"}
 FROZEN = [TOP, {"name": "top_n", "n": 1}, "head"]
@@ -43,11 +43,12 @@ def test_a_cached_run_is_the_uncached_one(make_config: Any, strategy: Any, preci
         assert evaluate_run(config.folder).scores == result.scores
         return result
 
-    plain, kept = run("off"), run("on")
+    plain = run("off")
+    cached = run("on")
     near = {"float32": 1e-5, "bf16": 0.02}[precision]
-    assert losses(plain) == pytest.approx(losses(kept), rel=near)
+    assert losses(plain) == pytest.approx(losses(cached), rel=near)
     if precision == "float32":
-        assert plain.scores["validation"] == pytest.approx(kept.scores["validation"], abs=1e-4)
+        assert plain.scores["validation"] == pytest.approx(cached.scores["validation"], abs=1e-4)
 
 
 @pytest.mark.parametrize("family", [*CONFIGS, "deberta-v2"])
@@ -55,16 +56,15 @@ def test_a_cached_run_is_the_uncached_one(make_config: Any, strategy: Any, preci
 def test_every_family_takes_its_states_back(family: str, strategy: Any, make_config: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = CONFIGS.get(family) or DebertaV2Config(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, vocab_size=60,
-        relative_attention=True, pos_att_type=["c2p"], conv_kernel_size=3, conv_act="gelu",
-    )  # fmt: skip
+        **SHAPE, vocab_size=60, relative_attention=True, pos_att_type=["c2p"], conv_kernel_size=3, conv_act="gelu"
+    )
     config = type(config)(**{**config.to_dict(), "vocab_size": 4000, "max_position_embeddings": 70})
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / family)
     save_tokenizer(tmp_path / family)
     results = []
     for cache in ("off", "on"):
-        given = {"backbone_dropout": "off", "precision": "float32", "epochs": 1, "cache_frozen_prefix": cache}
-        results.append(adapter_tune.run(make_config("stsb", strategy, model=str(tmp_path / family), **given)))
+        options = {"backbone_dropout": "off", "precision": "float32", "epochs": 1, "cache_frozen_prefix": cache}
+        results.append(adapter_tune.run(make_config("stsb", strategy, model=str(tmp_path / family), **options)))
     assert losses(results[0]) == pytest.approx(losses(results[1]), rel=1e-4)
 
 
@@ -73,9 +73,9 @@ def test_frozen_layers_run_once_for_all_runs_that_share_them(make_config: Any, m
     computed = frozen_layer_cache._computed
 
     def counting(*args: Any) -> Any:
-        for numbers, found in computed(*args):
+        for numbers, output in computed(*args):
             rows.extend(numbers)
-            yield numbers, found
+            yield numbers, output
 
     monkeypatch.setattr(frozen_layer_cache, "_computed", counting)
     for seed, rate in ((1, 1e-3), (2, 1e-3), (1, 3e-3)):
@@ -83,7 +83,7 @@ def test_frozen_layers_run_once_for_all_runs_that_share_them(make_config: Any, m
     assert sorted(rows) == list(range(64 + 24 + 24))
 
 
-def test_only_the_first_token_is_kept_where_no_other_is_read(make_config: Any) -> None:
+def test_only_the_first_token_is_stored_where_no_other_is_read(make_config: Any) -> None:
     config = make_config("rte", "head", backbone_dropout="off", precision="float32")
     adapter_tune.run(config)
     (file,) = Path(config.output).glob(".frozen-prefix/*/states.bin")
@@ -104,32 +104,34 @@ def test_only_the_first_token_is_kept_where_no_other_is_read(make_config: Any) -
         ("auto", "off", 2, "layer_norm", False),
     ],
 )
-def test_when_states_are_kept(
+def test_when_states_are_cached(
     make_config: Any, cache: str, dropout: str, epochs: int, strategy: Any, expected: bool
 ) -> None:
     config = make_config("rte", strategy, cache_frozen_prefix=cache, backbone_dropout=dropout, epochs=epochs)
-    splits, prepared = load_splits(config, load_tokenizer(config.model)), build_model(config)
+    splits = load_splits(config, load_tokenizer(config.model))
+    prepared = build_model(config)
     assert (frozen_layer_cache.cache_folder(config, prepared, splits) is not None) == expected
 
 
 @pytest.mark.parametrize(
     ("strategy", "limit", "message"),
-    [("houlsby", 8.0, "trains in the lowest layer"), (TOP, 1e-5, "GiB are needed and training.cache_limit is 1e-05")],
+    [("houlsby", 8.0, "trains the lowest layer"), (TOP, 1e-5, "GiB are needed and training.cache_limit is 1e-05")],
 )
-def test_what_cannot_be_kept_is_refused(make_config: Any, strategy: Any, limit: float, message: str) -> None:
+def test_what_cannot_be_cached_is_refused(make_config: Any, strategy: Any, limit: float, message: str) -> None:
     config = make_config("rte", strategy, cache_frozen_prefix="on", backbone_dropout="off", cache_limit=limit)
     with pytest.raises(UsageError, match=message):
         adapter_tune.run(config)
 
 
-@pytest.mark.parametrize("wish", ["auto", "on"])
-def test_no_states_are_kept_of_layers_in_pieces(make_config: Any, wish: str) -> None:
-    config = make_config("rte", TOP, cache_frozen_prefix=wish, backbone_dropout="off", shard_backbone=True)
-    splits, prepared = load_splits(config, load_tokenizer(config.model)), build_model(config)
-    if wish == "auto":
+@pytest.mark.parametrize("option", ["auto", "on"])
+def test_no_states_are_cached_of_sharded_layers(make_config: Any, option: str) -> None:
+    config = make_config("rte", TOP, cache_frozen_prefix=option, backbone_dropout="off", shard_backbone=True)
+    splits = load_splits(config, load_tokenizer(config.model))
+    prepared = build_model(config)
+    if option == "auto":
         assert frozen_layer_cache.cache_folder(config, prepared, splits) is None
         return
-    with pytest.raises(UsageError, match="shard_backbone takes the frozen layers apart"):
+    with pytest.raises(UsageError, match="shard_backbone splits the frozen layers"):
         frozen_layer_cache.cache_folder(config, prepared, splits)
 
 
@@ -164,10 +166,10 @@ def test_where_dropout_acts(family: str, where: Any) -> None:
     disable_dropout(model, where)
     after = {name: m.p for name, m in model.named_modules() if isinstance(m, nn.Dropout)}
     for name, p in after.items():
-        in_base, own = name.startswith(model.base_model_prefix), "adapter" in name
-        top = ".1." in name
-        silent = in_base and not own and (where == "off" or (where == "frozen-off" and not top))
-        assert p == (0.0 if silent else before[name]), name
+        of_backbone = name.startswith(model.base_model_prefix) and "adapter" not in name
+        is_top = ".1." in name
+        is_off = of_backbone and (where == "off" or (where == "frozen-off" and not is_top))
+        assert p == (0.0 if is_off else before[name]), name
     assert any(p == 0.4 for p in after.values())
 
 
@@ -185,9 +187,9 @@ def parts(rows: int) -> Any:
 def test_states_come_back_row_by_row(tmp_path: Path) -> None:
     notes: dict[str, Any] = {"tuple": 2}
     state_store.write(tmp_path / "a", layout(5), parts(5), notes)
-    found = StateStore(tmp_path / "a", layout(5))
-    assert found.notes == notes
-    batch = found.batch([3, 0], 6)
+    store = StateStore(tmp_path / "a", layout(5))
+    assert store.notes == notes
+    batch = store.batch([3, 0], 6)
     assert batch.shape == (2, 6, 4)
     assert batch[0, :4].eq(3).all()
     assert batch[0, 4:].eq(0).all()
@@ -197,7 +199,7 @@ def test_states_come_back_row_by_row(tmp_path: Path) -> None:
 def test_states_of_another_size_are_refused(tmp_path: Path) -> None:
     state_store.write(tmp_path / "a", layout(5), parts(5), {})
     (tmp_path / "a" / "states.bin").write_bytes(b"0" * 8)
-    with pytest.raises(RunError, match="of another size"):
+    with pytest.raises(RunError, match="wrong size"):
         StateStore(tmp_path / "a", layout(5))
 
 
@@ -230,7 +232,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_least_lately_used_go_first(tmp_path: Path) -> None:
+def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     import os
 
     for age, name in enumerate("cba"):
@@ -244,17 +246,17 @@ def test_the_least_lately_used_go_first(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
 
 
-@pytest.mark.parametrize("gone", ["states.bin", "meta.json"])
-def test_half_removed_states_are_none(tmp_path: Path, gone: str) -> None:
+@pytest.mark.parametrize("missing", ["states.bin", "meta.json"])
+def test_half_removed_states_are_none(tmp_path: Path, missing: str) -> None:
     for name in "ab":
         state_store.write(tmp_path / name, layout(5), parts(5), {})
-    (tmp_path / "b" / gone).unlink()  # as a process leaves it that dies while it makes room
-    assert not state_store.is_there(tmp_path / "b")
+    (tmp_path / "b" / missing).unlink()  # as a process leaves it that dies while it makes room
+    assert not state_store.exists(tmp_path / "b")
     state_store.make_room(tmp_path, layout(5).size, 2 * layout(5).size)
-    assert state_store.is_there(tmp_path / "a")
+    assert state_store.exists(tmp_path / "a")
     assert not (tmp_path / "b" / "states.bin").exists()
     state_store.write(tmp_path / "b", layout(5), parts(5), {})
-    assert state_store.is_there(tmp_path / "b")
+    assert state_store.exists(tmp_path / "b")
 
 
 def test_two_runs_may_make_room_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,9 +265,9 @@ def test_two_runs_may_make_room_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     glob = Path.glob
 
     def late(self: Path, pattern: str) -> Any:
-        found = list(glob(self, pattern))
-        shutil.rmtree(tmp_path / "a")  # by the other one
-        return found
+        files = list(glob(self, pattern))
+        shutil.rmtree(tmp_path / "a")  # by the other run
+        return files
 
     monkeypatch.setattr(Path, "glob", late)
     state_store.make_room(tmp_path, layout(5).size, layout(5).size)
@@ -274,13 +276,13 @@ def test_two_runs_may_make_room_at_once(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_what_a_killed_process_was_writing_goes(make_config: Any) -> None:
     config = make_config("rte", "head", backbone_dropout="off", epochs=1, cache_frozen_prefix="on")
-    place = Path(config.output) / ".frozen-prefix"
+    folder = Path(config.output) / ".frozen-prefix"
     for name in ("dead", "live"):
-        (place / f".{name}.part").mkdir(parents=True)
-        (place / f".{name}.part" / "states.bin").write_bytes(b"0" * 100)
-    with FileLock(place / "live.lock"):
+        (folder / f".{name}.part").mkdir(parents=True)
+        (folder / f".{name}.part" / "states.bin").write_bytes(b"0" * 100)
+    with FileLock(folder / "live.lock"):
         adapter_tune.run(config)
-    assert [path.name for path in place.glob(".*.part")] == [".live.part"]
+    assert [path.name for path in folder.glob(".*.part")] == [".live.part"]
 
 
 def distilbert(folder: Path) -> str:
@@ -291,43 +293,44 @@ def distilbert(folder: Path) -> str:
     return str(folder)
 
 
-def test_states_have_one_place_for_all_that_decides_them_and_no_other(
+def test_states_have_one_folder_for_each_combination_of_what_decides_them(
     make_config: Any, backbone: str, bare_backbone: str, tmp_path: Path
 ) -> None:
-    def place(strategy: Any = TOP, task: str = "rte", **values: Any) -> Path:
-        given = {"backbone_dropout": "off", "precision": "float32", **values}
-        config = make_config(task, strategy, model=given.pop("model", None), data=given.pop("data", None), **given)
+    def folder(strategy: Any = TOP, task: str = "rte", **values: Any) -> Path:
+        config = make_config(task, strategy, **{"backbone_dropout": "off", "precision": "float32", **values})
         prepared = build_model(config)
         prepare_to_compute(prepared, config.training)
-        found = frozen_layer_cache.cache_folder(config, prepared, load_splits(config, load_tokenizer(config.model)))
-        assert found is not None
-        return found
+        splits = load_splits(config, load_tokenizer(config.model))
+        cached_in = frozen_layer_cache.cache_folder(config, prepared, splits)
+        assert cached_in is not None
+        return cached_in
 
-    same = [place(), place(seed=7), place(learning_rate=1e-5), place({**TOP, "m": 2}), place(batch_size=8)]
+    same = [folder(), folder(seed=7), folder(learning_rate=1e-5), folder({**TOP, "m": 2}), folder(batch_size=8)]
     assert len(set(same)) == 1
     edited = shutil.copytree(backbone, tmp_path / "edited") / "config.json"
     edited.write_text(edited.read_text().replace('"hidden_act": "gelu"', '"hidden_act": "relu"'))
     other_family = distilbert(tmp_path / "distilbert")
     others = [
-        place("head"),
-        place(model=str(edited.parent)),  # the same tensors
-        place(model=other_family),
-        place(model=other_family, fast=False),
-        place(task="mrpc"),
-        place(model=bare_backbone),
-        place(eval_batch_size=8),
-        place(precision="bf16"),
-        place("head", fast=False),
-        place(data={"max_length": 16}),
-        place(data={"padding": "max_length"}),
-        place(data={"max_train_samples": 32}),
+        folder("head"),
+        folder(model=str(edited.parent)),  # the same tensors
+        folder(model=other_family),
+        folder(model=other_family, fast=False),
+        folder(task="mrpc"),
+        folder(model=bare_backbone),
+        folder(eval_batch_size=8),
+        folder(precision="bf16"),
+        folder("head", fast=False),
+        folder(data={"max_length": 16}),
+        folder(data={"padding": "max_length"}),
+        folder(data={"max_train_samples": 32}),
     ]
     assert len({*same, *others}) == 1 + len(others)
 
 
 def test_the_layers_are_back_when_training_is_over(make_config: Any, tmp_path: Path) -> None:
     config = make_config("rte", TOP, backbone_dropout="off", epochs=1, cache_frozen_prefix="on")
-    tokenizer, prepared = load_tokenizer(config.model), build_model(config)
+    tokenizer = load_tokenizer(config.model)
+    prepared = build_model(config)
     before = layers_of(prepared.model)
     train(config, prepared, load_splits(config, tokenizer), tokenizer, tmp_path)
     assert all(now is layer for now, layer in zip(layers_of(prepared.model), before, strict=True))

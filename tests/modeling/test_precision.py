@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 import adapter_tune
+from adapter_tune.config.schema import TrainingConfig
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling import precision
 from adapter_tune.modeling.build import build_model
-from adapter_tune.modeling.precision import cast_frozen_weights, resolve_precision
+from adapter_tune.modeling.precision import cast_frozen_weights, resolve_compute, resolve_precision
 from adapter_tune.runs.reload import evaluate_run, predictor
 
 
@@ -27,11 +28,19 @@ def test_auto_takes_bf16_where_it_is_native_and_faster(
     assert resolve_precision("auto", "cpu") == chosen
 
 
-def test_what_is_asked_for_is_taken_where_it_can_be() -> None:
+def test_a_requested_precision_is_taken_where_the_device_has_it() -> None:
     assert resolve_precision("auto", "mps") == "float32"
     assert resolve_precision("bf16", "cpu") == "bf16"  # slow where it is not native
     with pytest.raises(UsageError, match="fp16 needs a GPU"):
         resolve_precision("fp16", "cpu")
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
+def test_compute_settings_have_the_type_of_products(name: Any, dtype: torch.dtype) -> None:
+    compute = resolve_compute(TrainingConfig(device="cpu", precision=name))
+    assert (compute.device, compute.precision, compute.dtype) == ("cpu", name, dtype)
+    with compute.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
 def test_the_rate_of_products_is_measured_without_a_draw() -> None:
@@ -42,13 +51,14 @@ def test_the_rate_of_products_is_measured_without_a_draw() -> None:
 
 def test_only_frozen_matrices_are_held_in_the_narrow_type(make_config: Any) -> None:
     prepared = build_model(make_config())
-    kept = "bert.pooler.dense.weight"
-    cast_frozen_weights(prepared.model, "bf16", keep=frozenset([kept]))
+    excluded = "bert.pooler.dense.weight"
+    cast_frozen_weights(prepared.model, "bf16", exclude=frozenset([excluded]))
     names = {id(p): name for name, p in prepared.model.named_parameters()}
     for module in prepared.model.modules():
         for p in module.parameters(recurse=False):
-            narrow = isinstance(module, nn.Linear | nn.Embedding) and not p.requires_grad and names[id(p)] != kept
-            assert p.dtype == (torch.bfloat16 if narrow else torch.float32), names[id(p)]
+            is_matrix = isinstance(module, nn.Linear | nn.Embedding)
+            is_narrow = is_matrix and not p.requires_grad and names[id(p)] != excluded
+            assert p.dtype == (torch.bfloat16 if is_narrow else torch.float32), names[id(p)]
 
 
 @pytest.mark.parametrize(
@@ -91,4 +101,4 @@ def test_a_run_of_a_gpu_is_scored_again_without_one(make_config: Any, monkeypatc
     (config.folder / "result.json").write_text(json.dumps(stored))
     monkeypatch.setattr(precision, "has_bf16", lambda device: False)
     assert evaluate_run(config.folder).scores == here.scores
-    assert predictor(config.folder).device == "cpu"
+    assert predictor(config.folder).compute.device == "cpu"

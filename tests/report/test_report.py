@@ -1,4 +1,4 @@
-"""The report: read from result files alone, told without torch, honest about seeds and tasks."""
+"""The report: it reads only result files, needs no torch, and states the numbers of seeds and tasks."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ import adapter_tune
 from adapter_tune.cli import main
 from adapter_tune.config.schema import parse_config
 from adapter_tune.report.collect import collect
-from adapter_tune.report.page import write_report
+from adapter_tune.report.page import page_template, write_report
 from adapter_tune.report.report_tables import table_1
 from adapter_tune.report.table import Cell, Grid
 from adapter_tune.run_files.ablation_result import Ablation, Without
@@ -168,7 +168,7 @@ def test_formats_of_a_table() -> None:
     assert r"50 \% & x|y \\" in grid.to_latex()
     assert r"a\_b" in grid.to_latex()
     assert grid.to_csv() == ",a_b\n50 %,x|y\n"
-    assert '<a href="runs/x">x|y</a>' in grid.to_html()
+    assert '<a href="runs/x">x|y</a>' in page_template().render(about="", sections=[], runs=grid)
 
 
 def test_the_command(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The report on result files of every origin: what it shows, keeps apart, and refuses."""
+"""The report on result files of other versions and sources: its figures, sections, names and errors."""
 
 import copy
 import csv
@@ -11,7 +11,7 @@ import pytest
 from adapter_tune.cli import main
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.report.collect import collect
-from adapter_tune.report.figures import trade_off
+from adapter_tune.report.figures import initialisation, trade_off
 from adapter_tune.report.page import write_report
 from adapter_tune.report.report_tables import every_run, table_1
 from adapter_tune.run_files.ablation_result import Ablation, Without
@@ -44,10 +44,10 @@ GONE = object()
 
 
 def put(folder: Path, changes: dict[str, Any] | None = None) -> Path:
-    """A run folder whose result is the plain one with other values at dotted places."""
+    """A run folder whose result is the plain one with other values at dotted paths."""
     values = copy.deepcopy(PLAIN)
-    for place, value in (changes or {}).items():
-        *way, last = place.split(".")
+    for path, value in (changes or {}).items():
+        *way, last = path.split(".")
         part = values
         for key in way:
             part = part[key]
@@ -70,9 +70,9 @@ ELSEWHERE = {"name": "elsewhere", "init_std": 0.01, "reach": "far"}
 @pytest.mark.parametrize("strategy", [{"name": "houlsby", "m": 4, "init_std": 0.001}, ELSEWHERE])
 def test_a_run_is_in_the_figures_whatever_its_initial_deviation(strategy: dict[str, Any], tmp_path: Path) -> None:
     put(tmp_path / "runs" / "a", {"config.strategy": strategy})
-    found = collect([tmp_path / "runs"])
-    assert len(legend(trade_off(found, "rte"))) == 1
-    names = {file.name for file in write_report(found, tmp_path / "report")}
+    collected = collect([tmp_path / "runs"])
+    assert len(legend(trade_off(collected, "rte"))) == 1
+    names = {file.name for file in write_report(collected, tmp_path / "report")}
     assert {"rte-parameters.png", "rte-curves.png"} <= names
 
 
@@ -80,20 +80,28 @@ def test_an_initialisation_study_is_left_out_of_the_trade_off(tmp_path: Path) ->
     for task, stds in (("rte", (0.01, 0.001, 0.1)), ("mrpc", (0.001, 0.1))):
         for std in stds:
             put(tmp_path / f"{task} {std}", {"task": task, "config.task": task, "config.strategy.init_std": std})
-    found = collect([tmp_path])
-    assert legend(trade_off(found, "rte")) == {"adapters"}
-    assert legend(trade_off(found, "mrpc")) == {"houlsby init_std=0.001", "houlsby init_std=0.1"}
+    collected = collect([tmp_path])
+    assert legend(trade_off(collected, "rte")) == {"adapters"}
+    assert legend(trade_off(collected, "mrpc")) == {"houlsby init_std=0.001", "houlsby init_std=0.1"}
+
+
+def test_every_strategy_is_in_the_figure_of_initial_deviations(tmp_path: Path) -> None:
+    for m in range(1, 10):
+        for std in (0.01, 0.1, 1.0):
+            strategy = {"name": "houlsby", "m": m, "init_std": std}
+            put(tmp_path / f"{m} {std}", {"config.strategy": strategy})
+    assert legend(initialisation(collect([tmp_path]))) == {f"rte, m={m}" for m in range(1, 10)}
 
 
 def test_a_figure_of_nothing_is_not_drawn(tmp_path: Path) -> None:
     put(tmp_path / "a", {"speed.train_seconds": None})
-    found = collect([tmp_path])
-    assert trade_off(found, "rte", "training, s") is None
-    assert "rte-seconds.png" not in {file.name for file in write_report(found, tmp_path / "report")}
+    collected = collect([tmp_path])
+    assert trade_off(collected, "rte", "training, s") is None
+    assert "rte-seconds.png" not in {file.name for file in write_report(collected, tmp_path / "report")}
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "said"),
+    ("path", "value", "expected"),
     [
         ("config", {}, "config.strategy is missing"),
         ("config.data", None, "config.data should be"),
@@ -112,14 +120,14 @@ def test_a_figure_of_nothing_is_not_drawn(tmp_path: Path) -> None:
     ],
 )
 def test_a_value_that_cannot_be_reported_is_named(
-    place: str, value: object, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    path: str, value: object, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = put(tmp_path / "runs" / "a", {place: value}) / "result.json"
+    file = put(tmp_path / "runs" / "a", {path: value}) / "result.json"
     with pytest.raises(SystemExit, match="1"):
         main(["report", str(tmp_path / "runs"), "--output", str(tmp_path / "report")])
     message = capsys.readouterr().err
     assert message.startswith(f"error: {file}: ")
-    assert said in message
+    assert expected in message
     assert message.count("\n") == 1
     assert not (tmp_path / "report").exists()
 
@@ -136,9 +144,9 @@ def test_runs_of_other_versions_are_reported(tmp_path: Path) -> None:
     put(tmp_path / "newer", {"config.data.later": [1], "config.training.later": {}, "config.strategy.init_std": "auto",
                              "config.later": 1})  # fmt: skip
     put(tmp_path / "elsewhere", {"config.strategy": {"name": "elsewhere", "m": {"top": 3}, "init_std": None}})
-    found = collect([tmp_path])
-    write_report(found, tmp_path / "report")
-    assert {run.label for run in found.runs} == {
+    collected = collect([tmp_path])
+    write_report(collected, tmp_path / "report")
+    assert {run.label for run in collected.runs} == {
         "houlsby m=4", "houlsby m=4 init_std=auto", "elsewhere m={'top': 3}"
     }  # fmt: skip
 
@@ -196,11 +204,11 @@ def test_own_data_have_a_column_each(other: dict[str, Any], tasks: list[str], tm
     put(tmp_path / "glue")
     put(tmp_path / "one", OWN)
     put(tmp_path / "other", {**OWN, "headline.value": 0.9, **other})
-    found = collect([tmp_path])
-    assert found.tasks == ["rte", *tasks]
-    assert list(found.settings()) == ["model"]
-    assert table_1(found, tmp_path).header[3:-1] == ["rte", *tasks]
-    pictures = [file for file in write_report(found, tmp_path / "report") if file.name.endswith("-parameters.png")]
+    collected = collect([tmp_path])
+    assert collected.tasks == ["rte", *tasks]
+    assert list(collected.settings()) == ["model"]
+    assert table_1(collected, tmp_path).header[3:-1] == ["rte", *tasks]
+    pictures = [file for file in write_report(collected, tmp_path / "report") if file.name.endswith("-parameters.png")]
     assert len({file for file in pictures if file.parent == tmp_path / "report"}) == 1 + len(tasks)
 
 

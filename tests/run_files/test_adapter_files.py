@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertModel
 
-from adapter_tune.adapters.surgery import adapters_of
+from adapter_tune.adapters.model_parts import adapters_of
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.build import build_model
 from adapter_tune.run_files import adapter_files

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, DebertaV2Config
 
 import adapter_tune
-from adapter_tune.adapters.surgery import bypass, layers_of
+from adapter_tune.adapters.model_parts import layers_of
+from adapter_tune.adapters.surgery import bypass
 from adapter_tune.cli import main
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.build import prepare

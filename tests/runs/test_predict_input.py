@@ -162,11 +162,11 @@ def test_options_that_would_be_passed_over_are_refused(
     folder = trained("classification")
     monkeypatch.chdir(tmp_path)
     cases = [
-        ("--text a --text-column text", "--text-column goes with --input FILE; leave it out"),
-        ("--split train --output x.csv --text-column text", "--text-column goes with --input FILE; leave it out"),
-        ("--input - --output x.csv --text-pair-column b", "--text-pair-column goes with --input FILE; leave it out"),
-        ("--input rows.jsonl --output x.csv --text-pair b", "--text-pair goes with --text; leave it out"),
-        ("--split train --output x.csv --text-pair b", "--text-pair goes with --text; leave it out"),
+        ("--text a --text-column text", "--text-column is only for --input FILE; leave it out"),
+        ("--split train --output x.csv --text-column text", "--text-column is only for --input FILE; leave it out"),
+        ("--input - --output x.csv --text-pair-column b", "--text-pair-column is only for --input FILE; leave it out"),
+        ("--input rows.jsonl --output x.csv --text-pair b", "--text-pair is only for --text; leave it out"),
+        ("--split train --output x.csv --text-pair b", "--text-pair is only for --text; leave it out"),
         ("--input rows.jsonl --output x.csv --text-pair-column label",
          "--text-pair-column: task custom reads one text, text; leave it out"),
     ]  # fmt: skip

@@ -14,8 +14,9 @@ import adapter_tune
 from adapter_tune.adapters.bottleneck import Adapted
 from adapter_tune.adapters.families import FAMILIES, shape_of
 from adapter_tune.adapters.formula import Shape
+from adapter_tune.adapters.model_parts import added_parameters, base_of, head_parameters, layers_of
 from adapter_tune.adapters.parameter_count import count_parameters
-from adapter_tune.adapters.surgery import added_parameters, base_of, bypass, detach, layers_of, sites
+from adapter_tune.adapters.surgery import bypass, detach, sites
 from adapter_tune.foundation.errors import FieldError, RunError, UsageError
 from adapter_tune.modeling.build import prepare
 from adapter_tune.strategies import REGISTRY, Injection, parse_strategy
@@ -49,7 +50,8 @@ def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return out
 
 
-def shake(model: Any) -> None:
+def perturb(model: Any) -> None:
+    """Add noise to every trained parameter."""
     torch.manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -60,7 +62,7 @@ def shake(model: Any) -> None:
 # Options ------------------------------------------------------------------------------------------------------------
 
 
-def spans() -> st.SearchStrategy[Any]:
+def layer_ranges() -> st.SearchStrategy[Any]:
     ranges = st.tuples(st.integers(0, LAYERS - 1), st.integers(0, LAYERS - 1)).map(sorted)
     return st.one_of(
         st.just("all"),
@@ -77,7 +79,7 @@ def injections() -> st.SearchStrategy[Any]:
         {"name": st.sampled_from(INJECTIONS)},
         optional={
             "m": st.integers(1, 40) | sizes,
-            "layers": spans(),
+            "layers": layer_ranges(),
             "activation": st.sampled_from(activations),
             "depth": st.integers(1, 3),
             "norm": st.sampled_from(["none", "layer", "batch"]),
@@ -91,7 +93,7 @@ def injections() -> st.SearchStrategy[Any]:
 
 def others() -> st.SearchStrategy[Any]:
     top = st.fixed_dictionaries({"name": st.just("top_n"), "n": st.integers(1, LAYERS), "embeddings": st.booleans()})
-    lora = st.fixed_dictionaries({"name": st.just("lora"), "r": st.integers(1, 9), "layers": spans()})
+    lora = st.fixed_dictionaries({"name": st.just("lora"), "r": st.integers(1, 9), "layers": layer_ranges()})
     plain = st.sampled_from([{"name": name} for name in REGISTRY if name not in INJECTIONS])
     return top | lora | plain
 
@@ -99,7 +101,8 @@ def others() -> st.SearchStrategy[Any]:
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(options=injections() | others(), backbone=st.sampled_from(BACKBONES))
 def test_formula_and_model_agree_whatever_the_options(options: Any, backbone: Any) -> None:
-    strategy, config = parse_strategy(options), config_of(*backbone)
+    strategy = parse_strategy(options)
+    config = config_of(*backbone)
     try:
         formula = strategy.formula(shape_of(config))
     except UsageError as error:  # nothing to train is refused by both routes' one check
@@ -140,9 +143,9 @@ def test_behind_a_norm_it_starts_as_the_frozen_model_exactly(bert: Any, batch: A
 def test_every_adapter_reaches_the_logits(model: Any, batch: Any, name: str) -> None:
     adapted = applied(model, {"name": name, "m": 4})
     before = logits(adapted, batch)
-    found = adapter_tune.adapters_of(adapted)
-    assert len(found) == LAYERS * len(parse_strategy(name).sub_layers)  # type: ignore[attr-defined]
-    for one in found:
+    adapters = adapter_tune.adapters_of(adapted)
+    assert len(adapters) == LAYERS * len(parse_strategy(name).sub_layers)  # type: ignore[attr-defined]
+    for one in adapters:
         with torch.no_grad():
             one.adapter.get_parameter("up.bias").add_(3 * torch.randn(D))
             moved = logits(adapted, batch)
@@ -153,16 +156,16 @@ def test_every_adapter_reaches_the_logits(model: Any, batch: Any, name: str) -> 
 @pytest.mark.parametrize("name", INJECTIONS)
 def test_detached_the_model_is_the_one_it_was(model: Any, batch: Any, name: str) -> None:
     adapted = applied(model, {"name": name, "m": 4, "norm": "batch", "layer_norm": "all"})
-    shake(adapted)
+    perturb(adapted)
     head = {k: v for k, v in adapted.state_dict().items() if not k.startswith(adapted.base_model_prefix)}
     for one in (copy.deepcopy(adapted), adapted):
         assert not torch.allclose(logits(one, batch), logits(model, batch), atol=1e-3)
         detach(one)
         assert one.state_dict().keys() == model.state_dict().keys()
         assert not adapter_tune.adapters_of(one)
-        kept = copy.deepcopy(model)
-        kept.load_state_dict(head, strict=False)
-        assert torch.equal(logits(one, batch), logits(kept, batch))
+        expected = copy.deepcopy(model)
+        expected.load_state_dict(head, strict=False)
+        assert torch.equal(logits(one, batch), logits(expected, batch))
         assert not any(p.requires_grad for p in base_of(one).parameters())
         assert not any(m._forward_pre_hooks for m in one.modules())
     with pytest.raises(RunError, match="no adapters to take out"):
@@ -172,31 +175,31 @@ def test_detached_the_model_is_the_one_it_was(model: Any, batch: Any, name: str)
 
 def test_bypassed_adapters_are_as_if_they_were_not_there(model: Any, batch: Any) -> None:
     adapted = applied(model, {"name": "houlsby", "m": 4})
-    shake(adapted)
-    whole = logits(adapted, batch)
-    silent = copy.deepcopy(adapted)
-    for site in sites(silent):
+    perturb(adapted)
+    before = logits(adapted, batch)
+    without = copy.deepcopy(adapted)
+    for site in sites(without):
         if site.layer in (0, 1) and site.adapted is not None:
             torch.nn.init.zeros_(site.adapted.adapter.up.weight)
             torch.nn.init.zeros_(site.adapted.adapter.up.bias)
     with bypass(adapted, "0-1"):
-        assert torch.allclose(logits(adapted, batch), logits(silent, batch), atol=1e-6)
+        assert torch.allclose(logits(adapted, batch), logits(without, batch), atol=1e-6)
         with bypass(adapted, "top-1", sub_layer="attention"):
-            assert not torch.allclose(logits(adapted, batch), logits(silent, batch))
-    assert torch.equal(logits(adapted, batch), whole)
+            assert not torch.allclose(logits(adapted, batch), logits(without, batch))
+    assert torch.equal(logits(adapted, batch), before)
     undo = bypass(adapted)
-    assert not torch.equal(logits(adapted, batch), whole)
+    assert not torch.equal(logits(adapted, batch), before)
     undo.close()
-    assert torch.equal(logits(adapted, batch), whole)
+    assert torch.equal(logits(adapted, batch), before)
 
 
-def test_bypass_says_what_it_cannot_do(bert: Any) -> None:
+def test_bypass_refuses_layers_without_adapters(bert: Any) -> None:
     with pytest.raises(RunError, match="no adapters in layers all"):
         bypass(bert)
     adapted = applied(bert, {"name": "houlsby", "m": 4, "layers": [0]})
     with pytest.raises(RunError, match="no adapters in layers 1-2"):
         bypass(adapted, "1-2")
-    with pytest.raises(UsageError, match="span: there is no layer 7"):
+    with pytest.raises(UsageError, match="layer_range: there is no layer 7"):
         bypass(adapted, [7])
 
 
@@ -204,8 +207,8 @@ def test_bypass_says_what_it_cannot_do(bert: Any) -> None:
 def test_nothing_is_applied_on_top_of_adapters(bert: Any, pair: tuple[str, str]) -> None:
     first, second = (parse_strategy(name) for name in pair)
     first.apply(bert)
-    places = {s.sub_layer for s in sites(bert) if s.adapted}
-    if second.name == "lora" or places & set(second.sub_layers):  # type: ignore[attr-defined]
+    adapted = {s.sub_layer for s in sites(bert) if s.adapted}
+    if second.name == "lora" or adapted & set(second.sub_layers):  # type: ignore[attr-defined]
         with pytest.raises(RunError, match="already"):
             second.apply(bert)
 
@@ -220,7 +223,7 @@ def test_lora_trains_what_was_trained_before_it_came(model: Any) -> None:
     prepare(model, parse_strategy({"name": "lora", "r": 2}), train_pooler=False)
     trained = {id(p) for p in model.parameters() if p.requires_grad}
     assert {id(p) for p in added_parameters(model)} < trained
-    assert len(trained) == len(added_parameters(model)) + len(adapter_tune.adapters.surgery.head_parameters(model))
+    assert len(trained) == len(added_parameters(model)) + len(head_parameters(model))
 
 
 @pytest.mark.parametrize("name", INJECTIONS)
@@ -229,7 +232,7 @@ def test_gradient_checkpointing_changes_nothing(bert: Any, batch: Any, name: str
     results = []
     for checkpointing in (False, True):
         adapted = applied(bert, {"name": name, "m": 4, "norm": "batch"})
-        shake(adapted)
+        perturb(adapted)
         if checkpointing:
             adapted.gradient_checkpointing_enable({"use_reentrant": False})  # renamed in transformers 5.2x
         torch.manual_seed(3)
@@ -244,7 +247,7 @@ def test_gradient_checkpointing_changes_nothing(bert: Any, batch: Any, name: str
 def test_with_batch_normalisation_a_row_is_scored_alone(family: str, batch: Any) -> None:
     """Neither padding nor the other rows change a row's score in evaluation."""
     adapted = applied(model_of(family, OWN.get(family, [{}])[0]), {"name": "houlsby", "m": 4, "norm": "batch"})
-    shake(adapted)
+    perturb(adapted)
     adapted.train()
     logits(adapted, batch)
     adapted.eval()
@@ -283,8 +286,8 @@ def test_top_n_of_all_layers_with_embeddings_is_full_fine_tuning(model: Any) -> 
 
 def test_layers_and_sizes_say_where_adapters_are(bert: Any) -> None:
     prepare(bert, parse_strategy({"name": "houlsby", "m": [3, 0, 5], "layers": "1-2"}), train_pooler=False)
-    found = [(s.layer, s.adapted.adapter.down.out_features) for s in sites(bert) if s.adapted]
-    assert found == [(2, 5), (2, 5)]
+    sizes = [(s.layer, s.adapted.adapter.down.out_features) for s in sites(bert) if s.adapted]
+    assert sizes == [(2, 5), (2, 5)]
     assert isinstance(layers_of(bert)[2].get_submodule("output.dropout"), Adapted)
 
 
@@ -361,7 +364,7 @@ def test_houlsby_is_the_paper_step_by_step(batch: Any, training: bool) -> None:
     model = AutoModelForSequenceClassification.from_config(config).double().train(training)
     prepare(model, parse_strategy({"name": "houlsby", "m": 4}), train_pooler=True)
     model.double()
-    shake(model)
+    perturb(model)
     w = dict(model.named_parameters())
 
     def drop(x: torch.Tensor) -> torch.Tensor:
@@ -387,7 +390,8 @@ def test_houlsby_is_the_paper_step_by_step(batch: Any, training: bool) -> None:
         return norm(x + before, f"{name}.LayerNorm")
 
     torch.manual_seed(3)
-    ids, mask = batch["input_ids"], batch["attention_mask"]
+    ids = batch["input_ids"]
+    mask = batch["attention_mask"]
     e = "bert.embeddings"
     rows, length = ids.shape
     x = w[f"{e}.word_embeddings.weight"][ids] + w[f"{e}.token_type_embeddings.weight"][0]

@@ -220,7 +220,7 @@ def test_where_one_is_killed_all_end_and_the_same_command_goes_on(
     assert process.returncode != 0
     assert not finished_runs(config.folder.parent)
     if number == signal.SIGKILL:
-        assert "another process of this run is gone" in err or "terminated; the same command goes on" in err
+        assert "another process of this run has ended" in err or "terminated; run the same command again" in err
     process = started(config, 2, tmp_path)
     _, err = process.communicate()
     assert "going on from checkpoint-" in err

@@ -204,7 +204,7 @@ def test_sigterm_says_so_and_exits_with_143(make_config: Any, process: Any) -> N
     one.terminate()
     _, err = one.communicate()
     assert one.returncode == 143
-    assert err.splitlines()[-1] == "terminated; the same command goes on from the last checkpoint"
+    assert err.splitlines()[-1] == "terminated; run the same command again to resume"
     assert "Traceback" not in err
 
 
