@@ -13,7 +13,7 @@ import typer
 import adapter_tune
 from adapter_tune.adapters.formula import Formula, Shape
 from adapter_tune.cli import app, main
-from adapter_tune.config.schema import DataConfig, ModelConfig, RunConfig, TrainingConfig
+from adapter_tune.config.schema import CustomDataConfig, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from adapter_tune.foundation.validation_messages import meanings
 from adapter_tune.strategies import REGISTRY, Strategy, strategy
 
@@ -140,13 +140,15 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 def test_every_kind_of_problem_is_in_help_and_document() -> None:
     document = next(line for line in DOCUMENTS.splitlines() if line.startswith("| `--problem` |"))
     (option,) = (parameter for parameter in commands()["adapter-tune train"].params if parameter.name == "problem")
-    for kind in set(get_args(DataConfig.model_fields["problem"].annotation)) - {"auto"}:
+    for kind in set(get_args(CustomDataConfig.model_fields["problem"].annotation)) - {"auto"}:
         assert kind in option.help
         assert f"`{kind}`" in document
 
 
 @pytest.mark.parametrize(
-    "section", [RunConfig, ModelConfig, DataConfig, TrainingConfig, *REGISTRY.values()], ids=lambda s: s.__name__
+    "section",
+    [RunConfig, ModelConfig, DataConfig, CustomDataConfig, TrainingConfig, *REGISTRY.values()],
+    ids=lambda s: s.__name__,
 )
 def test_every_option_says_what_it_is(section: Any) -> None:
     assert meanings(section).keys() == section.model_fields.keys()

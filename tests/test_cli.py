@@ -340,9 +340,8 @@ def test_a_damaged_run_does_not_hide_the_others(cli: Any, small_world: list[str]
 
 def test_validation_settles_data_of_the_users_own(cli: Any, backbone: str) -> None:
     Path("rows.csv").write_text("text,label\n" + "".join(f"the dog {n},{'ab'[n % 2]}\n" for n in range(20)))
-    text = (
-        f"task: custom\nmodel: {backbone}\ndata: {{train_file: rows.csv, max_length: 32}}\ntraining: {{max_steps: 1}}\n"
-    )
+    data = "data: {custom: {train_file: rows.csv}, max_length: 32}"
+    text = f"task: custom\nmodel: {backbone}\n{data}\ntraining: {{max_steps: 1}}\n"
     Path("own.yaml").write_text(text)
     validated = cli("config", "validate", "own.yaml").out
     assert cli("train", "--config", "own.yaml").code == 0

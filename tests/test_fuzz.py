@@ -20,7 +20,14 @@ from ruamel.yaml import YAML
 from torch import nn
 
 from adapter_tune.config.compose import compose
-from adapter_tune.config.schema import DataConfig, ModelConfig, RunConfig, TrainingConfig, parse_config
+from adapter_tune.config.schema import (
+    CustomDataConfig,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+    parse_config,
+)
 from adapter_tune.data.custom import load_tables, resolve_custom_data
 from adapter_tune.foundation.errors import AdapterTuneError, FieldError
 from adapter_tune.run_files import adapter_files, checkpoints
@@ -50,7 +57,8 @@ scalars = st.one_of(
     st.sampled_from(["auto", "on", "off", "demo", "../x", "custom", "mnli", "1e-3", "all", "top-2", "0-1", "\0"]),
 )  # fmt: skip
 fields = sorted({
-    *RunConfig.model_fields, *ModelConfig.model_fields, *DataConfig.model_fields, *TrainingConfig.model_fields,
+    *RunConfig.model_fields, *ModelConfig.model_fields, *DataConfig.model_fields, *CustomDataConfig.model_fields,
+    *TrainingConfig.model_fields,
     *Sweep.model_fields, *Range.model_fields, *adapter_files.AdapterConfig.model_fields, "name",
     *(name for one in REGISTRY.values() for name in one.model_fields),
 })  # fmt: skip
@@ -147,7 +155,7 @@ endings = st.sampled_from(["csv", "tsv", "jsonl", "parquet"])
 def test_tables(tmp_path_factory: pytest.TempPathFactory, content: bytes, ending: str, labels: Any) -> None:
     path = tmp_path_factory.getbasetemp() / f"fuzz.{ending}"
     path.write_bytes(content)
-    values = {"task": "custom", "data": {"train_file": str(path), "labels": labels}}
+    values = {"task": "custom", "data": {"custom": {"train_file": str(path), "labels": labels}}}
     clear(lambda: load_tables(resolve_custom_data(parse_config(values))))
 
 
@@ -168,7 +176,11 @@ def test_tables_of_anything(tmp_path_factory: pytest.TempPathFactory, rows: list
             pq.write_table(pa.Table.from_pylist(rows), path)
         except (pa.ArrowException, TypeError):  # columns of several types
             return
-    clear(lambda: load_tables(resolve_custom_data(parse_config({"task": "custom", "data": {"train_file": str(path)}}))))
+    clear(
+        lambda: load_tables(
+            resolve_custom_data(parse_config({"task": "custom", "data": {"custom": {"train_file": str(path)}}}))
+        )
+    )
 
 
 WHOLE: dict[str, Any] = {

@@ -78,7 +78,7 @@ DAMAGE: list[tuple[Callable[[Path], None], str]] = [
     (edit(model__id="../../elsewhere"), "leads out of its folder"),
     (edit(labels=["a"] * 9), "are not those of rte"),
     (edit(fingerprint="0" * 64), "the adapter belongs to backbone"),
-    (edit(task="custom"), "data.text_column: is missing"),
+    (edit(task="custom"), "data.custom.text_column: is missing"),
 ]
 
 

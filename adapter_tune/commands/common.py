@@ -52,7 +52,7 @@ def custom_data_flags(*values: str | None) -> dict[str, Any]:
     """
     flags = {}
     for option, value in zip(_CUSTOM_DATA_OPTIONS, values, strict=True):
-        flags[f"--{option.replace('_', '-')} data.{option}"] = value
+        flags[f"--{option.replace('_', '-')} data.custom.{option}"] = value
     return flags
 
 

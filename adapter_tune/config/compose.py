@@ -54,8 +54,8 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
     given += [("--set", *_split_set(text)) for text in sets]
     # A strategy's name goes first, since another strategy has other options.
     for flag, key, value in sorted(given, key=lambda item: item[1] not in ("strategy", "strategy.name")):
-        if key == "data.digest":
-            raise UsageError(f"{flag}: data.digest is written down by the run; leave it out")
+        if key == "data.custom.digest":
+            raise UsageError(f"{flag}: data.custom.digest is written down by the run; leave it out")
         _assign(values, key, value)
         origins[tuple(key.split("."))] = flag
     try:

@@ -18,9 +18,6 @@ from adapter_tune.foundation.validation_messages import first_problem
 from adapter_tune.strategies import Houlsby, Strategy, parse_strategy
 from adapter_tune.tasks.glue import CUSTOM, TASKS, Task, get_task
 
-_OWN = ("train_file", "validation_file", "test_file", "subset", "text_column", "text_pair_column", "label_column",
-        "problem", "labels", "holdout", "metric", "digest")  # fmt: skip
-
 _MANY = 10**6  # more than anyone means; past it libraries overflow instead of saying so
 
 
@@ -41,6 +38,35 @@ class ModelConfig(Section):
     """auto freezes the pooler only where the checkpoint holds the objective it was pretrained with."""
 
 
+class CustomDataConfig(Section):
+    """The user's own data; goes with task custom."""
+
+    train_file: str | None = None
+    """A CSV, TSV, JSONL or Parquet file to train on."""
+    validation_file: str | None = None
+    """A file to evaluate on; null holds out a share of the training rows."""
+    test_file: str | None = None
+    """A file for predict --split test; its labels are not needed."""
+    subset: str | None = None
+    """Without files: the configuration of the data set that source names."""
+    text_column: str | None = None
+    """The column with the text; null guesses."""
+    text_pair_column: str | None = None
+    """The column with the second text; null guesses from the usual pairs of names, or takes none."""
+    label_column: str | None = None
+    """The column with the label; for multi_label also several, separated by commas."""
+    problem: Literal["auto", "classification", "multi_label", "regression"] = "auto"
+    """Kind of task; auto takes regression where a label has decimals, multi_label where it is a list."""
+    labels: list[str] | None = None
+    """Names of the classes in the order of their ids; null sorts those of the training rows."""
+    holdout: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the training rows held out, by class, where there are no validation rows."""
+    metric: str | None = None
+    """The headline score, any of scikit-learn's on predicted labels; null takes accuracy or r2."""
+    digest: str | None = None
+    """Of the rows; written down by the run, so that changed data make another run."""
+
+
 class DataConfig(Section):
     """The data and how it is cut."""
 
@@ -54,30 +80,20 @@ class DataConfig(Section):
     """Train on this many rows, drawn at random, the same ones for every seed; null takes all."""
     max_eval_samples: int | None = Field(default=None, ge=1)
     """Evaluate on this many rows of each split, drawn in the same way; null takes all."""
-    train_file: str | None = None
-    """With task custom: a CSV, TSV, JSONL or Parquet file to train on."""
-    validation_file: str | None = None
-    """With task custom: a file to evaluate on; null holds out a share of the training rows."""
-    test_file: str | None = None
-    """With task custom: a file for predict --split test; its labels are not needed."""
-    subset: str | None = None
-    """With task custom and no files: the configuration of the data set that source names."""
-    text_column: str | None = None
-    """With task custom: the column with the text; null guesses."""
-    text_pair_column: str | None = None
-    """With task custom: the column with the second text; null guesses from the usual pairs of names, or takes none."""
-    label_column: str | None = None
-    """With task custom: the column with the label; for multi_label also several, separated by commas."""
-    problem: Literal["auto", "classification", "multi_label", "regression"] = "auto"
-    """With task custom; auto takes regression where a label has decimals, multi_label where it is a list."""
-    labels: list[str] | None = None
-    """With task custom: names of the classes in the order of their ids; null sorts those of the training rows."""
-    holdout: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the training rows held out, by class, where there are no validation rows."""
-    metric: str | None = None
-    """With task custom: the headline score, any of scikit-learn's on predicted labels; null takes accuracy or r2."""
-    digest: str | None = None
-    """Of the rows; written down by the run, so that changed data make another run."""
+    custom: CustomDataConfig = CustomDataConfig()
+    """With task custom: where the user's own rows are, and what their columns mean."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_old_keys(cls, values: Any) -> Any:
+        for key in values if isinstance(values, dict) else ():
+            if key in CustomDataConfig.model_fields:
+                raise FieldError(("data", str(key)), f"is called data.custom.{key}")
+        return values
+
+    def with_custom(self, **values: Any) -> DataConfig:
+        """A copy with other values in the ``custom`` section; they are not checked."""
+        return self.model_copy(update={"custom": self.custom.model_copy(update=values)})
 
 
 class TrainingConfig(Section):
@@ -176,11 +192,15 @@ class RunConfig(Section):
                 ("training", "cache_frozen_prefix"), "needs training.backbone_dropout=frozen-off (or off): states with "
                 "dropout in them are new at every step"
             )  # fmt: skip
-        own = [name for name in _OWN if getattr(self.data, name) != DataConfig.model_fields[name].default]
-        if self.task != CUSTOM and own:
-            raise FieldError(("data", own[0]), f"goes with task custom only, and the task is {self.task}")
-        if self.data.labels is not None and self.data.problem == "regression":
-            raise FieldError(("data", "labels"), "are names of classes, and a regression has none; leave them out")
+        custom = self.data.custom
+        defaults = {name: field.default for name, field in CustomDataConfig.model_fields.items()}
+        changed = [name for name, default in defaults.items() if getattr(custom, name) != default]
+        if self.task != CUSTOM and changed:
+            raise FieldError(("data", "custom", changed[0]), f"goes with task custom only, and the task is {self.task}")
+        if custom.labels is not None and custom.problem == "regression":
+            raise FieldError(
+                ("data", "custom", "labels"), "are names of classes, and a regression has none; leave them out"
+            )
         if self.training.learning_rate is None:
             rate = float(f"{self.strategy.learning_rate * self.training.learning_rate_factor:.6g}")
             training = self.training.model_copy(update={"learning_rate": rate})
@@ -192,7 +212,7 @@ class RunConfig(Section):
         """The task's record; for data of the user's own made of the ``data`` section once it is settled."""
         if self.task != CUSTOM:
             return get_task(self.task)
-        d = self.data
+        d = self.data.custom
         assert d.text_column is not None and d.metric is not None
         text = (d.text_column,) if d.text_pair_column is None else (d.text_column, d.text_pair_column)
         is_multi_label = d.problem == "multi_label"

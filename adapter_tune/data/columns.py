@@ -65,9 +65,9 @@ def resolve_columns(data: DataConfig, columns: list[str], source: str) -> DataCo
             raise UsageError(
                 f"{source}: cannot guess the {what}; name it with {_flag(option)}; the columns are {', '.join(columns)}"
             )
-    resolved_data = data.model_copy(update=resolved)
+    resolved_data = data.with_custom(**resolved)
     _check_distinct(resolved_data, source)
-    guessed = [option for option in _OPTIONS if resolved[option] != getattr(data, option)]
+    guessed = [option for option in _OPTIONS if resolved[option] != getattr(data.custom, option)]
     if guessed:
         named = ", ".join(f"{option.replace('_', ' ')} '{resolved[option]}'" for option in guessed)
         log.info("%s: %s (guessed; change with %s)", source, named, ", ".join(map(_flag, _OPTIONS)))
@@ -99,8 +99,8 @@ def _check_distinct(data: DataConfig, source: str) -> None:
 
 def _named_columns(data: DataConfig) -> list[tuple[str, str]]:
     """Pairs of an option and a column that it names; an option without a value is left out."""
-    named = [("text_column", data.text_column), ("text_pair_column", data.text_pair_column)]
-    if data.label_column is not None:
+    named = [("text_column", data.custom.text_column), ("text_pair_column", data.custom.text_pair_column)]
+    if data.custom.label_column is not None:
         named += [("label_column", column) for column in label_columns(data)]
     return [(option, column) for option, column in named if column is not None]
 
@@ -108,20 +108,20 @@ def _named_columns(data: DataConfig) -> list[tuple[str, str]]:
 def _guess(data: DataConfig, columns: list[str]) -> dict[str, str | None]:
     """The columns by option: the user's own, and columns with usual names for the others; None if there is none."""
     by_lower_case = {column.lower(): column for column in reversed(columns)}
-    label = data.label_column or _guess_label(data, by_lower_case)
-    used = label_columns(data.model_copy(update={"label_column": label}))
-    unused = [column for column in columns if column not in used and column != data.text_pair_column]
+    label = data.custom.label_column or _guess_label(data, by_lower_case)
+    used = label_columns(data.with_custom(label_column=label))
+    unused = [column for column in columns if column not in used and column != data.custom.text_pair_column]
     text = _guess_text(unused, by_lower_case)
-    pair = data.text_pair_column
-    if data.text_column is None and pair is None:
+    pair = data.custom.text_pair_column
+    if data.custom.text_column is None and pair is None:
         pair = _guess_pair(text, unused, by_lower_case)
-    return {"text_column": data.text_column or text, "text_pair_column": pair, "label_column": label}
+    return {"text_column": data.custom.text_column or text, "text_pair_column": pair, "label_column": label}
 
 
 def _guess_label(data: DataConfig, by_lower_case: dict[str, str]) -> str | None:
     for name in LABEL_NAMES:
         column = by_lower_case.get(name)
-        if column is not None and column not in (data.text_column, data.text_pair_column):
+        if column is not None and column not in (data.custom.text_column, data.custom.text_pair_column):
             return column
     return None
 

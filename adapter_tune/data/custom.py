@@ -74,20 +74,20 @@ def _resolve(data: DataConfig) -> DataConfig:
         raise RunError(f"{source}: no rows; training needs some")
     _, first_row = rows[0]
     data = resolve_columns(data, list(first_row), source)
-    if data.labels is not None:
-        check_class_names(data.labels)
-    problem = guess_problem(rows, data, source) if data.problem == "auto" else data.problem
-    data = data.model_copy(update={"problem": problem})
+    if data.custom.labels is not None:
+        check_class_names(data.custom.labels)
+    problem = guess_problem(rows, data, source) if data.custom.problem == "auto" else data.custom.problem
+    data = data.with_custom(problem=problem)
     labels = None
     if problem != "regression":
-        labels = data.labels or class_names(rows, data, source)
-    metric = data.metric or _DEFAULT_METRICS[problem]
+        labels = data.custom.labels or class_names(rows, data, source)
+    metric = data.custom.metric or _DEFAULT_METRICS[problem]
     check_metric(metric, problem, len(labels or ()))
     if labels is None:
-        log.info("%s: regression of column '%s'", source, data.label_column)
+        log.info("%s: regression of column '%s'", source, data.custom.label_column)
     else:
         log.info("%s: %d classes", source, len(labels))
-    return data.model_copy(update={"labels": labels, "metric": metric, "digest": content_digest(data)})
+    return data.with_custom(labels=labels, metric=metric, digest=content_digest(data))
 
 
 def load_tables(config: RunConfig) -> dict[str, datasets.Dataset]:
@@ -128,7 +128,7 @@ def _hold_out(rows: datasets.Dataset, config: RunConfig) -> tuple[datasets.Datas
     labels = list(rows[label_name(task)]) if has_classes else []
     can_stratify = not labels or min(Counter(labels).values()) > 1
     least = 2 if task.is_regression else task.num_labels  # r2 needs two numbers
-    count = max(round(config.data.holdout * len(rows)), least if can_stratify else 1)
+    count = max(round(config.data.custom.holdout * len(rows)), least if can_stratify else 1)
     if len(rows) - count < task.num_labels:
         raise RunError(f"{len(rows)} rows are too few to hold out validation rows; name some with --validation-file")
     if not can_stratify:

@@ -10,7 +10,7 @@ from typing import Any
 
 import datasets
 
-from adapter_tune.config.schema import DataConfig
+from adapter_tune.config.schema import CustomDataConfig, DataConfig
 from adapter_tune.data.labels import label_columns
 from adapter_tune.data.row_files import LocatedRow, existing_file, located_rows
 from adapter_tune.demo.location import DEMO
@@ -20,13 +20,13 @@ from adapter_tune.foundation.hub_errors import loading
 
 _SPLITS = ("train", "validation", "test")
 _DEFAULT_SOURCE = DataConfig.model_fields["source"].default
-_DEFAULT_HOLDOUT = DataConfig.model_fields["holdout"].default
+_DEFAULT_HOLDOUT = CustomDataConfig.model_fields["holdout"].default
 _EMPTY_DIGEST = hashlib.sha256().hexdigest()[:16]  # stored by old runs on a data set, which had no digest yet
 
 
 def describe_source(data: DataConfig, split: str) -> str:
     """The file or the data set of a split's rows, for messages."""
-    file = _file(data, split) or data.train_file
+    file = _file(data, split) or data.custom.train_file
     if file is not None:
         return file
     return f"data set {data.source} ({split})" if split else f"data set {data.source}"
@@ -36,7 +36,7 @@ def has_split(data: DataConfig, split: str) -> bool:
     """Whether the user gave rows for a split, in a file or in the data set."""
     if _file(data, split) is not None:
         return True
-    return data.train_file is None and split in _data_set(data)
+    return data.custom.train_file is None and split in _data_set(data)
 
 
 def split_rows(data: DataConfig, split: str, text_columns: tuple[str, ...] = ()) -> Iterator[LocatedRow]:
@@ -66,21 +66,21 @@ def check_sources(data: DataConfig) -> None:
         UsageError: a file is missing, or two options exclude each other.
     """
     _check_files(data)
-    if data.holdout != _DEFAULT_HOLDOUT and has_split(data, "validation"):
+    if data.custom.holdout != _DEFAULT_HOLDOUT and has_split(data, "validation"):
         raise UsageError(
-            f"data.holdout={data.holdout:g}: no rows are held out if there are validation rows, as in "
+            f"data.custom.holdout={data.custom.holdout:g}: no rows are held out if there are validation rows, as in "
             f"{describe_source(data, 'validation')}; leave one of them out"
         )
-    if data.train_file is None:
+    if data.custom.train_file is None:
         return
     if data.source not in (_DEFAULT_SOURCE, DEMO):
         raise UsageError(
-            f"data.source={data.source} and --train-file {data.train_file} are both training data; give only one"
+            f"data.source={data.source} and --train-file {data.custom.train_file} are both training data; give only one"
         )
-    if data.subset is not None:
+    if data.custom.subset is not None:
         raise UsageError(
-            f"data.subset={data.subset} is a part of the data set in data.source; leave it out with "
-            f"--train-file {data.train_file}"
+            f"data.custom.subset={data.custom.subset} is a part of the data set in data.source; leave it out with "
+            f"--train-file {data.custom.train_file}"
         )
 
 
@@ -93,7 +93,7 @@ def content_digest(data: DataConfig) -> str:
             digest.update(f"{split} {atomic_files.sha256(Path(file))}\n".encode())
         elif has_split(data, split):
             digest.update(f"{split}\n".encode())
-            columns = [data.text_column, data.text_pair_column, *label_columns(data)]
+            columns = [data.custom.text_column, data.custom.text_pair_column, *label_columns(data)]
             for _, row in split_rows(data, split):
                 values = [row.get(name) for name in columns if name]
                 digest.update(f"{json.dumps(values, default=str)}\n".encode())
@@ -107,20 +107,20 @@ def check_digest(data: DataConfig) -> None:
         UsageError: a file is missing.
         RunError: the content changed.
     """
-    if data.digest in (None, _EMPTY_DIGEST):
+    if data.custom.digest in (None, _EMPTY_DIGEST):
         return
     _check_files(data)
     digest = content_digest(data)
-    if digest != data.digest:
+    if digest != data.custom.digest:
         source = ", ".join(_files(data)) or describe_source(data, "")
         raise RunError(
-            f"{source}: the data changed since training (digest {digest}, at training {data.digest}); "
+            f"{source}: the data changed since training (digest {digest}, at training {data.custom.digest}); "
             "restore the data or train again"
         )
 
 
 def _file(data: DataConfig, split: str) -> str | None:
-    file: str | None = getattr(data, f"{split}_file", None)
+    file: str | None = getattr(data.custom, f"{split}_file", None)
     return file
 
 
@@ -141,7 +141,9 @@ def _data_set(data: DataConfig) -> Any:
     with loading("data set", data.source, "name files with --train-file"):
         folder = Path(data.source)
         is_saved = (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
-        splits = datasets.load_from_disk(data.source) if is_saved else datasets.load_dataset(data.source, data.subset)
+        splits = (
+            datasets.load_from_disk(data.source) if is_saved else datasets.load_dataset(data.source, data.custom.subset)
+        )
     if isinstance(splits, datasets.Dataset):
         return {"train": splits}
     if "train" not in splits:

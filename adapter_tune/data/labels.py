@@ -22,10 +22,10 @@ def guess_problem(
     Raises:
         RunError: the labels are so many whole numbers that they could be classes or a regression.
     """
-    values = [row.get(data.label_column or "") for _, row in rows]
+    values = [row.get(data.custom.label_column or "") for _, row in rows]
     if any(isinstance(value, list) for value in values):
         return "multi_label"
-    numbers = _numbers(values) if data.labels is None else None
+    numbers = _numbers(values) if data.custom.labels is None else None
     if numbers is None:
         return "classification"
     if any(not number.is_integer() for number in numbers if math.isfinite(number)):
@@ -33,8 +33,8 @@ def guess_problem(
     distinct = len(set(numbers))
     if distinct > _MOST_CLASSES:
         raise RunError(
-            f"{source}: column '{data.label_column}' has {distinct} different whole numbers; give --problem regression "
-            "or --problem classification"
+            f"{source}: column '{data.custom.label_column}' has {distinct} different whole numbers; "
+            "give --problem regression or --problem classification"
         )
     return "classification"
 
@@ -57,9 +57,9 @@ def check_class_names(names: list[str]) -> None:
     """
     for name, count in Counter(names).items():
         if count > 1:
-            raise UsageError(f"data.labels: '{name}' appears twice; name every class once")
+            raise UsageError(f"data.custom.labels: '{name}' appears twice; name every class once")
     if len(names) < 2:
-        raise UsageError(f"data.labels: {len(names)} classes; name two or more, or leave it out")
+        raise UsageError(f"data.custom.labels: {len(names)} classes; name two or more, or leave it out")
 
 
 def class_names(rows: list[LocatedRow], data: DataConfig, source: str) -> list[str]:
@@ -78,15 +78,16 @@ def class_names(rows: list[LocatedRow], data: DataConfig, source: str) -> list[s
         return columns
     names: set[str] = set()
     for location, row in rows:
-        if data.problem == "multi_label":
+        if data.custom.problem == "multi_label":
             names.update(multi_label_of(row, data, f"{source}, {location}"))
         else:
             names.add(class_of(row, data, f"{source}, {location}"))
     if not names:
-        raise RunError(f"{source}: no row has a label in column '{data.label_column}'")
+        raise RunError(f"{source}: no row has a label in column '{data.custom.label_column}'")
     if len(names) < 2:
         raise RunError(
-            f"{source}: only one class ('{names.pop()}') in column '{data.label_column}'; at least two are needed"
+            f"{source}: only one class ('{names.pop()}') in column '{data.custom.label_column}'; "
+            "at least two are needed"
         )
     try:
         return sorted(names, key=lambda name: (int(name), name))
@@ -101,8 +102,8 @@ def has_label(row: Row, data: DataConfig) -> bool:
 
 def label_columns(data: DataConfig) -> list[str]:
     """The label column, or with problem multi_label the columns of 0 and 1."""
-    name = data.label_column or ""
-    return name.split(",") if data.problem == "multi_label" else [name]
+    name = data.custom.label_column or ""
+    return name.split(",") if data.custom.problem == "multi_label" else [name]
 
 
 def _value(row: Row, column: str, where: str) -> Any:
@@ -117,7 +118,7 @@ def multi_label_of(row: Row, data: DataConfig, where: str) -> list[str]:
     Raises:
         RunError: the column is missing or holds something else. The message begins with ``where``.
     """
-    column = data.label_column or ""
+    column = data.custom.label_column or ""
     if "," in column:
         return [name for name in column.split(",") if _is_one(row, name, where)]
     value = _value(row, column, where)
@@ -145,7 +146,7 @@ def class_of(row: Row, data: DataConfig, where: str) -> str:
     Raises:
         RunError: the column is missing or holds something else. The message begins with ``where``.
     """
-    value = _value(row, data.label_column or "", where)
+    value = _value(row, data.custom.label_column or "", where)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -155,7 +156,7 @@ def class_of(row: Row, data: DataConfig, where: str) -> str:
     if isinstance(value, str) and value.strip():
         return value.strip()
     problem = "is empty" if value in (None, "") else f"holds {value!r}, which is not a class name"
-    raise RunError(f"{where}: column '{data.label_column}' {problem}; {_FIX}")
+    raise RunError(f"{where}: column '{data.custom.label_column}' {problem}; {_FIX}")
 
 
 def number_of(row: Row, data: DataConfig, where: str, bounds: tuple[float, float]) -> float:
@@ -164,15 +165,15 @@ def number_of(row: Row, data: DataConfig, where: str, bounds: tuple[float, float
     Raises:
         RunError: the column is missing or holds something else. The message begins with ``where``.
     """
-    value = _value(row, data.label_column or "", where)
+    value = _value(row, data.custom.label_column or "", where)
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise RunError(f"{where}: column '{data.label_column}' holds {value!r}, not a number; {_FIX}")
+        raise RunError(f"{where}: column '{data.custom.label_column}' holds {value!r}, not a number; {_FIX}")
     low, high = bounds
     if not low <= number <= high:
         problem = f"holds {value!r}; labels must be between {low:g} and {high:g}"
-        raise RunError(f"{where}: column '{data.label_column}' {problem}; {_FIX}")
+        raise RunError(f"{where}: column '{data.custom.label_column}' {problem}; {_FIX}")
     return number

@@ -91,14 +91,14 @@ class BackboneCache:
     """What a process reuses from one run to the next: the last backbone, tokenizers, tokenised data."""
 
     def __init__(self) -> None:
-        self.things: dict[str, Any] = {}
+        self.entries: dict[str, Any] = {}
         self._backbone: tuple[str, LoadedBackbone] | None = None
 
     def get(self, key: str, make: Callable[[], Any]) -> Any:
         """Return the entry under a key; ``make`` is called if there is none yet."""
-        if key not in self.things:
-            self.things[key] = make()
-        return self.things[key]
+        if key not in self.entries:
+            self.entries[key] = make()
+        return self.entries[key]
 
     def backbone(self, config: RunConfig) -> LoadedBackbone:
         """Return a copy of the backbone; it is loaded unless it is the one that was loaded last."""

@@ -56,11 +56,12 @@ def _glue_data(data: StoredData) -> NamedItem:
 
 def _custom_data(data: StoredData) -> NamedItem:
     """Return the user's own data; they are the same if contents, label column, problem, metric and split are."""
-    source = data.train_file or " ".join(filter(None, (data.source, data.subset)))
-    contents = data.digest if data.train_file and data.digest else source
-    holdout = None if data.validation_file else data.holdout
-    values = [contents, data.label_column, data.problem, data.labels, data.metric, holdout]
+    custom = data.custom
+    source = custom.train_file or " ".join(filter(None, (data.source, custom.subset)))
+    contents = custom.digest if custom.train_file and custom.digest else source
+    holdout = None if custom.validation_file else custom.holdout
+    values = [contents, custom.label_column, custom.problem, custom.labels, custom.metric, holdout]
     identity = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     short = f"{CUSTOM} {Path(source).name}"
     full = f"{CUSTOM} {source}"
-    return NamedItem(identity, (CUSTOM, short, full, f"{full}, {data.label_column}", f"{full} {identity[:8]}"))
+    return NamedItem(identity, (CUSTOM, short, full, f"{full}, {custom.label_column}", f"{full} {identity[:8]}"))

@@ -28,12 +28,9 @@ class StoredStrategy(StoredSection):
     name: str
 
 
-class StoredData(StoredSection):
-    """What decides whether two runs have the same data."""
+class StoredCustomData(StoredSection):
+    """What decides whether two runs on the user's own data have the same data."""
 
-    source: str = DataConfig.model_fields["source"].default
-    max_train_samples: int | None = None
-    max_eval_samples: int | None = None
     train_file: str | None = None
     validation_file: str | None = None
     subset: str | None = None
@@ -43,6 +40,15 @@ class StoredData(StoredSection):
     holdout: Any = None
     metric: Any = None
     digest: str | None = None
+
+
+class StoredData(StoredSection):
+    """What decides whether two runs have the same data."""
+
+    source: str = DataConfig.model_fields["source"].default
+    max_train_samples: int | None = None
+    max_eval_samples: int | None = None
+    custom: StoredCustomData = StoredCustomData()
 
 
 class StoredTraining(StoredSection):

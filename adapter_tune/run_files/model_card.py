@@ -88,7 +88,7 @@ def _eval_results(result: Result) -> list[Any]:
 def _data_set(result: Result) -> tuple[str, str]:
     """The data set's id on the Hub, or "local" if it is not there; and its title."""
     data = result.config["data"]
-    file = data.get("train_file")
+    file = data["custom"]["train_file"]
     if result.task == CUSTOM and file is not None:
         return _LOCAL, Path(file).name
     source = data["source"]

@@ -176,7 +176,7 @@ def _rebuild(folder: Path, model: str | None) -> PreparedModel:
     if strange:
         raise RunError(f"{path}: data.{strange[0]} has no place in it; the file is damaged")
     values = {"task": adapter.task, "model": section, "strategy": adapter.strategy}
-    config = _again({**values, "data": {"max_length": adapter.max_length, **adapter.data}}, path)
+    config = _again({**values, "data": {"max_length": adapter.max_length, "custom": adapter.data}}, path)
     if ".." in Path(config.model.id).parts:
         raise RunError(f"{path}: model.id leads out of its folder; name the backbone with --model")
     if list(config.task_spec.labels) != adapter.labels:
@@ -192,9 +192,9 @@ def _again(values: dict[str, Any], path: Path) -> RunConfig:
     """A configuration that was stored in a file of ours."""
     try:
         config = parse_config(values)
-        left = [name for name in ("text_column", "metric") if getattr(config.data, name) is None]
+        left = [name for name in ("text_column", "metric") if getattr(config.data.custom, name) is None]
         if config.task == CUSTOM and left:
-            raise FieldError(("data", left[0]), "is missing")
+            raise FieldError(("data", "custom", left[0]), "is missing")
     except FieldError as error:
         raise RunError(f"{path}: {error}; the file is damaged, or of another version") from None
     return config

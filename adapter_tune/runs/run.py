@@ -34,7 +34,7 @@ log = logging.getLogger("adapter_tune")
 CONFIG = "config.yaml"
 
 
-def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: BackboneCache | None = None,
+def run(config: RunConfig, *, force: bool = False, resume: bool = True, cache: BackboneCache | None = None,
         callbacks: Sequence[TrainerCallback] = ()) -> Result:  # fmt: skip
     """Train and evaluate what a configuration says; a finished run is not run twice.
 
@@ -42,7 +42,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Ba
         config: all that decides the run.
         force: run a finished one anew.
         resume: go on from the last checkpoint of an unfinished one.
-        kept: what earlier runs of this process loaded.
+        cache: what earlier runs of this process loaded.
         callbacks: the HF Trainer's, beside our own.
 
     Returns:
@@ -52,7 +52,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Ba
         AdapterTuneError: something the user wrote is wrong, or something failed on the way.
     """
     load = LoadMeter()
-    config = resolve_custom_data(config, kept.things if kept else None)
+    config = resolve_custom_data(config, cache.entries if cache else None)
     folder = config.folder
     if (folder / FILE).is_file() and not force:
         log.info("%s is finished; this is its stored result (--force runs it anew)", folder)
@@ -60,20 +60,20 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, kept: Ba
     check_training(config)
     with lock_run_folder(folder) if distributed.is_main_process() else nullcontext():
         checkpoint = None if force or not resume else checkpoints.newest(folder)
-        return _run(config, checkpoint, kept, callbacks, load)
+        return _run(config, checkpoint, cache, callbacks, load)
 
 
 def _run(
-    config: RunConfig, checkpoint: Path | None, kept: BackboneCache | None, callbacks: Sequence[TrainerCallback],
+    config: RunConfig, checkpoint: Path | None, cache: BackboneCache | None, callbacks: Sequence[TrainerCallback],
     load: LoadMeter,
 ) -> Result:  # fmt: skip
     folder = config.folder
     if checkpoint is not None:
         log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
     check_backbone_fits(config)
-    tokenizer, splits = loaded(config, kept or BackboneCache())
+    tokenizer, splits = loaded(config, cache or BackboneCache())
     set_seed(config.training.seed)
-    prepared = build_model(config, kept)
+    prepared = build_model(config, cache)
     for note in prepared.notes:
         log.info("%s", note)
     parameters = count_parameters(prepared.model, config.strategy.formula(shape_of(prepared.model.config)))
@@ -102,10 +102,10 @@ def _run(
     return _keep(result, config, prepared, tokenizer) if distributed.is_main_process() else result
 
 
-def loaded(config: RunConfig, kept: BackboneCache) -> tuple[PreTrainedTokenizerBase, Splits]:
+def loaded(config: RunConfig, cache: BackboneCache) -> tuple[PreTrainedTokenizerBase, Splits]:
     """Tokenizer and tokenised data of a run, read once for all runs that share them."""
-    tokenizer = kept.get(f"tokenizer {config.model!r}", lambda: load_tokenizer(config.model))
-    splits = kept.get(f"data {config.task} {config.data!r} {config.model!r}", lambda: load_splits(config, tokenizer))
+    tokenizer = cache.get(f"tokenizer {config.model!r}", lambda: load_tokenizer(config.model))
+    splits = cache.get(f"data {config.task} {config.data!r} {config.model!r}", lambda: load_splits(config, tokenizer))
     return tokenizer, splits
 
 
@@ -134,5 +134,5 @@ def _described(prepared: PreparedModel, config: RunConfig) -> AdapterConfig:
         fingerprint=prepared.fingerprint,
         strategy=config.strategy.to_dict(),
         max_length=config.data.max_length,
-        data={name: getattr(config.data, name) for name in DATA} if config.task == CUSTOM else {},
+        data={name: getattr(config.data.custom, name) for name in DATA} if config.task == CUSTOM else {},
     )

@@ -79,7 +79,7 @@ def estimate_cost(sweep: Sweep, folder: Path) -> CostEstimate:
     cache = BackboneCache()
     groups: dict[str, list[RunConfig]] = {}
     for values in cells(sweep):
-        config = resolve_custom_data(config_of(sweep, values, folder), cache.things)
+        config = resolve_custom_data(config_of(sweep, values, folder), cache.entries)
         check_training(config)
         groups.setdefault(f"{config.model!r} {config.strategy!r}", []).append(config)
     # All groups are counted before the first probe, so that a configuration that does not fit is refused at once.
@@ -126,7 +126,7 @@ def _probe(config: RunConfig, cache: BackboneCache) -> _Rates:
     training = config.training.model_copy(update=changes)
     with tempfile.TemporaryDirectory() as folder, quiet_libraries():
         start = time.perf_counter()
-        result = run(config.model_copy(update={"training": training, "output": folder}), kept=cache)
+        result = run(config.model_copy(update={"training": training, "output": folder}), cache=cache)
         elapsed = time.perf_counter() - start
     rate = result.speed.train_examples_per_second or 1 / elapsed
     return _Rates(rate, result.speed.eval_examples_per_second or rate)

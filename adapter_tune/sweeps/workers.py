@@ -141,7 +141,7 @@ def worker_loop(study: SweepStudy, folder: Path) -> None:
     from adapter_tune.modeling.backbone import BackboneCache
 
     cache = BackboneCache()
-    study.cache = cache.things
+    study.cache = cache.entries
     gc.freeze()  # otherwise every run's garbage collections would examine the libraries' objects again
     while True:
         study.release_dead()
@@ -166,10 +166,10 @@ def _run_trial(study: SweepStudy, trial: Any, values: Values, folder: Path, cach
     from adapter_tune.runs.run import run
 
     try:
-        config = resolve_custom_data(config_of(study.sweep, values, folder), cache.things)
+        config = resolve_custom_data(config_of(study.sweep, values, folder), cache.entries)
         print(f"{values}: {config.folder}", flush=True)
         set_group(trial, group_of(study.sweep, config.model_dump()))
-        result = run(config, kept=cache, callbacks=[_pruning_callback(trial, config)])
+        result = run(config, cache=cache, callbacks=[_pruning_callback(trial, config)])
     except optuna.TrialPruned:
         shutil.rmtree(config.folder, ignore_errors=True)
         raise

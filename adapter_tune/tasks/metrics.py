@@ -48,7 +48,7 @@ def check_metric(name: str, problem: str, classes: int = 2) -> None:
         similar = get_close_matches(name, {*METRICS, *sk.get_scorer_names()}, n=1)
         hint = f"did you mean '{similar[0]}'? " if similar else ""
         raise UsageError(
-            f"data.metric: unknown metric '{name}'; {hint}Known: {', '.join(METRICS)}, scikit-learn's scorers"
+            f"data.custom.metric: unknown metric '{name}'; {hint}Known: {', '.join(METRICS)}, scikit-learn's scorers"
         )
     if problem == "regression":
         kind = "numbers"
@@ -57,7 +57,7 @@ def check_metric(name: str, problem: str, classes: int = 2) -> None:
         kind = "lists of labels" if problem == "multi_label" else f"labels of {classes} classes"
         reason = _classification_problem(name, problem, classes)
     if reason is not None:
-        raise UsageError(f"data.metric: {name} cannot be computed from predicted {kind} ({reason})")
+        raise UsageError(f"data.custom.metric: {name} cannot be computed from predicted {kind} ({reason})")
 
 
 def _regression_problem(name: str) -> str | None:

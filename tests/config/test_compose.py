@@ -133,10 +133,20 @@ WRONG: list[tuple[str, list[str], str]] = [
         [],
         r"my.yaml:2: strategy.scale: should be a valid number or 'learnt', got 'learned' \(strategy houlsby\)",
     ),
-    ("task: rte\ndata: {holdout: 0.2}\n", [], r"my.yaml:2: data.holdout: goes with task custom only"),
-    ("task: rte\ndata: {digest: abc}\n", [], r"my.yaml:2: data.digest: goes with task custom only"),
-    ("task: custom\ndata: {train_file: a.csv}\n", ["data.digest=a"], r"--set: data.digest is written down by the run"),
-    ("task: custom\ndata: {labels: [a, b], problem: regression}\n", [], r"my.yaml:2: data.labels: are names of class"),
+    ("task: rte\ndata: {custom: {holdout: 0.2}}\n", [], r"my.yaml:2: data.custom.holdout: goes with task custom only"),
+    ("task: rte\ndata: {custom: {digest: abc}}\n", [], r"my.yaml:2: data.custom.digest: goes with task custom only"),
+    (
+        "task: custom\ndata: {custom: {train_file: a.csv}}\n",
+        ["data.custom.digest=a"],
+        r"--set: data.custom.digest is written down by the run",
+    ),
+    (
+        "task: custom\ndata: {custom: {labels: [a, b], problem: regression}}\n",
+        [],
+        r"my.yaml:2: data.custom.labels: are names of class",
+    ),
+    ("task: custom\ndata: {train_file: a.csv}\n", [], r"my.yaml:2: data.train_file: is called data.custom.train_file"),
+    ("task: custom\n", ["data.metric=f1"], r"--set: data.metric: is called data.custom.metric"),
     ("task: rte\ntraining.epochs: 1\n", [], r"my.yaml:2: 'training.epochs' should be 'epochs' in a section 'training'"),
     ("task: rte\nmodel: {pooler: frozen}\nstrategy: full\n", [], r"my.yaml:2: model.pooler: strategy full trains"),
     ("task: rte\n", ["training.epochs=x"], r"--set: training.epochs: should be a valid number, got 'x'"),
@@ -180,7 +190,7 @@ def test_a_dotted_key_is_refused_with_and_without_the_demo(yaml: Any, demo: bool
 
 
 def test_the_origin_of_a_value_is_where_it_was_written_itself() -> None:
-    flags = {"--task task": "custom", "--train-file data.train_file": "two.csv"}
+    flags = {"--task task": "custom", "--train-file data.custom.train_file": "two.csv"}
     with pytest.raises(UsageError, match=r"^--set: data: should be a section of options with their values, got 3$"):
         compose(flags=flags, sets=["data=3"])
 

@@ -41,13 +41,14 @@ def reviews(tmp_path: Path) -> Path:
     return path
 
 
-def configured(model: str, output: Path, **data: Any) -> Any:
+def configured(model: str, output: Path, source: str | None = None, **custom: Any) -> Any:
+    data = {} if source is None else {"source": source}
     return parse_config(
         {
             "task": "custom",
             "model": model,
             "output": str(output),
-            "data": {"max_length": 32, **data},
+            "data": {"max_length": 32, **data, "custom": custom},
             "strategy": {"name": "houlsby", "m": 4},
             "training": {"epochs": 1, "batch_size": 16},
         }
@@ -67,7 +68,7 @@ def test_from_a_csv_to_predictions_in_three_commands(
     folder = next(runs.iterdir())
     result = read_result(folder)
     assert result.scores["validation"].keys() == {"accuracy", "f1_macro"}
-    assert result.config["data"]["labels"] == ["blame", "praise"]
+    assert result.config["data"]["custom"]["labels"] == ["blame", "praise"]
     assert json.loads((folder / "adapter" / "adapter_config.json").read_text())["labels"] == ["blame", "praise"]
     main(["eval", str(folder)])
     assert f"accuracy {result.headline.value:.4f}" in capsys.readouterr().out
@@ -91,7 +92,7 @@ def test_a_finished_run_is_known_by_what_the_file_holds(reviews: Path, backbone:
 
 
 def test_held_out_rows_are_the_same_every_time_and_of_every_class(reviews: Path, backbone: str, tmp_path: Path) -> None:
-    data = {"train_file": str(reviews), "text_column": "body", "label_column": "opinion", "holdout": 0.25}
+    data: Any = {"train_file": str(reviews), "text_column": "body", "label_column": "opinion", "holdout": 0.25}
     config = configured(backbone, tmp_path, **data)
     first, second = (load_tables(resolve_custom_data(config)) for _ in range(2))
     assert first["validation"]["body"][:] == second["validation"]["body"][:]
@@ -121,14 +122,14 @@ def test_the_kind_of_labels_is_guessed(
         names = ["False", "True"]  # as they are written there
     if ending == "csv" and labels[0] == 1.0 and names == ["0", "1"] and isinstance(labels[0], float):
         names = ["0.0", "1.0"]
-    assert config.data.labels == names
+    assert config.data.custom.labels == names
     assert config.task_spec.is_regression == (names is None)
     rows = load_splits(config, load_tokenizer(config.model))
     if names is None:
         assert rows.train["labels"][:] == labels
         data = {"train_file": str(path), "validation_file": str(path), "problem": "classification"}
         forced = configured(backbone, tmp_path, **data)
-        assert len(resolve_custom_data(forced).data.labels or []) == 4
+        assert len(resolve_custom_data(forced).data.custom.labels or []) == 4
 
 
 def test_a_regression_is_trained_and_forced(backbone: str, tmp_path: Path) -> None:
@@ -158,7 +159,11 @@ def test_pairs_and_other_names_are_guessed(backbone: str, tmp_path: Path) -> Non
     path = tmp_path / "rows.tsv"
     write_rows(path, iter([{"Premise": "a", "hypothesis": "b", "Class": "xy"[i % 2]} for i in range(20)]))
     data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path))).data
-    assert (data.text_column, data.text_pair_column, data.label_column) == ("Premise", "hypothesis", "Class")
+    assert (data.custom.text_column, data.custom.text_pair_column, data.custom.label_column) == (
+        "Premise",
+        "hypothesis",
+        "Class",
+    )
 
 
 @pytest.mark.parametrize("saved", [True, False])
@@ -176,7 +181,7 @@ def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
         for split, part in splits.items():
             part.to_parquet(str(folder / f"{split}.parquet"))
     config = resolve_custom_data(configured(backbone, tmp_path, source=str(folder)))
-    assert config.data.labels == ["no", "yes"]
+    assert config.data.custom.labels == ["no", "yes"]
     assert len(load_tables(config)["validation"]) == 20
     assert resolve_custom_data(config) == config
     splits["validation"] = splits["validation"].select(range(1, 20))
@@ -192,7 +197,7 @@ def test_lists_of_classes_in_a_data_set_have_their_names(backbone: str, tmp_path
     rows = datasets.Dataset.from_dict({"text": [f"t {i}" for i in range(20)], "labels": [[0], [], [2, 0], [1]] * 5})
     rows.cast_column("labels", names).save_to_disk(str(tmp_path / "set"))
     config = resolve_custom_data(configured(backbone, tmp_path, source=str(tmp_path / "set")))
-    assert (config.data.problem, config.data.labels) == ("multi_label", ["anger", "awe", "joy"])
+    assert (config.data.custom.problem, config.data.custom.labels) == ("multi_label", ["anger", "awe", "joy"])
     labels = {row["text"]: row["label"] for table in load_tables(config).values() for row in table}
     assert [labels[f"t {i}"] for i in range(4)] == [[0, 0, 1], [0, 0, 0], [0, 1, 1], [1, 0, 0]]
 
@@ -216,7 +221,9 @@ def test_the_demo_data_do_not_replace_custom_data(backbone: str, tmp_path: Path)
     custom = configured(backbone, tmp_path, source="a/set", text_column="text", metric="accuracy", labels=["a", "b"])
 
     def requested(config: Any) -> Any:
-        stored = SimpleNamespace(config=config.model_dump(), speed=SimpleNamespace(device="cpu", precision="float32"))
+        stored = SimpleNamespace(
+            config=config.model_dump(), speed=SimpleNamespace(device="cpu", precision="float32", threads=1)
+        )
         return _asked(stored, tmp_path, None, None, demo=True)  # type: ignore[arg-type]
 
     config, model = requested(custom)
@@ -226,12 +233,12 @@ def test_the_demo_data_do_not_replace_custom_data(backbone: str, tmp_path: Path)
 
 
 def test_a_share_to_hold_out_beside_validation_rows_is_refused(reviews: Path, backbone: str, tmp_path: Path) -> None:
-    data = {"train_file": str(reviews), "text_column": "body", "label_column": "opinion", "holdout": 0.2}
-    with pytest.raises(UsageError, match=f"data.holdout=0.2: .* as in {reviews}; leave one of them out"):
+    data: Any = {"train_file": str(reviews), "text_column": "body", "label_column": "opinion", "holdout": 0.2}
+    with pytest.raises(UsageError, match=f"data.custom.holdout=0.2: .* as in {reviews}; leave one of them out"):
         resolve_custom_data(configured(backbone, tmp_path, validation_file=str(reviews), **data))
     rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["x", "y"]})
     datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(str(tmp_path / "set"))
-    with pytest.raises(UsageError, match=r"data.holdout=0.2: .* as in data set .*set \(validation\)"):
+    with pytest.raises(UsageError, match=r"data.custom.holdout=0.2: .* as in data set .*set \(validation\)"):
         resolve_custom_data(configured(backbone, tmp_path, source=str(tmp_path / "set"), holdout=0.2))
 
 
@@ -276,20 +283,38 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
     (
         "metric",
         GOOD,
-        ["--set", "data.metric=acuracy"],
-        "data.metric: unknown metric 'acuracy'; did you mean 'accuracy'?",
+        ["--set", "data.custom.metric=acuracy"],
+        "data.custom.metric: unknown metric 'acuracy'; did you mean 'accuracy'?",
         2,
     ),
-    ("probabilities", GOOD, ["--set", "data.metric=roc_auc"], "roc_auc cannot be computed from predicted labels", 2),
+    (
+        "probabilities",
+        GOOD,
+        ["--set", "data.custom.metric=roc_auc"],
+        "roc_auc cannot be computed from predicted labels",
+        2,
+    ),
     (
         "metric of two",
         GOOD + "t,c\nt,c\n",
-        ["--set", "data.metric=f1"],
+        ["--set", "data.custom.metric=f1"],
         "f1 cannot be computed from predicted labels of 3 classes (Target is multiclass",
         2,
     ),
-    ("labels twice", GOOD, ["--set", "data.labels=[a, b, a]"], "data.labels: 'a' appears twice; name every", 2),
-    ("no labels", GOOD, ["--set", "data.labels=[]"], "data.labels: 0 classes; name two or more, or leave it out", 2),
+    (
+        "labels twice",
+        GOOD,
+        ["--set", "data.custom.labels=[a, b, a]"],
+        "data.custom.labels: 'a' appears twice; name every",
+        2,
+    ),
+    (
+        "no labels",
+        GOOD,
+        ["--set", "data.custom.labels=[]"],
+        "data.custom.labels: 0 classes; name two or more, or leave it out",
+        2,
+    ),
     (
         "many whole numbers",
         "text,label\n" + "".join(f"t,{i}\n" for i in range(201)),
@@ -375,7 +400,7 @@ def test_a_file_beside_a_data_set_is_read(tmp_path: Path, backbone: str) -> None
     ("data", "message"),
     [
         ({"source": "a/set"}, "data.source=a/set and --train-file .* are both training data"),
-        ({"subset": "x"}, "data.subset=x is a part of"),
+        ({"subset": "x"}, "data.custom.subset=x is a part of"),
     ],
 )
 def test_two_sources_of_training_rows_are_refused(
@@ -420,7 +445,7 @@ def test_a_row_may_have_several_labels(
     write_rows(path, iter([{"text": f"the dog {i}", **labels[i % 4]} for i in range(40)]))
     config = configured(backbone, tmp_path / "runs", train_file=str(path), **data)
     result = adapter_tune.run(config)
-    assert result.config["data"]["labels"] == ["animal", "place"]
+    assert result.config["data"]["custom"]["labels"] == ["animal", "place"]
     assert result.headline.metric == "f1_micro"
     assert result.scores["validation"].keys() == {"f1_micro", "f1_macro"}
     rows = load_splits(resolve_custom_data(config), load_tokenizer(config.model))
@@ -489,7 +514,9 @@ def test_a_row_without_its_label_is_named(tmp_path: Path, problem: str) -> None:
     path.write_text('{"text": "x", "label": "a"}\n{"text": "y"}\n')
     with pytest.raises(RunError, match=r"train\.jsonl, line [12]: column 'label'"):
         load_tables(
-            resolve_custom_data(parse_config({"task": "custom", "data": {"train_file": str(path), "problem": problem}}))
+            resolve_custom_data(
+                parse_config({"task": "custom", "data": {"custom": {"train_file": str(path), "problem": problem}}})
+            )
         )
 
 
@@ -502,7 +529,7 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
     adapter_tune.run(config)
     folder = str(resolve_custom_data(config).folder)
     target = tmp_path / "predictions.csv"
-    before = resolve_custom_data(config).data.digest
+    before = resolve_custom_data(config).data.custom.digest
     lines = reviews.read_text().splitlines(keepends=True)
     reviews.write_text("".join(lines[:1] + lines[:10:-1]))
     split = ["predict", folder, "--split", "validation", "--output", str(target)]
@@ -511,11 +538,11 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
             main(words)
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert stopped.value.code == 1
-        digest = resolve_custom_data(config).data.digest
+        digest = resolve_custom_data(config).data.custom.digest
         assert f"{reviews}: the data changed since training (digest {digest}, at training {before})" in message
         assert message.endswith("; restore the data or train again")
     with pytest.raises(RunError, match="the data changed since training"):  # a run's own configuration, taken again
-        resolve_custom_data(config.model_copy(update={"data": config.data.model_copy(update={"digest": before})}))
+        resolve_custom_data(config.model_copy(update={"data": config.data.with_custom(digest=before)}))
     reviews.rename(tmp_path / "other.csv")
     main(["predict", folder, "--input", str(tmp_path / "other.csv"), "--output", str(target)])
     assert len(list(read_rows(str(target), []))) == len(lines[:10:-1])
@@ -602,14 +629,15 @@ def test_many_whole_numbers_are_classes_if_the_user_says_so(backbone: str, tmp_p
     named = [str(i) for i in range(205)]
     for options in ({"problem": "classification"}, {"labels": named}):
         data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), **options)).data
-        assert (data.labels, data.problem) == (named, "classification")
+        assert (data.custom.labels, data.custom.problem) == (named, "classification")
 
 
 def test_the_same_number_written_twice_has_one_order() -> None:
     code = (
-        "from adapter_tune.data.labels import class_names; from adapter_tune.config.schema import DataConfig;"
+        "from adapter_tune.data.labels import class_names;"
+        "from adapter_tune.config.schema import CustomDataConfig, DataConfig;"
         "rows = [('', {'y': y}) for y in ('1', '01', '001', '2', '+1')];"
-        "print(class_names(rows, DataConfig(label_column='y'), ''))"
+        "print(class_names(rows, DataConfig(custom=CustomDataConfig(label_column='y')), ''))"
     )
     outputs = set()
     for seed in "1234":
@@ -667,14 +695,18 @@ def test_a_column_without_a_name_is_no_second_text(backbone: str, tmp_path: Path
     rows = [f"{i},the dog,{'ab'[i % 2]}\n" for i in range(20)]  # as pandas writes them
     path.write_text(",message,label\n" + "".join(rows))
     data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path))).data
-    assert (data.text_column, data.text_pair_column, data.label_column) == ("message", None, "label")
+    assert (data.custom.text_column, data.custom.text_pair_column, data.custom.label_column) == (
+        "message",
+        None,
+        "label",
+    )
 
 
 def test_a_text_column_that_is_called_label_is_not_guessed_for_the_label(backbone: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     write_rows(path, iter([{"label": f"the dog {i}", "class": "xy"[i % 2]} for i in range(20)]))
     data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), text_column="label")).data
-    assert (data.text_column, data.label_column, data.labels) == ("label", "class", ["x", "y"])
+    assert (data.custom.text_column, data.custom.label_column, data.custom.labels) == ("label", "class", ["x", "y"])
 
 
 def test_a_split_with_one_class_is_not_reported_as_collapsed(backbone: str, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def put(folder: Path, changes: dict[str, Any] | None = None) -> Path:
         *way, last = path.split(".")
         part = values
         for key in way:
-            part = part[key]
+            part = part.setdefault(key, {})
         if value is GONE:
             del part[last]
         else:
@@ -183,20 +183,21 @@ def test_what_cannot_be_compared_stands_in_sections_of_its_own(
         assert {row["setting"] for row in csv.DictReader(file)} == names
 
 
-OWN = {"task": "custom", "config.task": "custom", "config.data.train_file": "a/train.csv", "config.data.digest": "d1",
-       "config.data.label_column": "mark", "config.data.metric": "accuracy"}  # fmt: skip
+DATA = "config.data.custom."  # the keys of own data in a stored result
+OWN = {"task": "custom", "config.task": "custom", f"{DATA}train_file": "a/train.csv", f"{DATA}digest": "d1",
+       f"{DATA}label_column": "mark", f"{DATA}metric": "accuracy"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("other", "tasks"),
     [
         ({}, ["custom"]),
-        ({"config.data.train_file": "elsewhere/train.csv"}, ["custom"]),  # the same rows, moved
-        ({"config.data.train_file": "b/dev.csv", "config.data.digest": "d2"}, ["custom dev.csv", "custom train.csv"]),
-        ({"config.data.train_file": "b/train.csv", "config.data.digest": "d2"},
+        ({f"{DATA}train_file": "elsewhere/train.csv"}, ["custom"]),  # the same rows, moved
+        ({f"{DATA}train_file": "b/dev.csv", f"{DATA}digest": "d2"}, ["custom dev.csv", "custom train.csv"]),
+        ({f"{DATA}train_file": "b/train.csv", f"{DATA}digest": "d2"},
          ["custom a/train.csv", "custom b/train.csv"]),
-        ({"config.data.label_column": "tone"}, ["custom a/train.csv, mark", "custom a/train.csv, tone"]),
-        ({"config.data.train_file": None, "config.data.source": "x/reviews", "config.data.subset": "en"},
+        ({f"{DATA}label_column": "tone"}, ["custom a/train.csv, mark", "custom a/train.csv, tone"]),
+        ({f"{DATA}train_file": None, "config.data.source": "x/reviews", f"{DATA}subset": "en"},
          ["custom reviews en", "custom train.csv"]),
     ],
 )  # fmt: skip
@@ -214,7 +215,7 @@ def test_own_data_have_a_column_each(other: dict[str, Any], tasks: list[str], tm
 
 def test_own_data_that_have_changed_are_other_data(tmp_path: Path) -> None:
     put(tmp_path / "before", OWN)
-    put(tmp_path / "after", {**OWN, "config.data.digest": "d2"})
+    put(tmp_path / "after", {**OWN, f"{DATA}digest": "d2"})
     one, other = collect([tmp_path]).tasks
     assert one != other
     assert {one[:-8], other[:-8]} == {"custom a/train.csv "}
@@ -287,7 +288,7 @@ def test_every_ablation_has_a_picture_of_its_own(
 
 def test_pictures_of_own_data_whose_names_are_alike(tmp_path: Path) -> None:
     for number, file in enumerate(("a/b.csv", "a-b.csv", "../a b.csv")):
-        put(tmp_path / str(number), {**OWN, "config.data.train_file": file, "config.data.digest": file})
+        put(tmp_path / str(number), {**OWN, f"{DATA}train_file": file, f"{DATA}digest": file})
     curves = {name for name in report(tmp_path) if name.endswith("-curves.svg")}
     assert curves == {"custom-b.csv-curves.svg", "custom-a-b.csv-curves.svg", "custom-a-b.csv-2-curves.svg"}
 
@@ -312,7 +313,7 @@ def test_the_list_of_runs_says_how_long_was_trained(changes: dict[str, Any], epo
 def test_dollars_in_names_are_no_formulas(tmp_path: Path) -> None:
     put(tmp_path / "glue", {"config.strategy": {"name": "$\\no$", "m": "$\\no$"}, "headline.metric": "$\\no$"})
     for file in ("a$\\no$.csv", "b.csv"):
-        put(tmp_path / file, {**OWN, "config.data.train_file": file, "config.data.digest": file})
+        put(tmp_path / file, {**OWN, f"{DATA}train_file": file, f"{DATA}digest": file})
     for std in (0.01, 0.1, 1.0):
         put(tmp_path / f"{std}", {"config.strategy.init_std": std, "config.strategy.m": "$\\no$"})
     ablation(tmp_path / "ablation", "run", split="$\\no$")

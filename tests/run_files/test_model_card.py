@@ -29,7 +29,7 @@ def result(make_config: Any, tmp_path: Path) -> Result:
     rows = [{"text": t, "label": "ab"[y]} for t, y in zip(columns["sentence"], columns["label"], strict=True)]
     file = tmp_path / "my reviews: 1.csv"
     write_rows(file, iter(rows))
-    data = {"train_file": str(file), "source": "nyu-mll/glue"}
+    data = {"source": "nyu-mll/glue", "custom": {"train_file": str(file)}}
     return run(make_config("custom", data=data, max_steps=1))
 
 
@@ -44,9 +44,9 @@ def test_a_run_on_own_data_names_its_own_data(result: Result, tmp_path: Path) ->
     assert {row["dataset"]["name"] for row in card["model-index"][0]["results"]} == {"my reviews: 1.csv"}
     assert "glue" not in model_card(result).lower()
     assert str(tmp_path) not in model_card(result)
-    card = metadata(changed(result, train_file=None, source="someone/reviews"))
+    card = metadata(changed(result, custom={"train_file": None}, source="someone/reviews"))
     assert card["datasets"] == ["someone/reviews"]
-    card = metadata(changed(result, train_file=None, source=str(tmp_path)))
+    card = metadata(changed(result, custom={"train_file": None}, source=str(tmp_path)))
     assert "datasets" not in card
     assert card["model-index"][0]["results"][0]["dataset"]["name"] == tmp_path.name
 

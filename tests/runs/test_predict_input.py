@@ -29,7 +29,9 @@ def trained(make_config: Any, tmp_path: Path) -> Any:
         file = tmp_path / "rows.jsonl"
         write_rows(file, iter([{"text": f"the dog {n}", "label": label} for n, label in enumerate(LABELS[problem])]))
         config = make_config(
-            "custom", data={"source": "demo", "train_file": str(file), "problem": problem, **data}, max_steps=1
+            "custom",
+            data={"source": "demo", "custom": {"train_file": str(file), "problem": problem, **data}},
+            max_steps=1,
         )
         return Path(adapter_tune.run(config).storage.folder)
 

@@ -224,7 +224,7 @@ def test_warm_runs_are_the_cold_ones_to_the_bit(make_config: Any, model: str | N
         cold = adapter_tune.run(config)
         there = config.model_copy(update={"output": str(tmp_path / "warm")})
         torch.rand(7 + index)  # the state of the generator must not matter
-        warm = adapter_tune.run(there, kept=cache)
+        warm = adapter_tune.run(there, cache=cache)
         assert (warm.scores, warm.history) == (cold.scores, cold.history)
 
 
@@ -467,7 +467,7 @@ def test_a_plan_counts_and_estimates(
 ) -> None:
     (tmp_path / "rows.csv").write_text("text,label\n" + "good day,yes\nbad day,no\n" * 20)
     parameters = {"task": ["rte"], "strategy": [{"name": "houlsby", "m": [2, 4]}], "training.seed": [1, 2]}
-    custom = {**small, "data.source": "demo", "data.train_file": str(tmp_path / "rows.csv")}
+    custom = {**small, "data.source": "demo", "data.custom.train_file": str(tmp_path / "rows.csv")}
     with caplog.at_level("INFO"):
         estimate_cost(sweep_of(custom, parameters={**parameters, "task": ["custom"]}), tmp_path)
     assert caplog.text.count("2 classes") == 1  # read once for four cells
@@ -502,7 +502,7 @@ def test_a_plan_counts_every_setting_and_refuses_what_does_not_fit(small: dict[s
 def test_a_sweep_over_data_of_the_users_own(
     small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    custom = {**small, "data.source": "demo", "data.train_file": str(tmp_path / "rows.csv")}
+    custom = {**small, "data.source": "demo", "data.custom.train_file": str(tmp_path / "rows.csv")}
     sweep = sweep_of(custom, parameters={"task": ["custom"], "training.seed": [1, 2]})
     (tmp_path / "s.yaml").write_text(to_yaml(sweep.model_dump()))
     words = ["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out")]

@@ -88,5 +88,7 @@ def test_a_metric_goes_with_the_problems_it_can_score(name: str, fits: list[int]
         if fit:
             check_metric(name, problem, classes)
         else:
-            with pytest.raises(UsageError, match=rf"data.metric: {name} cannot be computed from predicted .* \(.+\)$"):
+            with pytest.raises(
+                UsageError, match=rf"data.custom.metric: {name} cannot be computed from predicted .*\)$"
+            ):
                 check_metric(name, problem, classes)
