@@ -156,6 +156,7 @@ def _key(config: RunConfig, prepared: PreparedModel, splits: Splits, compute: Co
         "padding": config.data.padding,
         "batch": config.training.eval_batch_size,  # the last bits of a state depend on its batch
         "computed": [compute.precision, compute.device, torch.__version__],
+        "threads": torch.get_num_threads() if compute.device == "cpu" else None,  # sums are rounded in their order
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
