@@ -25,9 +25,14 @@ class LoadMeter:
         self._start = _times()
 
     def busy_cores(self) -> float:
-        """Cores that other programs kept busy on average, out of those that this process may use."""
+        """Cores that other programs kept busy on average, out of those that this process may use; 0 if unknown."""
+        if self._start is None:
+            return 0.0
         time.sleep(max(0.0, _LEAST_SECONDS - (time.monotonic() - self._start[0])))
-        wall, all_programs, this_one = (now - start for now, start in zip(_times(), self._start, strict=True))
+        now = _times()
+        if now is None:
+            return 0.0
+        wall, all_programs, this_one = (after - before for after, before in zip(now, self._start, strict=True))
         return max(0.0, (all_programs - this_one) / wall)
 
 
@@ -54,12 +59,16 @@ def cpu_threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _times() -> tuple[float, float, float]:
-    """Seconds: by the clock, that cores were busy, that they were busy with this process."""
-    own = psutil.Process().cpu_times()
+def _times() -> tuple[float, float, float] | None:
+    """Seconds: by the clock, that cores were busy, that they were busy with this process; None if unknown."""
+    try:
+        own = psutil.Process().cpu_times()
+        cores = psutil.cpu_times(percpu=True)
+    except (psutil.Error, OSError, NotImplementedError, ValueError):  # a sandbox may hide the system's counters
+        return None
     usable = _usable_cores()
     busy = 0.0
-    for core, times in enumerate(psutil.cpu_times(percpu=True)):
+    for core, times in enumerate(cores):
         if core in usable:
             busy += sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
     return time.monotonic(), busy, own.user + own.system

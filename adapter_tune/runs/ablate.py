@@ -1,8 +1,8 @@
-"""The paper's ablation: adapters of every contiguous span of layers taken out, and the trained model scored again.
+"""The paper's ablation: the trained model is scored without the adapters of every contiguous range of layers.
 
-Houlsby et al. 2019, section 3.6, Figure 6; nothing is trained anew. Row = first layer taken out, column = last.
-States that two spans share are computed once: span (i, j) goes on from layer j of span (i, j - 1). For L layers that is
-L + L(L+1)(L+2)/6 layer evaluations in place of L + L * L(L+1)/2.
+Houlsby et al. 2019, section 3.6, Figure 6; nothing is retrained. Row = first layer without adapters, column = last.
+Hidden states that two ranges share are computed once: range (i, j) continues from layer j of range (i, j - 1). For L
+layers that is L + L(L+1)(L+2)/6 layer evaluations instead of L + L * L(L+1)/2.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ from adapter_tune.modeling.precision import resolve_compute, resolve_device
 from adapter_tune.tasks.glue import Task
 from adapter_tune.training.scorer import Scorer
 
-Span = tuple[int, int]
-"""First and last layer, both included; ``(0, -1)`` is the model as it was trained."""
+LayerBounds = tuple[int, int]
+"""First and last layer without adapters, both included."""
 
-WHOLE: Span = (0, -1)
+NO_LAYERS: LayerBounds = (0, -1)
+"""The model as it was trained."""
 
 
-def spans_of(layers: int) -> list[Span]:
-    """Every contiguous span, row by row."""
+def bounds_of_ranges(layers: int) -> list[LayerBounds]:
+    """Every contiguous range of layers, row by row of the ablation's grid."""
     return [(first, last) for first in range(layers) for last in range(first, layers)]
 
 
-def ablated(config: RunConfig, prepared: PreparedModel, rows: Any, tokenizer: PreTrainedTokenizerBase,
-            sub_layer: SubLayer | None = None) -> dict[Span, dict[str, float]]:  # fmt: skip
-    """Scores of the whole model and of every span, computed in the batches of evaluation.
+def scores_by_range(config: RunConfig, prepared: PreparedModel, rows: Any, tokenizer: PreTrainedTokenizerBase,
+            sub_layer: SubLayer | None = None) -> dict[LayerBounds, dict[str, float]]:  # fmt: skip
+    """Scores of the whole model and without the adapters of every range, computed in the batches of evaluation.
 
     Args:
-        config: the run's.
-        prepared: its trained model.
+        config: the run's configuration.
+        prepared: the trained model.
         rows: a tokenised split with labels.
         tokenizer: pads the batches.
         sub_layer: take out only the adapters of this kind.
@@ -63,7 +64,7 @@ def ablated(config: RunConfig, prepared: PreparedModel, rows: Any, tokenizer: Pr
     prepare_to_compute(prepared, config.training)
     compute = resolve_compute(config.training)
     model = prepared.model.to(compute.device).eval()
-    logits: dict[Span, list[Tensor]] = {}
+    logits: dict[LayerBounds, list[Tensor]] = {}
     labels: list[Tensor] = []
     for batch in progress_bar(
         _batches(config, rows, tokenizer), "batches", -(-len(rows) // config.training.eval_batch_size)
@@ -71,36 +72,43 @@ def ablated(config: RunConfig, prepared: PreparedModel, rows: Any, tokenizer: Pr
         labels.append(batch.pop("labels"))
         given = {key: value.to(compute.device) for key, value in batch.items()}
         with torch.inference_mode(), compute.autocast():
-            for span, out in spans_logits(model, given, sub_layer):
-                logits.setdefault(span, []).append(out.float().cpu())
-    score, truth = Scorer(config.task_spec), torch.cat(labels).numpy()
-    found = {span: score(EvalPrediction(torch.cat(parts).numpy(), truth)) for span, parts in logits.items()}
-    return {span: {name: float(scores[name]) for name in config.task_spec.metrics} for span, scores in found.items()}
+            for layers, out in logits_by_range(model, given, sub_layer):
+                logits.setdefault(layers, []).append(out.float().cpu())
+    scorer = Scorer(config.task_spec)
+    truth = torch.cat(labels).numpy()
+    scores_by_range = {}
+    for layers, parts in logits.items():
+        scores = scorer(EvalPrediction(torch.cat(parts).numpy(), truth))
+        scores_by_range[layers] = {name: float(scores[name]) for name in config.task_spec.metrics}
+    return scores_by_range
 
 
-def spans_logits(model: Any, batch: dict[str, Tensor], sub_layer: SubLayer | None) -> Iterator[tuple[Span, Tensor]]:
-    """Logits (rows, labels) of the whole model, then of every span, each from where it parts from the one before."""
+def logits_by_range(
+    model: Any, batch: dict[str, Tensor], sub_layer: SubLayer | None
+) -> Iterator[tuple[LayerBounds, Tensor]]:
+    """Logits (rows, labels) of the whole model, then of every range, each from the layer where it first differs."""
     layers = layers_of(model)
-    seen: list[Any] = [None] * len(layers)
+    outputs: list[Any] = [None] * len(layers)
+    """Of every layer, in the last forward pass that computed it."""
 
-    def keep(index: int) -> Any:
-        def hook(module: Any, args: Any, out: Any) -> None:
-            seen[index] = out
+    def store(index: int) -> Any:
+        def hook(module: Any, args: Any, output: Any) -> None:
+            outputs[index] = output
 
         return hook
 
-    hooks = [layer.register_forward_hook(keep(index)) for index, layer in enumerate(layers)]
+    hooks = [layer.register_forward_hook(store(index)) for index, layer in enumerate(layers)]
     with_adapters = {site.layer for site in sites(model) if site.adapted and sub_layer in (None, site.sub_layer)}
     try:
-        yield WHOLE, model(**batch).logits
-        whole = list(seen)
+        yield NO_LAYERS, model(**batch).logits
+        outputs_with_adapters = list(outputs)
         for first in range(len(layers)):
-            below: Any = whole[first - 1] if first else None
+            below: Any = outputs_with_adapters[first - 1] if first else None
             for last in range(first, len(layers)):
-                out_of_layer = bypass(model, [last], sub_layer=sub_layer) if last in with_adapters else nullcontext()
-                with replayed_layers(model, last, partial(_same, below)), out_of_layer:
+                without_adapter = bypass(model, [last], sub_layer=sub_layer) if last in with_adapters else nullcontext()
+                with replayed_layers(model, last, partial(_same, below)), without_adapter:
                     yield (first, last), model(**batch).logits
-                below = seen[last]
+                below = outputs[last]
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,4 +1,4 @@
-"""A run rebuilt from its folder: loaded, scored again, ablated, ready to predict. Nothing in the folder changes."""
+"""A run loaded from its folder: scored again, ablated, ready to predict. Nothing in the folder changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from adapter_tune.run_files import adapter_files
 from adapter_tune.run_files.ablation_result import Ablation, Without
 from adapter_tune.run_files.adapter_files import ADAPTER, DATA, check_backbone, load_weights, read_adapter_config
 from adapter_tune.run_files.result import COLLAPSED, FILE, Result, Speed, read_result, versions
-from adapter_tune.runs.ablate import WHOLE, ablated, majority
+from adapter_tune.runs.ablate import NO_LAYERS, majority, scores_by_range
 from adapter_tune.runs.predict import Predictor
 from adapter_tune.tasks.glue import CUSTOM
 from adapter_tune.training.loop import Outcome, evaluate, given_threads
@@ -32,19 +32,19 @@ def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedMod
 
     Args:
         folder: a run folder, or the ``adapter`` folder in it.
-        model: where the backbone lies now, if not where it lay in training.
+        model: path or id of the backbone, if it has moved since training.
 
     Returns:
-        A sequence classifier in float32, whose logits equal those of a run in float32 to the bit (a run in bf16 was
-        scored in that; ``evaluate_run`` and ``predict`` do so again); label names in ``config.id2label``.
+        A sequence classifier in float32 with label names in ``config.id2label``. Its logits are bit-identical to those
+        of a run in float32; a run in bf16 was scored in bf16, as ``evaluate_run`` and ``predict`` do again.
 
     Raises:
-        UsageError: the folder holds no adapter.
-        RunError: the backbone is another one, or a file is damaged.
+        UsageError: the folder contains no adapter.
+        RunError: the backbone is not the one of the training, or a file is damaged.
     """
     folder = Path(folder)
     folder = folder / ADAPTER if (folder / ADAPTER).is_dir() else folder
-    prepared = _rebuild(folder, model)
+    prepared = _load_prepared(folder, model)
     return prepared.model.eval(), load_tokenizer(ModelConfig(id=str(folder)))
 
 
@@ -56,24 +56,24 @@ def evaluate_run(
     model: str | None = None,
     demo: bool = False,
 ) -> Result:
-    """Rebuild a run from disk and score it again; nothing in the folder changes.
+    """Load a run from disk and score it again; nothing in the folder changes.
 
     Args:
         folder: the run folder.
         split: one labelled split; None takes the task's validation splits.
-        batch_size: rows a forward pass; None takes the run's own, which gives the same scores to the last bit.
-        model: where the backbone lies now, if not where it lay in training.
-        demo: take the embedded backbone, unless ``model`` names one, and the embedded data, unless the run has its own.
+        batch_size: rows of a forward pass; None takes the run's own, which gives bit-identical scores.
+        model: path or id of the backbone, if it has moved since training.
+        demo: use the embedded backbone, unless ``model`` names one, and the embedded data, unless the data are custom.
 
     Returns:
-        The stored result with scores, headline, evaluation speed and warnings measured anew.
+        The stored result with newly measured scores, headline, evaluation speed and warnings.
     """
     stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
-    config, model = _asked(stored, folder, batch_size, model, demo)
+    config, model = _requested(stored, folder, batch_size, model, demo)
     names = config.task_spec.validation if split is None else (split,)
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
     splits = load_rows(config, tokenizer, names)
-    prepared = _rebuild(folder / ADAPTER, model)
+    prepared = _load_prepared(folder / ADAPTER, model)
     return _rescored(stored, evaluate(config, prepared, splits, tokenizer, folder), folder)
 
 
@@ -86,24 +86,24 @@ def ablate_run(
     model: str | None = None,
     demo: bool = False,
 ) -> Ablation:
-    """Score a run again without the adapters of every contiguous span of layers; nothing in the folder changes.
+    """Score a run without the adapters of every contiguous range of layers; nothing in the folder changes.
 
     Args:
         folder: the run folder.
-        split: one labelled split; None takes the one that chose the best checkpoint.
-        sub_layer: take out only the adapters of this kind.
-        batch_size: as of ``evaluate_run``, like the others.
-        model: see there.
-        demo: see there.
+        split: one labelled split; None takes the one that selected the best checkpoint.
+        sub_layer: take out only the adapters of this sub-layer.
+        batch_size: rows of a forward pass; None takes the run's own.
+        model: path or id of the backbone, if it has moved since training.
+        demo: use the embedded backbone, unless ``model`` names one, and the embedded data, unless the data are custom.
     """
     stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
-    config, model = _asked(stored, folder, batch_size, model, demo)
+    config, model = _requested(stored, folder, batch_size, model, demo)
     name = split or config.task_spec.validation[0]
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
     rows = load_rows(config, tokenizer, [name])[name]
-    prepared = _rebuild(folder / ADAPTER, model)
+    prepared = _load_prepared(folder / ADAPTER, model)
     with given_threads(config.training):
-        found = ablated(config, prepared, rows, tokenizer, sub_layer)
+        scores = scores_by_range(config, prepared, rows, tokenizer, sub_layer)
     metrics = list(config.task_spec.metrics)
     return Ablation(
         run=str(folder),
@@ -113,9 +113,9 @@ def ablate_run(
         sub_layer=sub_layer,
         metric="accuracy" if "accuracy" in metrics else config.task_spec.headline,
         metrics=metrics,
-        whole=found.pop(WHOLE),
+        whole=scores.pop(NO_LAYERS),
         majority=majority(config.task_spec, rows["labels"]),
-        spans=[Without(first=first, last=last, scores=scores) for (first, last), scores in found.items()],
+        spans=[Without(first=first, last=last, scores=without) for (first, last), without in scores.items()],
         config=stored.config,
         versions=versions(),
     )
@@ -124,18 +124,18 @@ def ablate_run(
 def predictor(
     folder: Path, *, batch_size: int | None = None, model: str | None = None, demo: bool = False
 ) -> Predictor:
-    """A run rebuilt from disk, ready to predict; arguments as of ``evaluate_run``."""
+    """A run loaded from disk, ready to predict; the arguments are those of ``evaluate_run``."""
     stored = read_result(folder)
-    config, model = _asked(stored, folder, batch_size, model, demo)
+    config, model = _requested(stored, folder, batch_size, model, demo)
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
-    return Predictor(config, _rebuild(folder / ADAPTER, model), tokenizer)
+    return Predictor(config, _load_prepared(folder / ADAPTER, model), tokenizer)
 
 
-def _asked(
+def _requested(
     stored: Result, folder: Path, batch_size: int | None, model: str | None, demo: bool
 ) -> tuple[RunConfig, str | None]:
-    """A run's configuration with what is asked for now, and where the backbone lies."""
-    config = _again(stored.config, folder / FILE)
+    """A run's configuration with the values that are requested now, and the backbone's path or id if requested."""
+    config = _parse_stored(stored.config, folder / FILE)
     config = config.with_values(_adapted_to_this_machine(config.training, stored.speed))
     if demo:
         model = model or DEMO
@@ -167,8 +167,8 @@ def _adapted_to_this_machine(training: TrainingConfig, then: Speed) -> dict[str,
     return {"training.device": device, "training.precision": precision, "training.threads": threads}
 
 
-def _rebuild(folder: Path, model: str | None) -> PreparedModel:
-    """Backbone and adapter from an adapter folder: build, inject, then load; nothing missing, nothing left over."""
+def _load_prepared(folder: Path, model: str | None) -> PreparedModel:
+    """Backbone and adapter from an adapter folder: build, inject, load; a missing or surplus tensor is an error."""
     adapter = read_adapter_config(folder)
     path = folder / adapter_files.CONFIG
     section = {**adapter.model, "id": model, "revision": None} if model else adapter.model
@@ -176,7 +176,7 @@ def _rebuild(folder: Path, model: str | None) -> PreparedModel:
     if strange:
         raise RunError(f"{path}: data.{strange[0]} has no place in it; the file is damaged")
     values = {"task": adapter.task, "model": section, "strategy": adapter.strategy}
-    config = _again({**values, "data": {"max_length": adapter.max_length, "custom": adapter.data}}, path)
+    config = _parse_stored({**values, "data": {"max_length": adapter.max_length, "custom": adapter.data}}, path)
     if ".." in Path(config.model.id).parts:
         raise RunError(f"{path}: model.id leads out of its folder; name the backbone with --model")
     if list(config.task_spec.labels) != adapter.labels:
@@ -188,8 +188,8 @@ def _rebuild(folder: Path, model: str | None) -> PreparedModel:
     return prepared
 
 
-def _again(values: dict[str, Any], path: Path) -> RunConfig:
-    """A configuration that was stored in a file of ours."""
+def _parse_stored(values: dict[str, Any], path: Path) -> RunConfig:
+    """A configuration from one of a run's own files."""
     try:
         config = parse_config(values)
         left = [name for name in ("text_column", "metric") if getattr(config.data.custom, name) is None]
@@ -201,7 +201,7 @@ def _again(values: dict[str, Any], path: Path) -> RunConfig:
 
 
 def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
-    newly_initialized = {
+    changes: dict[str, Any] = {
         "scores": outcome.scores,
         "headline": outcome.headline,
         "speed": stored.speed.model_copy(
@@ -210,4 +210,4 @@ def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
         "storage": stored.storage.model_copy(update={"folder": str(folder)}),
         "warnings": [note for note in stored.warnings if not note.startswith(COLLAPSED)] + outcome.warnings,
     }
-    return stored.model_copy(update=newly_initialized)
+    return stored.model_copy(update=changes)

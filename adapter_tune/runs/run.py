@@ -71,7 +71,7 @@ def _run(
     if checkpoint is not None:
         log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
     check_backbone_fits(config)
-    tokenizer, splits = loaded(config, cache or BackboneCache())
+    tokenizer, splits = load_tokenizer_and_splits(config, cache or BackboneCache())
     set_seed(config.training.seed)
     prepared = build_model(config, cache)
     for note in prepared.notes:
@@ -99,17 +99,17 @@ def _run(
         versions=versions(),
         config_hash=config.hash(),
     )
-    return _keep(result, config, prepared, tokenizer) if distributed.is_main_process() else result
+    return _save(result, config, prepared, tokenizer) if distributed.is_main_process() else result
 
 
-def loaded(config: RunConfig, cache: BackboneCache) -> tuple[PreTrainedTokenizerBase, Splits]:
+def load_tokenizer_and_splits(config: RunConfig, cache: BackboneCache) -> tuple[PreTrainedTokenizerBase, Splits]:
     """Tokenizer and tokenised data of a run, read once for all runs that share them."""
     tokenizer = cache.get(f"tokenizer {config.model!r}", lambda: load_tokenizer(config.model))
     splits = cache.get(f"data {config.task} {config.data!r} {config.model!r}", lambda: load_splits(config, tokenizer))
     return tokenizer, splits
 
 
-def _keep(result: Result, config: RunConfig, prepared: PreparedModel, tokenizer: PreTrainedTokenizerBase) -> Result:
+def _save(result: Result, config: RunConfig, prepared: PreparedModel, tokenizer: PreTrainedTokenizerBase) -> Result:
     """Write the adapter folder, then the result, then let the optimiser's state go."""
     folder = Path(result.storage.folder)
     try:

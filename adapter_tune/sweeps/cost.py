@@ -15,7 +15,7 @@ from adapter_tune.foundation.console import quiet_libraries
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.backbone import BackboneCache, head_options
 from adapter_tune.modeling.build import count_on_meta
-from adapter_tune.runs.run import loaded, run
+from adapter_tune.runs.run import load_tokenizer_and_splits, run
 from adapter_tune.strategies import described
 from adapter_tune.sweeps.cells import cells, config_of
 from adapter_tune.sweeps.spec import Sweep
@@ -105,7 +105,7 @@ def _trained_parameters(configs: list[RunConfig]) -> int:
 
 def _seconds(config: RunConfig, cache: BackboneCache, rates: dict[str, _Rates]) -> float:
     """Return the estimated time of one run; the first run of a strategy on a task is probed for the rates."""
-    _, splits = loaded(config, cache)
+    _, splits = load_tokenizer_and_splits(config, cache)
     key = f"{config.task} {config.strategy.name}"
     if key not in rates:
         rates[key] = _probe(config, cache)

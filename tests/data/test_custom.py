@@ -23,7 +23,7 @@ from adapter_tune.data.splits import load_rows, load_splits, raw_split
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.backbone import load_tokenizer
 from adapter_tune.run_files.result import read_result
-from adapter_tune.runs.reload import _asked
+from adapter_tune.runs.reload import _requested
 from adapter_tune.training.trainer import _class_weights
 from tests.helpers import rows_of
 
@@ -224,7 +224,7 @@ def test_the_demo_data_do_not_replace_custom_data(backbone: str, tmp_path: Path)
         stored = SimpleNamespace(
             config=config.model_dump(), speed=SimpleNamespace(device="cpu", precision="float32", threads=1)
         )
-        return _asked(stored, tmp_path, None, None, demo=True)  # type: ignore[arg-type]
+        return _requested(stored, tmp_path, None, None, demo=True)  # type: ignore[arg-type]
 
     config, model = requested(custom)
     assert (config.data.source, model) == ("a/set", "demo")

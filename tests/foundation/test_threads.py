@@ -49,6 +49,14 @@ def test_others_are_counted_and_this_process_is_not(monkeypatch: pytest.MonkeyPa
     assert LoadMeter().busy_cores() == 1.5
 
 
+def test_where_the_load_is_hidden_all_cores_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden(*_: Any, **__: Any) -> None:
+        raise FileNotFoundError("/proc/stat")
+
+    monkeypatch.setattr("psutil.cpu_times", hidden)
+    assert LoadMeter().busy_cores() == 0
+
+
 def test_a_real_meter_sees_something_plausible() -> None:
     meter = LoadMeter()
     end = time.monotonic() + 0.3

@@ -17,7 +17,7 @@ from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.build import prepare
 from adapter_tune.modeling.fast_paths import enable_fast_paths
 from adapter_tune.run_files.ablation_result import Ablation, read_ablation
-from adapter_tune.runs.ablate import WHOLE, majority, spans_logits, spans_of
+from adapter_tune.runs.ablate import NO_LAYERS, bounds_of_ranges, logits_by_range, majority
 from adapter_tune.runs.reload import ablate_run, evaluate_run
 from adapter_tune.strategies import parse_strategy
 from adapter_tune.tasks.glue import get_task
@@ -53,9 +53,9 @@ def inputs() -> dict[str, torch.Tensor]:
 def test_every_cell_is_that_of_the_plain_way_to_the_bit(family: str, kind: Any) -> None:
     model = model_of(CONFIGS.get(family, DEBERTA))
     with torch.inference_mode():
-        found = dict(spans_logits(model, inputs(), kind))
-        assert list(found) == [WHOLE, *spans_of(4)]
-        assert torch.equal(found.pop(WHOLE), model(**inputs()).logits)
+        found = dict(logits_by_range(model, inputs(), kind))
+        assert list(found) == [NO_LAYERS, *bounds_of_ranges(4)]
+        assert torch.equal(found.pop(NO_LAYERS), model(**inputs()).logits)
         for (first, last), logits in found.items():
             with bypass(model, f"{first}-{last}", sub_layer=kind):
                 assert torch.equal(logits, model(**inputs()).logits), (first, last)
@@ -65,10 +65,10 @@ def test_every_cell_is_that_of_the_plain_way_to_the_bit(family: str, kind: Any) 
 def test_layers_without_adapters_are_left_alone() -> None:
     model = model_of(CONFIGS["bert"], {"name": "houlsby", "layers": "top-2"})
     with torch.inference_mode():
-        found = dict(spans_logits(model, inputs(), None))
-    assert torch.equal(found[0, 1], found[WHOLE])
+        found = dict(logits_by_range(model, inputs(), None))
+    assert torch.equal(found[0, 1], found[NO_LAYERS])
     assert torch.equal(found[0, 3], found[2, 3])
-    assert not torch.equal(found[2, 3], found[WHOLE])
+    assert not torch.equal(found[2, 3], found[NO_LAYERS])
 
 
 def test_twelve_layers_cost_two_fifths_of_the_plain_way() -> None:
@@ -77,7 +77,7 @@ def test_twelve_layers_cost_two_fifths_of_the_plain_way() -> None:
     for layer in layers_of(model):
         layer.register_forward_hook(lambda *_: calls.append(1))
     with torch.inference_mode():
-        cells = len(list(spans_logits(model, inputs(), None))) - 1
+        cells = len(list(logits_by_range(model, inputs(), None))) - 1
     assert cells == 78
     assert len(calls) == 12 + 364
     assert len(calls) <= 0.45 * cells * 12
