@@ -43,12 +43,13 @@ _HOLDOUT_SEED = 0  # of the held-out rows; not the run's seed, so that runs with
 _DEFAULT_METRICS = {"classification": "accuracy", "multi_label": "f1_micro", "regression": "r2"}
 
 
-def resolve_custom_data(config: RunConfig, cache: dict[str, Any] | None = None) -> RunConfig:
+def resolve_custom_data(config: RunConfig, cache: dict[str, DataConfig] | None = None) -> RunConfig:
     """The configuration with everything about the user's data resolved. A GLUE task's is returned unchanged.
 
     Args:
         config: the configuration of a run.
-        cache: data that was resolved for other runs and is not read again; this run's data is added.
+        cache: data sections that were resolved for other runs, by their JSON, so that the data are not read again;
+            this run's section is added.
 
     Raises:
         UsageError: no data was named, or a column does not exist or cannot be guessed.
@@ -57,11 +58,11 @@ def resolve_custom_data(config: RunConfig, cache: dict[str, Any] | None = None) 
     if config.task != CUSTOM:
         return config
     cache = {} if cache is None else cache
-    key = f"resolved {config.data!r}"
+    key = config.data.model_dump_json()
     if key not in cache:
         resolved = _resolve(config.data)
         cache[key] = resolved
-        cache[f"resolved {resolved!r}"] = resolved
+        cache[resolved.model_dump_json()] = resolved
     return config.model_copy(update={"data": cache[key]})
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from adapter_tune.adapters.families import family_of
 from adapter_tune.adapters.model_parts import base_of, head_parameters, pooler_parameters
-from adapter_tune.config.schema import ModelConfig, RunConfig
+from adapter_tune.config.schema import DataConfig, ModelConfig, RunConfig
 from adapter_tune.demo.location import located_model
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.hub_errors import loading
@@ -87,18 +87,18 @@ class LoadedBackbone:
     fingerprint: str
 
 
-class BackboneCache:
-    """What a process reuses from one run to the next: the last backbone, tokenizers, tokenised data."""
+@dataclass
+class RunCache:
+    """What a process reuses from one run to the next."""
 
-    def __init__(self) -> None:
-        self.entries: dict[str, Any] = {}
-        self._backbone: tuple[str, LoadedBackbone] | None = None
-
-    def get(self, key: str, make: Callable[[], Any]) -> Any:
-        """Return the entry under a key; ``make`` is called if there is none yet."""
-        if key not in self.entries:
-            self.entries[key] = make()
-        return self.entries[key]
+    custom_data: dict[str, DataConfig] = field(default_factory=dict)
+    """Resolved data sections, as ``data.custom.resolve_custom_data`` adds them."""
+    tokenizers: dict[str, PreTrainedTokenizerBase] = field(default_factory=dict)
+    """By the configuration of the model, as JSON."""
+    splits: dict[str, Any] = field(default_factory=dict)
+    """Tokenised splits by task, data and model; ``datasets`` maps their rows from disk."""
+    _backbone: tuple[str, LoadedBackbone] | None = None
+    """The last one that was loaded, and what it was loaded for."""
 
     def backbone(self, config: RunConfig) -> LoadedBackbone:
         """Return a copy of the backbone; it is loaded unless it is the one that was loaded last."""

@@ -26,8 +26,8 @@ from adapter_tune.demo.location import DEMO, located_model
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.hub_errors import resolved_revision
 from adapter_tune.modeling.backbone import (
-    BackboneCache,
     LoadedBackbone,
+    RunCache,
     check_length,
     load_backbone,
     load_config,
@@ -74,7 +74,7 @@ def check_backbone_fits(config: RunConfig) -> None:
         raise UsageError(f"training.gradient_checkpointing: {backbone.model_type} does not have it; leave it out")
 
 
-def build_model(config: RunConfig, cache: BackboneCache | None = None) -> PreparedModel:
+def build_model(config: RunConfig, cache: RunCache | None = None) -> PreparedModel:
     """Load the backbone in float32, freeze it, and unfreeze what is trained.
 
     Random weights (head, adapters) are drawn from torch's global generator, seeded with the run's seed.

@@ -18,7 +18,7 @@ from adapter_tune.data.splits import Splits, load_splits
 from adapter_tune.foundation import atomic_files, distributed
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.foundation.threads import LoadMeter
-from adapter_tune.modeling.backbone import BackboneCache, load_tokenizer
+from adapter_tune.modeling.backbone import RunCache, load_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model, check_backbone_fits
 from adapter_tune.run_files import checkpoints
 from adapter_tune.run_files.adapter_files import ADAPTER, DATA, AdapterConfig, save_adapter
@@ -34,7 +34,7 @@ log = logging.getLogger("adapter_tune")
 CONFIG = "config.yaml"
 
 
-def run(config: RunConfig, *, force: bool = False, resume: bool = True, cache: BackboneCache | None = None,
+def run(config: RunConfig, *, force: bool = False, resume: bool = True, cache: RunCache | None = None,
         callbacks: Sequence[TrainerCallback] = ()) -> Result:  # fmt: skip
     """Train and evaluate what a configuration says; a finished run is not run twice.
 
@@ -52,7 +52,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, cache: B
         AdapterTuneError: something the user wrote is wrong, or something failed on the way.
     """
     load = LoadMeter()
-    config = resolve_custom_data(config, cache.entries if cache else None)
+    config = resolve_custom_data(config, cache.custom_data if cache else None)
     folder = config.folder
     if (folder / FILE).is_file() and not force:
         log.info("%s is finished; this is its stored result (--force runs it anew)", folder)
@@ -64,14 +64,14 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, cache: B
 
 
 def _run(
-    config: RunConfig, checkpoint: Path | None, cache: BackboneCache | None, callbacks: Sequence[TrainerCallback],
+    config: RunConfig, checkpoint: Path | None, cache: RunCache | None, callbacks: Sequence[TrainerCallback],
     load: LoadMeter,
 ) -> Result:  # fmt: skip
     folder = config.folder
     if checkpoint is not None:
         log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
     check_backbone_fits(config)
-    tokenizer, splits = load_tokenizer_and_splits(config, cache or BackboneCache())
+    tokenizer, splits = load_tokenizer_and_splits(config, cache or RunCache())
     set_seed(config.training.seed)
     prepared = build_model(config, cache)
     for note in prepared.notes:
@@ -102,11 +102,16 @@ def _run(
     return _save(result, config, prepared, tokenizer) if distributed.is_main_process() else result
 
 
-def load_tokenizer_and_splits(config: RunConfig, cache: BackboneCache) -> tuple[PreTrainedTokenizerBase, Splits]:
+def load_tokenizer_and_splits(config: RunConfig, cache: RunCache) -> tuple[PreTrainedTokenizerBase, Splits]:
     """Tokenizer and tokenised data of a run, read once for all runs that share them."""
-    tokenizer = cache.get(f"tokenizer {config.model!r}", lambda: load_tokenizer(config.model))
-    splits = cache.get(f"data {config.task} {config.data!r} {config.model!r}", lambda: load_splits(config, tokenizer))
-    return tokenizer, splits
+    model = config.model.model_dump_json()
+    if model not in cache.tokenizers:
+        cache.tokenizers[model] = load_tokenizer(config.model)
+    tokenizer = cache.tokenizers[model]
+    key = f"{config.task} {config.data.model_dump_json()} {model}"
+    if key not in cache.splits:
+        cache.splits[key] = load_splits(config, tokenizer)
+    return tokenizer, cache.splits[key]
 
 
 def _save(result: Result, config: RunConfig, prepared: PreparedModel, tokenizer: PreTrainedTokenizerBase) -> Result:

@@ -13,7 +13,7 @@ from adapter_tune.config.schema import RunConfig
 from adapter_tune.data.custom import resolve_custom_data
 from adapter_tune.foundation.console import quiet_libraries
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.modeling.backbone import BackboneCache, head_options
+from adapter_tune.modeling.backbone import RunCache, head_options
 from adapter_tune.modeling.build import count_on_meta
 from adapter_tune.runs.run import load_tokenizer_and_splits, run
 from adapter_tune.strategies import described
@@ -76,10 +76,10 @@ def estimate_cost(sweep: Sweep, folder: Path) -> CostEstimate:
     """
     if sweep.method != "grid":
         raise UsageError(f"--dry-run: the runs of method: {sweep.method} are drawn during the sweep; leave it out")
-    cache = BackboneCache()
+    cache = RunCache()
     groups: dict[str, list[RunConfig]] = {}
     for values in cells(sweep):
-        config = resolve_custom_data(config_of(sweep, values, folder), cache.entries)
+        config = resolve_custom_data(config_of(sweep, values, folder), cache.custom_data)
         check_training(config)
         groups.setdefault(f"{config.model!r} {config.strategy!r}", []).append(config)
     # All groups are counted before the first probe, so that a configuration that does not fit is refused at once.
@@ -103,7 +103,7 @@ def _trained_parameters(configs: list[RunConfig]) -> int:
     return max(counts)
 
 
-def _seconds(config: RunConfig, cache: BackboneCache, rates: dict[str, _Rates]) -> float:
+def _seconds(config: RunConfig, cache: RunCache, rates: dict[str, _Rates]) -> float:
     """Return the estimated time of one run; the first run of a strategy on a task is probed for the rates."""
     _, splits = load_tokenizer_and_splits(config, cache)
     key = f"{config.task} {config.strategy.name}"
@@ -119,7 +119,7 @@ def _seconds(config: RunConfig, cache: BackboneCache, rates: dict[str, _Rates]) 
     return float(trained_rows / rates[key].training + evaluated_rows / rates[key].evaluation)
 
 
-def _probe(config: RunConfig, cache: BackboneCache) -> _Rates:
+def _probe(config: RunConfig, cache: RunCache) -> _Rates:
     """Return the rates of a run of a few steps."""
     log.info("measuring the speed of %s on %s", config.strategy.name, config.task)
     changes: dict[str, Any] = {"max_steps": _PROBE_STEPS, "cache_frozen_prefix": "off"}

@@ -17,6 +17,7 @@ from filelock import FileLock
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from adapter_tune.config.schema import DataConfig
 from adapter_tune.foundation.errors import AdapterTuneError
 from adapter_tune.run_files.result import FILE
 from adapter_tune.sweeps.cells import cells, config_of
@@ -63,7 +64,7 @@ class SweepStudy:
         sweep: the sweep.
         folder: the sweep's folder; it has the default storage.
         storage: a storage URL of Optuna (``postgresql://...``), or ``journal:FILE``; None for SQLite in the folder.
-        cache: what was read of the user's own data, and keys of cells; new entries are added to it.
+        custom_data: data sections that were resolved before, as in ``resolve_custom_data``; new ones are added.
 
     Raises:
         UsageError: the storage is not a URL.
@@ -71,11 +72,12 @@ class SweepStudy:
     """
 
     def __init__(
-        self, sweep: Sweep, folder: Path, storage: str | None = None, cache: dict[str, Any] | None = None
+        self, sweep: Sweep, folder: Path, storage: str | None = None, custom_data: dict[str, DataConfig] | None = None
     ) -> None:
         self.sweep = sweep
         self.folder = folder
-        self.cache = {} if cache is None else cache
+        self.custom_data = {} if custom_data is None else custom_data
+        self._keys: dict[str, str] = {}
         self._consecutive_repeats = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._claim_lock: AbstractContextManager[Any] = nullcontext()
@@ -85,10 +87,10 @@ class SweepStudy:
 
     def key(self, values: Values) -> str:
         """Return the key of a cell: the name of its run folder, which depends on everything that decides the run."""
-        cache_key = f"cell {json.dumps(values, sort_keys=True)}"
-        if cache_key not in self.cache:
-            self.cache[cache_key] = self._compute_key(values)
-        return str(self.cache[cache_key])
+        text = json.dumps(values, sort_keys=True)
+        if text not in self._keys:
+            self._keys[text] = self._compute_key(values)
+        return self._keys[text]
 
     def _compute_key(self, values: Values) -> str:
         try:
@@ -96,7 +98,7 @@ class SweepStudy:
             if config.task == CUSTOM:
                 from adapter_tune.data.custom import resolve_custom_data  # a heavy import
 
-                config = resolve_custom_data(config, self.cache)
+                config = resolve_custom_data(config, self.custom_data)
         except AdapterTuneError:  # the run will report the error
             text = json.dumps([values, self.sweep.base, self.sweep.set], sort_keys=True)
             return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -27,7 +27,7 @@ from adapter_tune.sweeps.trial_attributes import set_error
 
 if TYPE_CHECKING:
     from adapter_tune.config.schema import RunConfig
-    from adapter_tune.modeling.backbone import BackboneCache
+    from adapter_tune.modeling.backbone import RunCache
 
 _IDLE_SECONDS = 0.5
 """How long a worker waits before it looks for a run again."""
@@ -138,10 +138,10 @@ def worker_main(job: WorkerJob, number: int) -> None:
 
 def worker_loop(study: SweepStudy, folder: Path) -> None:
     """Run trials until none is left, neither in the queue nor with other workers."""
-    from adapter_tune.modeling.backbone import BackboneCache
+    from adapter_tune.modeling.backbone import RunCache
 
-    cache = BackboneCache()
-    study.cache = cache.entries
+    cache = RunCache()
+    study.custom_data = cache.custom_data
     gc.freeze()  # otherwise every run's garbage collections would examine the libraries' objects again
     while True:
         study.release_dead()
@@ -153,7 +153,7 @@ def worker_loop(study: SweepStudy, folder: Path) -> None:
             return
 
 
-def _run_trial(study: SweepStudy, trial: Any, values: Values, folder: Path, cache: BackboneCache) -> float:
+def _run_trial(study: SweepStudy, trial: Any, values: Values, folder: Path, cache: RunCache) -> float:
     """Run one trial and return the headline score on the validation split.
 
     Raises:
@@ -166,7 +166,7 @@ def _run_trial(study: SweepStudy, trial: Any, values: Values, folder: Path, cach
     from adapter_tune.runs.run import run
 
     try:
-        config = resolve_custom_data(config_of(study.sweep, values, folder), cache.entries)
+        config = resolve_custom_data(config_of(study.sweep, values, folder), cache.custom_data)
         print(f"{values}: {config.folder}", flush=True)
         set_group(trial, group_of(study.sweep, config.model_dump()))
         result = run(config, cache=cache, callbacks=[_pruning_callback(trial, config)])

@@ -23,7 +23,7 @@ from adapter_tune.config.shipped import shipped_configs
 from adapter_tune.config.yaml_files import to_yaml
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.modeling.backbone import BackboneCache
+from adapter_tune.modeling.backbone import RunCache
 from adapter_tune.run_files.result import finished_runs, read_result
 from adapter_tune.sweeps import workers
 from adapter_tune.sweeps.cells import cells, config_of
@@ -216,7 +216,7 @@ def test_a_failed_run_is_said_and_taken_again(small: dict[str, Any], tmp_path: P
 
 @pytest.mark.parametrize("model", [None, DEMO], ids=["with a pooler", "pooler drawn"])
 def test_warm_runs_are_the_cold_ones_to_the_bit(make_config: Any, model: str | None, tmp_path: Path) -> None:
-    cache = BackboneCache()
+    cache = RunCache()
     for index, (task, strategy) in enumerate(
         (("rte", "houlsby"), ("rte", "full"), ("stsb", "houlsby"), ("rte", "head"))
     ):
