@@ -16,6 +16,7 @@ from adapter_tune.adapters.model_parts import disable_dropout, frozen_layers, la
 from adapter_tune.cli import main
 from adapter_tune.data.splits import load_splits
 from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.foundation.threads import cpu_threads
 from adapter_tune.modeling import frozen_layer_cache, state_store
 from adapter_tune.modeling.backbone import load_tokenizer
 from adapter_tune.modeling.build import build_model, prepare
@@ -257,6 +258,17 @@ def test_half_removed_states_are_none(tmp_path: Path, missing: str) -> None:
     assert not (tmp_path / "b" / "states.bin").exists()
     state_store.write(tmp_path / "b", layout(5), parts(5), {})
     assert state_store.exists(tmp_path / "b")
+
+
+def test_outputs_belong_to_a_number_of_threads(make_config: Any) -> None:
+    config = make_config("stsb", TOP, backbone_dropout="off", cache_frozen_prefix="on", device="cpu")
+    prepared = build_model(config)
+    splits = load_splits(config, load_tokenizer(config.model))
+    folders = []
+    for threads in (1, 2, 1):
+        with cpu_threads(threads):
+            folders.append(frozen_layer_cache.cache_folder(config, prepared, splits))
+    assert folders[0] == folders[2] != folders[1]
 
 
 def test_two_runs_may_make_room_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from adapter_tune.run_files import checkpoints
 from adapter_tune.run_files.result import FILE, Result, read_result
 from adapter_tune.run_files.run_lock import lock_run_folder
 from adapter_tune.runs.run import run
+from adapter_tune.training.scorer import Scorer
 from adapter_tune.training.signals import CheckpointOnSignal
 from adapter_tune.training.trainer import AdapterTrainer
 
@@ -238,10 +239,19 @@ def test_on_a_gpu_a_wrong_loss_is_seen_before_anything_is_kept(
 
     monkeypatch.setattr(AdapterTrainer, "compute_loss", compute_loss)
     monkeypatch.setattr(AdapterTrainer, "_checks_every_loss", lambda self: False)
+    scored: list[int] = []
+    score = Scorer.__call__
+
+    def counted(self: Scorer, prediction: Any) -> dict[str, float]:
+        scored.append(1)
+        return score(self, prediction)
+
+    monkeypatch.setattr(Scorer, "__call__", counted)
     config = make_config("sst2", epochs=3, logging_steps=1000)
     with pytest.raises(RunError, match=r"the loss is nan at or before step 8, .* checkpoint: checkpoint-4, "):
         run(config)
     assert [path.name for path in config.folder.glob("checkpoint-*")] == ["checkpoint-4"]
+    assert len(scored) == 1  # the first epoch; a model that is NaN is not evaluated
     config = make_config("sst2", epochs=3, logging_steps=1000, checkpoint_minutes=1e-9)  # one after every step
     with pytest.raises(RunError, match=r"the loss is nan at or before step 6, .* checkpoint: checkpoint-5, "):
         run(config)
