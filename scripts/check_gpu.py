@@ -225,6 +225,7 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
     from transformers import AutoTokenizer, TrainerCallback
 
     from adapter_tune.bench import worker as bench
+    from adapter_tune.config.resolved import resolved
     from adapter_tune.config.schema import parse_config
     from adapter_tune.data.splits import Splits
     from adapter_tune.demo.location import DEMO, located_model
@@ -238,9 +239,8 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
     if DEVICE == "cpu":
         training["precision"] = "float32"
     folder = WORK / f"loop-{time.monotonic_ns()}"
-    config = parse_config(
-        {"task": "mnli", "model": model, "strategy": own, "training": training, "output": str(folder)}
-    )
+    values = {"task": "mnli", "model": model, "strategy": own, "training": training, "output": str(folder)}
+    config = resolved(parse_config(values))
     built = bench._random_model(config)
     if tune is not None:
         tune(built)
@@ -381,6 +381,7 @@ def families():
 
     from adapter_tune.adapters.families import FAMILIES
     from adapter_tune.bench import worker as bench
+    from adapter_tune.config.resolved import resolved
     from adapter_tune.config.schema import parse_config
     from adapter_tune.data.splits import Splits
     from adapter_tune.demo.location import DEMO, located_model
@@ -408,14 +409,13 @@ def families():
         losses = {}
         for on in (True, False):
             try:
-                config = parse_config(
-                    {
-                        "task": "mnli",
-                        "strategy": {"name": "houlsby", "m": 8},
-                        "output": str(WORK / "families"),
-                        "training": {"max_steps": 12, "device": DEVICE, "logging_steps": 100},
-                    }
-                )
+                values = {
+                    "task": "mnli",
+                    "strategy": {"name": "houlsby", "m": 8},
+                    "output": str(WORK / "families"),
+                    "training": {"max_steps": 12, "device": DEVICE, "logging_steps": 100},
+                }
+                config = resolved(parse_config(values))
                 torch.manual_seed(1)
                 model = AutoModelForSequenceClassification.from_config(
                     AutoConfig.for_model(

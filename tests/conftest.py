@@ -25,7 +25,8 @@ from hypothesis import settings
 from transformers import BertForPreTraining, BertModel
 
 import adapter_tune
-from adapter_tune.config.schema import RunConfig, parse_config
+from adapter_tune.config.resolved import ResolvedConfig, resolved
+from adapter_tune.config.schema import parse_config
 from adapter_tune.demo.dataset import write_data
 from adapter_tune.foundation.console import library_noise
 from adapter_tune.tasks.glue import TASKS
@@ -66,13 +67,13 @@ def glue(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def configurations(backbone: str, glue: str, output: Path) -> Callable[..., RunConfig]:
+def configurations(backbone: str, glue: str, output: Path) -> Callable[..., ResolvedConfig]:
     """A function that makes configurations over the small world: ``make("rte", strategy="full", epochs=1)``."""
 
     def make(
         task: str = "sst2", strategy: Any = None, model: Any = None, data: Any = None, **training: Any
-    ) -> RunConfig:
-        return parse_config(
+    ) -> ResolvedConfig:
+        config = parse_config(
             {
                 "task": task,
                 "model": model or backbone,
@@ -82,6 +83,7 @@ def configurations(backbone: str, glue: str, output: Path) -> Callable[..., RunC
                 "output": str(output),
             }
         )
+        return resolved(config)
 
     return make
 

@@ -28,7 +28,7 @@ from adapter_tune.config.schema import (
     TrainingConfig,
     parse_config,
 )
-from adapter_tune.data.custom import load_tables, resolve_custom_data
+from adapter_tune.data.custom import load_tables, resolve_config
 from adapter_tune.foundation.errors import AdapterTuneError, FieldError
 from adapter_tune.run_files import adapter_files, checkpoints
 from adapter_tune.run_files.ablation_result import read_ablation
@@ -156,7 +156,7 @@ def test_tables(tmp_path_factory: pytest.TempPathFactory, content: bytes, ending
     path = tmp_path_factory.getbasetemp() / f"fuzz.{ending}"
     path.write_bytes(content)
     values = {"task": "custom", "data": {"custom": {"train_file": str(path), "labels": labels}}}
-    clear(lambda: load_tables(resolve_custom_data(parse_config(values))))
+    clear(lambda: load_tables(resolve_config(parse_config(values))))
 
 
 value_in_cell = st.one_of(
@@ -178,7 +178,7 @@ def test_tables_of_anything(tmp_path_factory: pytest.TempPathFactory, rows: list
             return
     clear(
         lambda: load_tables(
-            resolve_custom_data(parse_config({"task": "custom", "data": {"custom": {"train_file": str(path)}}}))
+            resolve_config(parse_config({"task": "custom", "data": {"custom": {"train_file": str(path)}}}))
         )
     )
 

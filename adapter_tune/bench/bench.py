@@ -20,6 +20,7 @@ import torch
 from adapter_tune.adapters.families import shape_of
 from adapter_tune.bench.row_lengths import sample_lengths
 from adapter_tune.bench.worker import backbone_config, worker_main
+from adapter_tune.config.resolved import resolved
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.precision import matmul_rate, resolve_compute
@@ -84,8 +85,8 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
         UsageError: a configuration is wrong.
     """
     for config in cases.values():  # everything is checked before the first process starts
-        check_training(config)
-        config.strategy.formula(shape_of(backbone_config(config)))
+        check_training(resolved(config))
+        config.strategy.formula(shape_of(backbone_config(resolved(config))))
         sample_lengths(lengths, 1, config.data.max_length)
     first = next(iter(cases.values()))
     compute = resolve_compute(first.training)

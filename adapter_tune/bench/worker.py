@@ -20,6 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 from adapter_tune.adapters.model_parts import frozen_layers, layers_of
 from adapter_tune.adapters.published_sizes import published_size
 from adapter_tune.bench.row_lengths import sample_lengths
+from adapter_tune.config.resolved import ResolvedConfig, resolved
 from adapter_tune.config.schema import RunConfig, parse_config
 from adapter_tune.data.splits import Splits
 from adapter_tune.demo.location import DEMO, located_model
@@ -47,7 +48,7 @@ def worker_main(
     """
     sys.path[:] = path
     try:
-        parent.send(_Worker(parse_config(config_values), lengths, max_steps, parent).run())
+        parent.send(_Worker(resolved(parse_config(config_values)), lengths, max_steps, parent).run())
     except BaseException as error:
         parent.send({"error": first_line(error), "is_usage": isinstance(error, UsageError)})
 
@@ -55,7 +56,7 @@ def worker_main(
 class _Worker:
     """Trains one strategy in steps that the parent asks for."""
 
-    def __init__(self, config: RunConfig, lengths: str, max_steps: int, parent: Connection) -> None:
+    def __init__(self, config: ResolvedConfig, lengths: str, max_steps: int, parent: Connection) -> None:
         changes = {"max_steps": max_steps, "epochs": 1.0, "logging_steps": 10**6}
         training = config.training.model_copy(update=changes)
         self.config = config.model_copy(update={"training": training})
@@ -92,7 +93,7 @@ class _Worker:
             "checkpoint": checkpoint_bytes,
         }
 
-    def _random_splits(self, config: RunConfig, vocabulary: int) -> Splits:
+    def _random_splits(self, config: ResolvedConfig, vocabulary: int) -> Splits:
         training = config.training
         train_rows = self.max_steps * training.batch_size * training.gradient_accumulation
         train = _random_rows(config, vocabulary, self.lengths, train_rows, seed=1)
@@ -194,10 +195,10 @@ class _ReportCallback(TrainerCallback):
 
 def has_frozen_layers(config: RunConfig) -> bool:
     """Return whether a strategy leaves the lowest layers frozen; the model is built without weights."""
-    return frozen_layers(_random_model(config, "meta").model) > 0
+    return frozen_layers(_random_model(resolved(config), "meta").model) > 0
 
 
-def backbone_config(config: RunConfig) -> Any:
+def backbone_config(config: ResolvedConfig) -> Any:
     """Return the transformers configuration of the backbone; a published BERT's needs no network."""
     size = published_size(config.model.id)
     options = head_options(config.task_spec)
@@ -227,7 +228,7 @@ def operations_per_token(model: nn.Module, cached_layers: int = 0) -> int:
     return operations
 
 
-def _random_model(config: RunConfig, device: str = "cpu") -> PreparedModel:
+def _random_model(config: ResolvedConfig, device: str = "cpu") -> PreparedModel:
     """Return a model of the backbone's shape with random weights, prepared as in a run."""
     torch.manual_seed(config.training.seed)
     with torch.device(device):
@@ -237,7 +238,7 @@ def _random_model(config: RunConfig, device: str = "cpu") -> PreparedModel:
     return PreparedModel(model, config.model, "random", frozenset())
 
 
-def _random_rows(config: RunConfig, vocabulary: int, lengths: str, count: int, seed: int) -> Any:
+def _random_rows(config: ResolvedConfig, vocabulary: int, lengths: str, count: int, seed: int) -> Any:
     """Return a data set of random rows."""
     rng = np.random.default_rng(seed)
     row_lengths = sample_lengths(lengths, count, config.data.max_length, seed)

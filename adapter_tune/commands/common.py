@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,6 @@ from adapter_tune.foundation.startup import prepare_libraries
 
 if TYPE_CHECKING:
     from adapter_tune.config.schema import RunConfig
-
-_CUSTOM_DATA_OPTIONS = (
-    "train_file",
-    "validation_file",
-    "test_file",
-    "text_column",
-    "text_pair_column",
-    "label_column",
-    "problem",
-)
 
 
 def as_yaml(flag: str, text: str | None) -> Any:
@@ -44,16 +35,13 @@ def task_of(task: str | None, train_file: str | None) -> str | None:
     return "custom" if task is None and train_file is not None else task
 
 
-def custom_data_flags(*values: str | None) -> dict[str, Any]:
-    """Return the flags about the user's own data, each with the key that it sets.
+def custom_data_flags(**values: str | None) -> dict[str, Any]:
+    """Return the flags about the user's own data, each with the key of ``data.custom`` that it sets.
 
     Args:
-        values: their values, in the order of the commands' arguments.
+        values: the value of each flag, by the name of the key.
     """
-    flags = {}
-    for option, value in zip(_CUSTOM_DATA_OPTIONS, values, strict=True):
-        flags[f"--{option.replace('_', '-')} data.custom.{option}"] = value
-    return flags
+    return {f"--{name.replace('_', '-')} data.custom.{name}": value for name, value in values.items()}
 
 
 def model_flags(model: str | None, strategy: str | None, m: str | None, train_pooler: bool) -> dict[str, Any]:
@@ -100,7 +88,7 @@ def run_or_newest(run: Path | None, runs_folder: Path, demo: bool) -> Path:
 
 
 def print_counts(
-    configs: list[RunConfig], num_labels: int, *, max_length: int | None = None, as_json: bool = False
+    configs: Sequence[RunConfig], num_labels: int, *, max_length: int | None = None, as_json: bool = False
 ) -> None:
     """Print the parameter counts of several configurations.
 

@@ -19,11 +19,14 @@ def config_validate(file: o.AnyConfig, task: o.Task = None) -> None:
     Checks every key and every value, and reads your own data if the configuration names some.
     """
     from adapter_tune.config.compose import compose
+    from adapter_tune.config.resolved import resolved
     from adapter_tune.tasks.glue import CUSTOM
 
     config = compose(file, {"--task task": task})
     if config.task == CUSTOM:
-        from adapter_tune.data.custom import resolve_custom_data
+        from adapter_tune.data.custom import resolve_config  # a heavy import
 
-        config = resolve_custom_data(config)
-    print(f"{file} is valid: it would run in {config.folder}")
+        folder = resolve_config(config).folder
+    else:
+        folder = resolved(config).folder
+    print(f"{file} is valid: it would run in {folder}")

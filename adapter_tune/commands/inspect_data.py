@@ -29,18 +29,23 @@ def inspect_data(
     from adapter_tune.config.compose import compose
 
     data_flags = custom_data_flags(
-        train_file, validation_file, test_file, text_column, text_pair_column, label_column, problem
+        train_file=train_file,
+        validation_file=validation_file,
+        test_file=test_file,
+        text_column=text_column,
+        text_pair_column=text_pair_column,
+        label_column=label_column,
+        problem=problem,
     )
     flags = {"--task task": task_of(task, train_file), "--model model.id": model, **data_flags}
     run_config = compose(config, flags, set_ or [], demo=demo)
     prepare_libraries(demo)
-    from adapter_tune.data.custom import resolve_custom_data
+    from adapter_tune.data.custom import resolve_config
     from adapter_tune.data.inspection import inspect
     from adapter_tune.modeling.backbone import load_tokenizer
     from adapter_tune.report.command_output import show_inspection
 
-    run_config = resolve_custom_data(run_config)
-    inspection = inspect(run_config, load_tokenizer(run_config.model))
+    inspection = inspect(resolve_config(run_config), load_tokenizer(run_config.model))
     if as_json:
         print(inspection.model_dump_json(indent=2))
     else:

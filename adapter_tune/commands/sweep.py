@@ -69,18 +69,19 @@ def _check_configs(configs: list[RunConfig], cache: dict[str, Any]) -> None:
         UsageError: a configuration is wrong.
         RunError: data or a backbone's configuration cannot be read.
     """
-    from adapter_tune.data.custom import resolve_custom_data
+    from adapter_tune.data.custom import resolve_config
     from adapter_tune.run_files.result import FILE
 
     checked: set[str] = set()
     for config in configs:
-        if (resolve_custom_data(config, cache).folder / FILE).is_file():
+        resolved = resolve_config(config, cache)
+        if (resolved.folder / FILE).is_file():
             continue
         key = repr((config.model, config.strategy, config.data.max_length))
         if key not in checked:
             from adapter_tune.modeling.build import check_backbone_fits  # imports torch, not needed if all is finished
 
-            check_backbone_fits(config)
+            check_backbone_fits(resolved)
             checked.add(key)
 
 

@@ -40,7 +40,13 @@ def train(
     from adapter_tune.config.yaml_files import to_yaml
 
     data_flags = custom_data_flags(
-        train_file, validation_file, test_file, text_column, text_pair_column, label_column, problem
+        train_file=train_file,
+        validation_file=validation_file,
+        test_file=test_file,
+        text_column=text_column,
+        text_pair_column=text_pair_column,
+        label_column=label_column,
+        problem=problem,
     )
     flags = {
         "--task task": task_of(task, train_file),
@@ -54,13 +60,13 @@ def train(
     }
     run_config = compose(config, flags, set_ or [], demo=demo)
     if dry_run:
-        from adapter_tune.data.custom import resolve_custom_data
+        from adapter_tune.data.custom import resolve_config
         from adapter_tune.training.arguments import check_training
 
-        run_config = resolve_custom_data(run_config)
-        check_training(run_config)
-        print(to_yaml(run_config.model_dump()))
-        print_counts([run_config], run_config.task_spec.num_labels, max_length=run_config.data.max_length)
+        resolved = resolve_config(run_config)
+        check_training(resolved)
+        print(to_yaml(resolved.model_dump()))
+        print_counts([resolved], resolved.task_spec.num_labels, max_length=resolved.data.max_length)
         return
     from adapter_tune.report.command_output import show_result
 

@@ -5,18 +5,15 @@ Precedence: defaults < YAML file < flags < ``--set key=value``. Unknown keys are
 
 from __future__ import annotations
 
-import hashlib
-import json
 import reprlib
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 from adapter_tune.foundation.errors import FieldError, unknown_name
 from adapter_tune.foundation.validation_messages import first_problem
 from adapter_tune.strategies import Houlsby, Strategy, parse_strategy
-from adapter_tune.tasks.glue import CUSTOM, TASKS, Task, get_task
+from adapter_tune.tasks.glue import CUSTOM, TASKS
 
 _MANY = 10**6  # more than anyone means; past it libraries overflow instead of saying so
 
@@ -182,16 +179,16 @@ class RunConfig(Section):
     """The folder that holds the run folders."""
 
     @model_validator(mode="after")
-    def _settle(self) -> RunConfig:
+    def _check_combinations(self) -> RunConfig:
         if self.strategy.trains_pooler and self.model.pooler == "frozen":
             raise FieldError(
                 ("model", "pooler"), f"strategy {self.strategy.name} trains the pooler too; leave model.pooler out"
             )
         if self.training.cache_frozen_prefix == "on" and self.training.backbone_dropout == "on":
-            raise FieldError(
-                ("training", "cache_frozen_prefix"), "needs training.backbone_dropout=frozen-off (or off): states with "
-                "dropout in them are new at every step"
-            )  # fmt: skip
+            problem = (
+                "needs training.backbone_dropout=frozen-off (or off): states with dropout in them are new at every step"
+            )
+            raise FieldError(("training", "cache_frozen_prefix"), problem)
         custom = self.data.custom
         defaults = {name: field.default for name, field in CustomDataConfig.model_fields.items()}
         changed = [name for name, default in defaults.items() if getattr(custom, name) != default]
@@ -201,41 +198,9 @@ class RunConfig(Section):
             raise FieldError(
                 ("data", "custom", "labels"), "are names of classes, and a regression has none; leave them out"
             )
-        if self.training.learning_rate is None:
-            rate = float(f"{self.strategy.learning_rate * self.training.learning_rate_factor:.6g}")
-            training = self.training.model_copy(update={"learning_rate": rate})
-            object.__setattr__(self, "training", training)
         return self
 
-    @property
-    def task_spec(self) -> Task:
-        """The task's record; for data of the user's own made of the ``data`` section once it is settled."""
-        if self.task != CUSTOM:
-            return get_task(self.task)
-        d = self.data.custom
-        assert d.text_column is not None and d.metric is not None
-        text = (d.text_column,) if d.text_pair_column is None else (d.text_column, d.text_pair_column)
-        is_multi_label = d.problem == "multi_label"
-        if is_multi_label:
-            usual = ("f1_micro", "f1_macro")
-        elif d.labels:
-            usual = ("accuracy", "f1_macro")
-        else:
-            usual = ("pearson", "spearmanr")
-        metrics = tuple(dict.fromkeys((d.metric, *usual)))
-        labels = tuple(d.labels or ())
-        return Task(
-            CUSTOM,
-            "your own data",
-            text,
-            labels,
-            metrics,
-            d.metric,
-            is_multi_label=is_multi_label,
-            bounds=(-1e30, 1e30),
-        )
-
-    def with_values(self, values: dict[str, Any]) -> RunConfig:
+    def with_values(self, values: dict[str, Any]) -> Self:
         """A copy with other values at dotted paths, as in ``{"training.precision": "bf16"}``; they are not checked."""
         changes: dict[str, Any] = {}
         for path, value in values.items():
@@ -248,37 +213,9 @@ class RunConfig(Section):
         return self.model_copy(update=changes)
 
     @property
-    def learning_rate(self) -> float:
-        """The peak learning rate, resolved."""
-        assert self.training.learning_rate is not None
-        return self.training.learning_rate
-
-    @property
     def m(self) -> int | list[int] | None:
         """The bottleneck size (a list where layers differ), or None where the strategy has none."""
         return getattr(self.strategy, "m", None)
-
-    def hash(self) -> str:
-        """Eight hex digits over the values that differ from the defaults, the output folder aside."""
-        default = _flat(RunConfig(task=self.task, strategy=type(self.strategy)()).model_dump(exclude={"output"}))
-        values = _flat(self.model_dump(exclude={"output"}))
-        changed = {key: value for key, value in values.items() if value != default[key]}
-        key = {"task": self.task, "strategy": self.strategy.name, "changed": changed}
-        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
-
-    @property
-    def folder(self) -> Path:
-        """The run folder: ``<output>/<task>-<strategy>-m<M>-<hash>``."""
-        parts = [self.task, self.strategy.name, self.strategy.tag(), self.hash()]
-        return Path(self.output) / "-".join(part for part in parts if part)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as one dictionary with dotted keys."""
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        out.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return out
 
 
 def parse_config(values: dict[str, Any]) -> RunConfig:

@@ -1,6 +1,6 @@
 """The user's own data as a task: what the configuration leaves open is guessed, and the rows become splits.
 
-``resolve_custom_data`` writes its guesses (columns, problem, class names) into the configuration, so that a stored run
+``resolve_config`` writes its guesses (columns, problem, class names) into the configuration, so that a stored run
 says what it was trained on. ``load_tables`` reads the rows as a resolved configuration says.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import datasets
 
+from adapter_tune.config.resolved import ResolvedConfig, resolved
 from adapter_tune.config.schema import DataConfig, RunConfig
 from adapter_tune.data.columns import resolve_columns
 from adapter_tune.data.custom_rows import (
@@ -43,8 +44,8 @@ _HOLDOUT_SEED = 0  # of the held-out rows; not the run's seed, so that runs with
 _DEFAULT_METRICS = {"classification": "accuracy", "multi_label": "f1_micro", "regression": "r2"}
 
 
-def resolve_custom_data(config: RunConfig, cache: dict[str, DataConfig] | None = None) -> RunConfig:
-    """The configuration with everything about the user's data resolved. A GLUE task's is returned unchanged.
+def resolve_config(config: RunConfig, cache: dict[str, DataConfig] | None = None) -> ResolvedConfig:
+    """The configuration with nothing left open; for the user's own data, the data are read.
 
     Args:
         config: the configuration of a run.
@@ -56,14 +57,14 @@ def resolve_custom_data(config: RunConfig, cache: dict[str, DataConfig] | None =
         RunError: a row cannot be used; the message has the file, the line and the column.
     """
     if config.task != CUSTOM:
-        return config
+        return resolved(config)
     cache = {} if cache is None else cache
     key = config.data.model_dump_json()
     if key not in cache:
-        resolved = _resolve(config.data)
-        cache[key] = resolved
-        cache[resolved.model_dump_json()] = resolved
-    return config.model_copy(update={"data": cache[key]})
+        data = _resolve(config.data)
+        cache[key] = data
+        cache[data.model_dump_json()] = data
+    return resolved(config.with_values({"data": cache[key]}))
 
 
 def _resolve(data: DataConfig) -> DataConfig:
@@ -91,14 +92,14 @@ def _resolve(data: DataConfig) -> DataConfig:
     return data.with_custom(labels=labels, metric=metric, digest=content_digest(data))
 
 
-def load_tables(config: RunConfig) -> dict[str, datasets.Dataset]:
+def load_tables(config: ResolvedConfig) -> dict[str, datasets.Dataset]:
     """The splits of the user's own data: train, validation and, if there is one, test.
 
     Every table has the text columns and the label. Without validation rows, a part of the training rows is held out,
     stratified by class.
 
     Args:
-        config: a configuration from ``resolve_custom_data``.
+        config: a configuration from ``resolve_config``.
 
     Raises:
         RunError: a row cannot be used, or the data changed since they were resolved.
@@ -120,7 +121,7 @@ def label_name(task: Task) -> str:
     return next(name for name in ("label", "target", "truth") if name not in task.text)
 
 
-def _hold_out(rows: datasets.Dataset, config: RunConfig) -> tuple[datasets.Dataset, datasets.Dataset]:
+def _hold_out(rows: datasets.Dataset, config: ResolvedConfig) -> tuple[datasets.Dataset, datasets.Dataset]:
     """The training rows in two parts: the rows to train on, and the held-out validation rows."""
     from sklearn.model_selection import train_test_split
 
@@ -146,7 +147,7 @@ def _hold_out(rows: datasets.Dataset, config: RunConfig) -> tuple[datasets.Datas
     return rows.select(sorted(train_rows)), rows.select(sorted(held_out_rows))
 
 
-def _table(config: RunConfig, split: str) -> datasets.Dataset:
+def _table(config: ResolvedConfig, split: str) -> datasets.Dataset:
     """One split with its text columns and labels as ids or numbers; None for a test row without a label."""
     data = config.data
     task = config.task_spec
@@ -176,7 +177,7 @@ def _label_feature(task: Task) -> Any:
     return datasets.Value("float32" if task.is_regression else "int64")
 
 
-def _label(row: Row, config: RunConfig, id_by_name: dict[str, int], where: str) -> Any:
+def _label(row: Row, config: ResolvedConfig, id_by_name: dict[str, int], where: str) -> Any:
     """A row's label: a number, a class id, or a list of 0 and 1 by class id.
 
     Raises:
@@ -191,7 +192,7 @@ def _label(row: Row, config: RunConfig, id_by_name: dict[str, int], where: str) 
     return _encode(names, config.task_spec, id_by_name)
 
 
-def _test_label(row: Row, config: RunConfig, id_by_name: dict[str, int], where: str) -> Any:
+def _test_label(row: Row, config: ResolvedConfig, id_by_name: dict[str, int], where: str) -> Any:
     """The label of a test row, or None if it is not a number (regression) or not a class of the training rows."""
     if config.task_spec.is_regression:
         with suppress(RunError):
@@ -203,7 +204,7 @@ def _test_label(row: Row, config: RunConfig, id_by_name: dict[str, int], where: 
     return _encode(names, config.task_spec, id_by_name)
 
 
-def _label_names(row: Row, config: RunConfig, where: str) -> list[str]:
+def _label_names(row: Row, config: ResolvedConfig, where: str) -> list[str]:
     if config.task_spec.is_multi_label:
         return multi_label_of(row, config.data, where)
     return [class_of(row, config.data, where)]

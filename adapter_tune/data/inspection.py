@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from transformers import PreTrainedTokenizerBase
 
-from adapter_tune.config.schema import RunConfig
+from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.data.custom import label_name
 from adapter_tune.data.row_files import LABEL_SEPARATOR
 from adapter_tune.data.splits import encode_texts, raw_splits
@@ -57,7 +57,7 @@ class Inspection(BaseModel):
     """Pairs of decoded tokens and a label."""
 
 
-def inspect(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Inspection:
+def inspect(config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase) -> Inspection:
     """The facts about every split of a task.
 
     Args:
@@ -94,7 +94,7 @@ def _inspect_split(
     name: str,
     texts: list[list[str]],
     labels: Sequence[Any],
-    config: RunConfig,
+    config: ResolvedConfig,
     tokenizer: PreTrainedTokenizerBase,
     train_rows: set[tuple[str, ...]],
 ) -> SplitInspection:

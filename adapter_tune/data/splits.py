@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from datasets.fingerprint import Hasher
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from adapter_tune.config.schema import DataConfig, RunConfig
+from adapter_tune.config.resolved import ResolvedConfig
+from adapter_tune.config.schema import DataConfig
 from adapter_tune.data.custom import label_name, load_tables
 from adapter_tune.data.custom_rows import describe_source
 from adapter_tune.data.row_checks import check_has_score, check_rows, check_split, check_texts
@@ -43,14 +44,14 @@ class Splits:
     """By split name, in the task's order."""
 
 
-def load_splits(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Splits:
+def load_splits(config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase) -> Splits:
     """The training split and every validation split of the run's task; it raises the errors of ``load_rows``."""
     names = config.task_spec.validation
     rows = load_rows(config, tokenizer, ("train", *names))
     return Splits(rows["train"], {name: rows[name] for name in names})
 
 
-def load_rows(config: RunConfig, tokenizer: PreTrainedTokenizerBase, names: Iterable[str]) -> dict[str, Any]:
+def load_rows(config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase, names: Iterable[str]) -> dict[str, Any]:
     """Labelled splits by name, tokenised; the tokens are cached in the data set's cache.
 
     Raises:
@@ -81,7 +82,7 @@ def _subset(rows: Any, data: DataConfig, split: str) -> Any:
     return rows.shuffle(seed=_SUBSET_SEED).select(range(limit))
 
 
-def raw_split(config: RunConfig, split: str) -> Any:
+def raw_split(config: ResolvedConfig, split: str) -> Any:
     """Any split of the run's task, not tokenised, with or without labels. MNLI's ``ax`` is GLUE's diagnostic set.
 
     Raises:
@@ -104,7 +105,7 @@ def raw_split(config: RunConfig, split: str) -> Any:
     return splits[name]
 
 
-def raw_splits(config: RunConfig) -> dict[str, Any]:
+def raw_splits(config: ResolvedConfig) -> dict[str, Any]:
     """Every split of the run's task, not tokenised, the training split first; it raises the errors of ``raw_split``."""
     task = config.task_spec
     splits = _load(config, task.name)
@@ -114,7 +115,7 @@ def raw_splits(config: RunConfig) -> dict[str, Any]:
     return {name: splits[name] for name in names}
 
 
-def _where(config: RunConfig, subset: str, split: str = "") -> str:
+def _where(config: ResolvedConfig, subset: str, split: str = "") -> str:
     """The source of rows, for messages: the user's own file, or a subset of a data set."""
     if config.task == CUSTOM:
         return describe_source(config.data, split)
@@ -122,7 +123,7 @@ def _where(config: RunConfig, subset: str, split: str = "") -> str:
     return f"data set {config.data.source} ({parts})"
 
 
-def _load(config: RunConfig, subset: str) -> Any:
+def _load(config: ResolvedConfig, subset: str) -> Any:
     """Splits by name: of a subset of the GLUE data set, or of the user's own data."""
     if config.task == CUSTOM:
         return load_tables(config)
@@ -167,7 +168,7 @@ def _local_cache(source: str) -> str | None:
     return str(Path(datasets.config.HF_DATASETS_CACHE) / f"local-{Hasher.hash(state)}")
 
 
-def _tokenise(rows: Any, config: RunConfig, tokenizer: PreTrainedTokenizerBase, split: str) -> Any:
+def _tokenise(rows: Any, config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase, split: str) -> Any:
     """The rows as tokens; how many of them were cut is logged."""
     task = config.task_spec
     max_length = config.data.max_length

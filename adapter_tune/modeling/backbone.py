@@ -25,7 +25,8 @@ from transformers.utils import logging as transformers_logging
 
 from adapter_tune.adapters.families import family_of
 from adapter_tune.adapters.model_parts import base_of, head_parameters, pooler_parameters
-from adapter_tune.config.schema import DataConfig, ModelConfig, RunConfig
+from adapter_tune.config.resolved import ResolvedConfig
+from adapter_tune.config.schema import DataConfig, ModelConfig
 from adapter_tune.demo.location import located_model
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.hub_errors import loading
@@ -92,7 +93,7 @@ class RunCache:
     """What a process reuses from one run to the next."""
 
     custom_data: dict[str, DataConfig] = field(default_factory=dict)
-    """Resolved data sections, as ``data.custom.resolve_custom_data`` adds them."""
+    """Resolved data sections, as ``data.custom.resolve_config`` adds them."""
     tokenizers: dict[str, PreTrainedTokenizerBase] = field(default_factory=dict)
     """By the configuration of the model, as JSON."""
     splits: dict[str, Any] = field(default_factory=dict)
@@ -100,7 +101,7 @@ class RunCache:
     _backbone: tuple[str, LoadedBackbone] | None = None
     """The last one that was loaded, and what it was loaded for."""
 
-    def backbone(self, config: RunConfig) -> LoadedBackbone:
+    def backbone(self, config: ResolvedConfig) -> LoadedBackbone:
         """Return a copy of the backbone; it is loaded unless it is the one that was loaded last."""
         key = repr((config.model.id, config.model.revision, head_options(config.task_spec)))
         if self._backbone is None or self._backbone[0] != key:
@@ -110,7 +111,7 @@ class RunCache:
         return replace(loaded, model=copy.deepcopy(loaded.model))
 
 
-def load_backbone(config: RunConfig) -> LoadedBackbone:
+def load_backbone(config: ResolvedConfig) -> LoadedBackbone:
     """Load a backbone in float32, with a new head for the task.
 
     Raises:

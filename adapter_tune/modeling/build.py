@@ -21,7 +21,8 @@ from adapter_tune.adapters.formula import ParameterCount, Shape
 from adapter_tune.adapters.model_parts import head_modules, pooler_parameters
 from adapter_tune.adapters.parameter_count import count_parameters
 from adapter_tune.adapters.published_sizes import published_size
-from adapter_tune.config.schema import ModelConfig, RunConfig
+from adapter_tune.config.resolved import ResolvedConfig
+from adapter_tune.config.schema import ModelConfig
 from adapter_tune.demo.location import DEMO, located_model
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.hub_errors import resolved_revision
@@ -56,7 +57,7 @@ class PreparedModel:
     """Decisions that a user should know of."""
 
 
-def check_backbone_fits(config: RunConfig) -> None:
+def check_backbone_fits(config: ResolvedConfig) -> None:
     """Check a run's options against the backbone's configuration, before data is read and weights are loaded.
 
     Raises:
@@ -74,7 +75,7 @@ def check_backbone_fits(config: RunConfig) -> None:
         raise UsageError(f"training.gradient_checkpointing: {backbone.model_type} does not have it; leave it out")
 
 
-def build_model(config: RunConfig, cache: RunCache | None = None) -> PreparedModel:
+def build_model(config: ResolvedConfig, cache: RunCache | None = None) -> PreparedModel:
     """Load the backbone in float32, freeze it, and unfreeze what is trained.
 
     Random weights (head, adapters) are drawn from torch's global generator, seeded with the run's seed.
@@ -161,7 +162,7 @@ def _absolute_id(model_id: str) -> str:
     return str(Path(model_id).resolve()) if is_folder else model_id
 
 
-def _decide_pooler(config: RunConfig, loaded: LoadedBackbone) -> tuple[Any, list[str]]:
+def _decide_pooler(config: ResolvedConfig, loaded: LoadedBackbone) -> tuple[Any, list[str]]:
     """Return ``train`` or ``frozen`` (``auto`` without a pooler), and a note with the reason if the user left it open.
 
     A pooler that was not pretrained together with its encoder is stale or random and must be trained. BERT's own

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from adapter_tune.adapters.model_parts import frozen_layers, layers_of
-from adapter_tune.config.schema import RunConfig
+from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.data.samplers import evaluation_batches
 from adapter_tune.data.splits import Splits, collator, lengths
 from adapter_tune.foundation.console import progress_bar
@@ -60,7 +60,7 @@ class FrozenLayerCache:
     def __init__(
         self,
         folder: Path,
-        config: RunConfig,
+        config: ResolvedConfig,
         prepared: PreparedModel,
         splits: Splits,
         tokenizer: PreTrainedTokenizerBase,
@@ -111,7 +111,7 @@ class FrozenLayerCache:
         return (self.batch, *[None] * (tuple_length - 1))
 
 
-def cache_folder(config: RunConfig, prepared: PreparedModel, splits: Splits) -> Path | None:
+def cache_folder(config: ResolvedConfig, prepared: PreparedModel, splits: Splits) -> Path | None:
     """Return the folder for the states of a run, or None if the run does not cache them.
 
     Raises:
@@ -133,7 +133,7 @@ def cache_folder(config: RunConfig, prepared: PreparedModel, splits: Splits) -> 
     return None
 
 
-def _obstacle(config: RunConfig, prepared: PreparedModel, splits: Splits, compute: ComputeSettings) -> str:
+def _obstacle(config: ResolvedConfig, prepared: PreparedModel, splits: Splits, compute: ComputeSettings) -> str:
     """Return why the frozen layers cannot be cached, or an empty string."""
     if config.training.shard_backbone:
         return "training.shard_backbone splits the frozen layers over the processes"
@@ -146,7 +146,7 @@ def _obstacle(config: RunConfig, prepared: PreparedModel, splits: Splits, comput
     return ""
 
 
-def _key(config: RunConfig, prepared: PreparedModel, splits: Splits, compute: ComputeSettings) -> str:
+def _key(config: ResolvedConfig, prepared: PreparedModel, splits: Splits, compute: ComputeSettings) -> str:
     """Return a digest of everything that decides the states."""
     inputs = {
         "backbone": [prepared.fingerprint, cast(Any, prepared.model.config).to_json_string()],
@@ -161,7 +161,7 @@ def _key(config: RunConfig, prepared: PreparedModel, splits: Splits, compute: Co
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _epochs(config: RunConfig, splits: Splits) -> float:
+def _epochs(config: ResolvedConfig, splits: Splits) -> float:
     training = config.training
     if not training.max_steps:
         return training.epochs

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from adapter_tune.config.resolved import resolved
 from adapter_tune.config.schema import parse_config
 from adapter_tune.foundation.errors import FieldError, RunError, UsageError
 from adapter_tune.report.comparable import settings_and_tasks
@@ -83,7 +84,7 @@ def _key_without_seed(run: Run) -> str:
     config.pop("output", None)
     config["training"].pop("seed")
     try:
-        return parse_config(config).hash()
+        return resolved(parse_config(config)).hash()
     except FieldError:  # an option that no longer exists
         return json.dumps(config, sort_keys=True)
 

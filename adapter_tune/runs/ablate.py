@@ -20,7 +20,7 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase
 from adapter_tune.adapters.families import SubLayer
 from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.adapters.surgery import bypass, sites
-from adapter_tune.config.schema import RunConfig
+from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.data.samplers import evaluation_batches
 from adapter_tune.data.splits import collator, lengths
 from adapter_tune.foundation.console import progress_bar
@@ -44,7 +44,7 @@ def bounds_of_ranges(layers: int) -> list[LayerBounds]:
     return [(first, last) for first in range(layers) for last in range(first, layers)]
 
 
-def scores_by_range(config: RunConfig, prepared: PreparedModel, rows: Any, tokenizer: PreTrainedTokenizerBase,
+def scores_by_range(config: ResolvedConfig, prepared: PreparedModel, rows: Any, tokenizer: PreTrainedTokenizerBase,
             sub_layer: SubLayer | None = None) -> dict[LayerBounds, dict[str, float]]:  # fmt: skip
     """Scores of the whole model and without the adapters of every range, computed in the batches of evaluation.
 
@@ -129,7 +129,7 @@ def majority(task: Task, labels: Iterable[int]) -> dict[str, float] | None:
     return {name: float(scores[name]) for name in task.metrics}
 
 
-def _batches(config: RunConfig, rows: Any, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Tensor]]:
+def _batches(config: ResolvedConfig, rows: Any, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Tensor]]:
     collate = collator(config.data, tokenizer, resolve_device(config.training.device))
     for row_numbers in evaluation_batches(lengths(rows), config.training.eval_batch_size):
         yield dict(collate([rows[number] for number in row_numbers]))

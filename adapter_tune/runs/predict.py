@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from adapter_tune.config.schema import RunConfig
+from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.data.custom import label_name
 from adapter_tune.data.row_files import Row, read_rows, row_count, write_rows
 from adapter_tune.data.samplers import evaluation_batches
@@ -34,7 +34,7 @@ PREDICTION = "prediction"
 class Predictor:
     """A trained model that scores texts, with the batches that evaluation has."""
 
-    config: RunConfig
+    config: ResolvedConfig
     prepared: PreparedModel
     tokenizer: PreTrainedTokenizerBase
 

@@ -10,7 +10,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adapter_tune.adapters.families import SubLayer, shape_of
 from adapter_tune.adapters.model_parts import layers_of
-from adapter_tune.config.schema import ModelConfig, RunConfig, TrainingConfig, parse_config
+from adapter_tune.config.resolved import ResolvedConfig, resolved
+from adapter_tune.config.schema import ModelConfig, TrainingConfig, parse_config
 from adapter_tune.data.splits import load_rows
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation.errors import FieldError, RunError
@@ -133,7 +134,7 @@ def predictor(
 
 def _requested(
     stored: Result, folder: Path, batch_size: int | None, model: str | None, demo: bool
-) -> tuple[RunConfig, str | None]:
+) -> tuple[ResolvedConfig, str | None]:
     """A run's configuration with the values that are requested now, and the backbone's path or id if requested."""
     config = _parse_stored(stored.config, folder / FILE)
     config = config.with_values(_adapted_to_this_machine(config.training, stored.speed))
@@ -188,16 +189,12 @@ def _load_prepared(folder: Path, model: str | None) -> PreparedModel:
     return prepared
 
 
-def _parse_stored(values: dict[str, Any], path: Path) -> RunConfig:
+def _parse_stored(values: dict[str, Any], path: Path) -> ResolvedConfig:
     """A configuration from one of a run's own files."""
     try:
-        config = parse_config(values)
-        left = [name for name in ("text_column", "metric") if getattr(config.data.custom, name) is None]
-        if config.task == CUSTOM and left:
-            raise FieldError(("data", "custom", left[0]), "is missing")
+        return resolved(parse_config(values))
     except FieldError as error:
         raise RunError(f"{path}: {error}; the file is damaged, or of another version") from None
-    return config
 
 
 def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:

@@ -11,9 +11,10 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback, set_seed
 
 from adapter_tune.adapters.families import shape_of
 from adapter_tune.adapters.parameter_count import count_parameters
+from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.config.yaml_files import to_yaml
-from adapter_tune.data.custom import resolve_custom_data
+from adapter_tune.data.custom import resolve_config
 from adapter_tune.data.splits import Splits, load_splits
 from adapter_tune.foundation import atomic_files, distributed
 from adapter_tune.foundation.errors import RunError
@@ -52,19 +53,19 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, cache: R
         AdapterTuneError: something the user wrote is wrong, or something failed on the way.
     """
     load = LoadMeter()
-    config = resolve_custom_data(config, cache.custom_data if cache else None)
-    folder = config.folder
+    resolved = resolve_config(config, cache.custom_data if cache else None)
+    folder = resolved.folder
     if (folder / FILE).is_file() and not force:
         log.info("%s is finished; this is its stored result (--force runs it anew)", folder)
         return read_result(folder)
-    check_training(config)
+    check_training(resolved)
     with lock_run_folder(folder) if distributed.is_main_process() else nullcontext():
         checkpoint = None if force or not resume else checkpoints.newest(folder)
-        return _run(config, checkpoint, cache, callbacks, load)
+        return _run(resolved, checkpoint, cache, callbacks, load)
 
 
 def _run(
-    config: RunConfig, checkpoint: Path | None, cache: RunCache | None, callbacks: Sequence[TrainerCallback],
+    config: ResolvedConfig, checkpoint: Path | None, cache: RunCache | None, callbacks: Sequence[TrainerCallback],
     load: LoadMeter,
 ) -> Result:  # fmt: skip
     folder = config.folder
@@ -102,7 +103,7 @@ def _run(
     return _save(result, config, prepared, tokenizer) if distributed.is_main_process() else result
 
 
-def load_tokenizer_and_splits(config: RunConfig, cache: RunCache) -> tuple[PreTrainedTokenizerBase, Splits]:
+def load_tokenizer_and_splits(config: ResolvedConfig, cache: RunCache) -> tuple[PreTrainedTokenizerBase, Splits]:
     """Tokenizer and tokenised data of a run, read once for all runs that share them."""
     model = config.model.model_dump_json()
     if model not in cache.tokenizers:
@@ -114,7 +115,9 @@ def load_tokenizer_and_splits(config: RunConfig, cache: RunCache) -> tuple[PreTr
     return tokenizer, cache.splits[key]
 
 
-def _save(result: Result, config: RunConfig, prepared: PreparedModel, tokenizer: PreTrainedTokenizerBase) -> Result:
+def _save(
+    result: Result, config: ResolvedConfig, prepared: PreparedModel, tokenizer: PreTrainedTokenizerBase
+) -> Result:
     """Write the adapter folder, then the result, then let the optimiser's state go."""
     folder = Path(result.storage.folder)
     try:
@@ -131,7 +134,7 @@ def _save(result: Result, config: RunConfig, prepared: PreparedModel, tokenizer:
     return result
 
 
-def _described(prepared: PreparedModel, config: RunConfig) -> AdapterConfig:
+def _described(prepared: PreparedModel, config: ResolvedConfig) -> AdapterConfig:
     return AdapterConfig(
         task=config.task,
         labels=list(config.task_spec.labels),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapter_tune.config.schema import RunConfig
-from adapter_tune.data.custom import resolve_custom_data
+from adapter_tune.config.resolved import ResolvedConfig
+from adapter_tune.data.custom import resolve_config
 from adapter_tune.foundation.console import quiet_libraries
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.backbone import RunCache, head_options
@@ -77,9 +77,9 @@ def estimate_cost(sweep: Sweep, folder: Path) -> CostEstimate:
     if sweep.method != "grid":
         raise UsageError(f"--dry-run: the runs of method: {sweep.method} are drawn during the sweep; leave it out")
     cache = RunCache()
-    groups: dict[str, list[RunConfig]] = {}
+    groups: dict[str, list[ResolvedConfig]] = {}
     for values in cells(sweep):
-        config = resolve_custom_data(config_of(sweep, values, folder), cache.custom_data)
+        config = resolve_config(config_of(sweep, values, folder), cache.custom_data)
         check_training(config)
         groups.setdefault(f"{config.model!r} {config.strategy!r}", []).append(config)
     # All groups are counted before the first probe, so that a configuration that does not fit is refused at once.
@@ -92,7 +92,7 @@ def estimate_cost(sweep: Sweep, folder: Path) -> CostEstimate:
     return CostEstimate(rows, f"measured over {_PROBE_STEPS} steps of one run for each strategy and task")
 
 
-def _trained_parameters(configs: list[RunConfig]) -> int:
+def _trained_parameters(configs: list[ResolvedConfig]) -> int:
     """Return the trained parameters of one backbone and strategy: the largest count over the tasks' heads."""
     config_by_task = {f"{config.task} {config.data.max_length}": config for config in configs}
     counts = []
@@ -103,7 +103,7 @@ def _trained_parameters(configs: list[RunConfig]) -> int:
     return max(counts)
 
 
-def _seconds(config: RunConfig, cache: RunCache, rates: dict[str, _Rates]) -> float:
+def _seconds(config: ResolvedConfig, cache: RunCache, rates: dict[str, _Rates]) -> float:
     """Return the estimated time of one run; the first run of a strategy on a task is probed for the rates."""
     _, splits = load_tokenizer_and_splits(config, cache)
     key = f"{config.task} {config.strategy.name}"
@@ -119,7 +119,7 @@ def _seconds(config: RunConfig, cache: RunCache, rates: dict[str, _Rates]) -> fl
     return float(trained_rows / rates[key].training + evaluated_rows / rates[key].evaluation)
 
 
-def _probe(config: RunConfig, cache: RunCache) -> _Rates:
+def _probe(config: ResolvedConfig, cache: RunCache) -> _Rates:
     """Return the rates of a run of a few steps."""
     log.info("measuring the speed of %s on %s", config.strategy.name, config.task)
     changes: dict[str, Any] = {"max_steps": _PROBE_STEPS, "cache_frozen_prefix": "off"}

@@ -17,7 +17,8 @@ from filelock import FileLock
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from adapter_tune.config.schema import DataConfig
+from adapter_tune.config.resolved import ResolvedConfig, resolved
+from adapter_tune.config.schema import DataConfig, RunConfig
 from adapter_tune.foundation.errors import AdapterTuneError
 from adapter_tune.run_files.result import FILE
 from adapter_tune.sweeps.cells import cells, config_of
@@ -64,7 +65,7 @@ class SweepStudy:
         sweep: the sweep.
         folder: the sweep's folder; it has the default storage.
         storage: a storage URL of Optuna (``postgresql://...``), or ``journal:FILE``; None for SQLite in the folder.
-        custom_data: data sections that were resolved before, as in ``resolve_custom_data``; new ones are added.
+        custom_data: data sections that were resolved before, as in ``resolve_config``; new ones are added.
 
     Raises:
         UsageError: the storage is not a URL.
@@ -94,15 +95,17 @@ class SweepStudy:
 
     def _compute_key(self, values: Values) -> str:
         try:
-            config = config_of(self.sweep, values, self.folder)
-            if config.task == CUSTOM:
-                from adapter_tune.data.custom import resolve_custom_data  # a heavy import
-
-                config = resolve_custom_data(config, self.custom_data)
+            return self._resolved(config_of(self.sweep, values, self.folder)).folder.name
         except AdapterTuneError:  # the run will report the error
             text = json.dumps([values, self.sweep.base, self.sweep.set], sort_keys=True)
             return hashlib.sha256(text.encode()).hexdigest()[:16]
-        return config.folder.name
+
+    def _resolved(self, config: RunConfig) -> ResolvedConfig:
+        if config.task != CUSTOM:
+            return resolved(config)
+        from adapter_tune.data.custom import resolve_config  # a heavy import
+
+        return resolve_config(config, self.custom_data)
 
     @cached_property
     def cells(self) -> dict[str, Values]:

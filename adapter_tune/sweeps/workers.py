@@ -26,7 +26,7 @@ from adapter_tune.sweeps.study import Progress, SweepStudy
 from adapter_tune.sweeps.trial_attributes import set_error
 
 if TYPE_CHECKING:
-    from adapter_tune.config.schema import RunConfig
+    from adapter_tune.config.resolved import ResolvedConfig
     from adapter_tune.modeling.backbone import RunCache
 
 _IDLE_SECONDS = 0.5
@@ -162,11 +162,11 @@ def _run_trial(study: SweepStudy, trial: Any, values: Values, folder: Path, cach
     """
     import optuna
 
-    from adapter_tune.data.custom import resolve_custom_data
+    from adapter_tune.data.custom import resolve_config
     from adapter_tune.runs.run import run
 
     try:
-        config = resolve_custom_data(config_of(study.sweep, values, folder), cache.custom_data)
+        config = resolve_config(config_of(study.sweep, values, folder), cache.custom_data)
         print(f"{values}: {config.folder}", flush=True)
         set_group(trial, group_of(study.sweep, config.model_dump()))
         result = run(config, cache=cache, callbacks=[_pruning_callback(trial, config)])
@@ -181,7 +181,7 @@ def _run_trial(study: SweepStudy, trial: Any, values: Values, folder: Path, cach
     return float(result.headline.value)
 
 
-def _pruning_callback(trial: Any, config: RunConfig) -> Any:
+def _pruning_callback(trial: Any, config: ResolvedConfig) -> Any:
     """Return a Trainer callback that reports each epoch's score to the study and stops a run that is pruned."""
     import optuna
     from transformers import TrainerCallback

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from transformers import TrainingArguments
 
-from adapter_tune.config.schema import RunConfig
+from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.precision import resolve_compute
 
 
-def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
+def arguments(config: ResolvedConfig, folder: Path) -> TrainingArguments:
     """The one place where a configuration becomes the Trainer's arguments."""
     t = config.training
     task = config.task_spec
@@ -62,7 +62,7 @@ def arguments(config: RunConfig, folder: Path) -> TrainingArguments:
     return args
 
 
-def check_training(config: RunConfig) -> None:
+def check_training(config: ResolvedConfig) -> None:
     """Refuse what the machine or the task cannot do, before anything is loaded.
 
     Raises:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-from adapter_tune.config.schema import RunConfig, TrainingConfig
+from adapter_tune.config.resolved import ResolvedConfig
+from adapter_tune.config.schema import TrainingConfig
 from adapter_tune.data.splits import Splits
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import RunError
@@ -48,7 +49,7 @@ class Outcome:
     warnings: list[str]
 
 
-def train(config: RunConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase,
+def train(config: ResolvedConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase,
           folder: Path, checkpoint: Path | None = None, extra_callbacks: Sequence[TrainerCallback] = (),
           load: LoadMeter | None = None) -> Outcome:  # fmt: skip
     """Train in place and leave the model at its best checkpoint.
@@ -80,7 +81,7 @@ def train(config: RunConfig, prepared: PreparedModel, splits: Splits, tokenizer:
     return _outcome(config.task_spec, values, splits.validation, speed, _history(state.log_history))
 
 
-def _trained(config: RunConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase,
+def _trained(config: ResolvedConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase,
              folder: Path, checkpoint: Path | None, extra_callbacks: Sequence[TrainerCallback],
              speed_monitor: SpeedMonitor) -> AdapterTrainer:  # fmt: skip
     """The trainer of a run when its training is over."""
@@ -111,7 +112,7 @@ def _threads(training: TrainingConfig, checkpoint: Path | None, load: LoadMeter)
     return checkpoint_threads(checkpoint) or choose_threads(load)
 
 
-def _with_precision(config: RunConfig, checkpoint: Path | None) -> RunConfig:
+def _with_precision(config: ResolvedConfig, checkpoint: Path | None) -> ResolvedConfig:
     """The configuration with its precision chosen: once for a run, whatever the next measurement would say."""
     device = resolve_device(config.training.device)
     if config.training.precision != "auto":
@@ -122,8 +123,13 @@ def _with_precision(config: RunConfig, checkpoint: Path | None) -> RunConfig:
     return config.with_values({"training.precision": precision})
 
 
-def evaluate(config: RunConfig, prepared: PreparedModel, splits: dict[str, Any], tokenizer: PreTrainedTokenizerBase,
-             folder: Path) -> Outcome:  # fmt: skip
+def evaluate(
+    config: ResolvedConfig,
+    prepared: PreparedModel,
+    splits: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+) -> Outcome:
     """Score a model on splits, with the batches that training's evaluation has."""
     speed_monitor = SpeedMonitor()
     progress = progress_callback()

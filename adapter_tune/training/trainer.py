@@ -19,7 +19,8 @@ from transformers import ProgressCallback as DefaultProgressCallback
 
 from adapter_tune.adapters.bottleneck import TokenBatchNorm
 from adapter_tune.adapters.model_parts import added_buffers
-from adapter_tune.config.schema import RunConfig, TrainingConfig
+from adapter_tune.config.resolved import ResolvedConfig
+from adapter_tune.config.schema import TrainingConfig
 from adapter_tune.data.flat_rows import FlatRows, RowNumbers, can_be_flat, unwrapped
 from adapter_tune.data.samplers import LengthGroupedSampler, LongestFirstSampler
 from adapter_tune.data.splits import Splits, collator, lengths
@@ -43,8 +44,16 @@ _OWN_ROWS = "own_rows"
 class AdapterTrainer(Trainer):
     """A Trainer whose checkpoints hold what is trained and never the backbone."""
 
-    def __init__(self, config: RunConfig, prepared: PreparedModel, tokenizer: PreTrainedTokenizerBase, folder: Path,
-                 splits: Splits, callbacks: list[TrainerCallback], speed_monitor: SpeedMonitor) -> None:  # fmt: skip
+    def __init__(
+        self,
+        config: ResolvedConfig,
+        prepared: PreparedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        folder: Path,
+        splits: Splits,
+        callbacks: list[TrainerCallback],
+        speed_monitor: SpeedMonitor,
+    ) -> None:
         if config.training.deterministic:  # cuBLAS reads it before its first product
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.newly_initialized = prepared.newly_initialized
@@ -318,7 +327,7 @@ def _evaluated(
 
 
 def _frozen_layer_cache(
-    config: RunConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase, args: Any
+    config: ResolvedConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase, args: Any
 ) -> FrozenLayerCache | None:
     """The outputs of the frozen layers, computed by the first process; None where a run has no use for them."""
     folder = cache_folder(config, prepared, splits)
@@ -328,7 +337,9 @@ def _frozen_layer_cache(
         return FrozenLayerCache(folder, config, prepared, splits, tokenizer)
 
 
-def _flat_rows(config: RunConfig, splits: Splits, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> Splits:
+def _flat_rows(
+    config: ResolvedConfig, splits: Splits, tokenizer: PreTrainedTokenizerBase, device: torch.device
+) -> Splits:
     """The splits as flat tensors on the device, or unchanged where they hold more than such tensors can."""
     given = [rows for rows in (splits.train, *splits.validation.values()) if rows is not None]
     if not all(can_be_flat(rows, tokenizer) for rows in given):
@@ -346,7 +357,7 @@ def _lengths(rows: Any) -> Any:
     return rows.lengths if isinstance(rows, FlatRows | RowNumbers) else lengths(rows)
 
 
-def _class_weights(config: RunConfig, splits: Splits, device: torch.device) -> Tensor | None:
+def _class_weights(config: ResolvedConfig, splits: Splits, device: torch.device) -> Tensor | None:
     """Rows / (classes * rows of the class), as scikit-learn's ``balanced``; None where classes are not weighed."""
     task = config.task_spec
     if config.training.class_weights == "none" or splits.train is None:

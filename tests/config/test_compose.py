@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from adapter_tune.config.compose import compose
+from adapter_tune.config.resolved import resolved
 from adapter_tune.config.schema import RunConfig, parse_config
 from adapter_tune.config.shipped import find_config, shipped_configs
 from adapter_tune.config.yaml_files import read_yaml, to_yaml
@@ -43,9 +44,9 @@ def test_another_strategy_drops_the_options_of_the_one_before(yaml: Any) -> None
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_the_learning_rate_is_the_strategys_own_unless_named(name: str) -> None:
-    assert parse_config({"task": "rte", "strategy": name}).learning_rate == REGISTRY[name].learning_rate
+    assert resolved(parse_config({"task": "rte", "strategy": name})).learning_rate == REGISTRY[name].learning_rate
     named = parse_config({"task": "rte", "strategy": name, "training": {"learning_rate": 0.5}})
-    assert named.learning_rate == 0.5
+    assert resolved(named).learning_rate == 0.5
 
 
 def test_the_yaml_that_is_written_gives_the_same_configuration(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_the_yaml_that_is_written_gives_the_same_configuration(tmp_path: Path) -
     path.write_text(to_yaml(config.model_dump()))
     again = compose(str(path))
     assert again == config
-    assert again.hash() == config.hash()
+    assert resolved(again).hash() == resolved(config).hash()
 
 
 def test_numbers_and_words_are_those_of_yaml_1_2(yaml: Any) -> None:
@@ -67,14 +68,14 @@ def test_an_empty_section_is_the_default(yaml: Any) -> None:
 
 
 def test_the_run_folder_has_task_strategy_size_and_hash() -> None:
-    assert parse_config({"task": "rte"}).folder.name.startswith("rte-houlsby-m64-")
-    assert parse_config({"task": "rte", "strategy": "full"}).folder.name.startswith("rte-full-")
-    assert len(parse_config({"task": "rte"}).hash()) == 8
+    assert resolved(parse_config({"task": "rte"})).folder.name.startswith("rte-houlsby-m64-")
+    assert resolved(parse_config({"task": "rte", "strategy": "full"})).folder.name.startswith("rte-full-")
+    assert len(resolved(parse_config({"task": "rte"})).hash()) == 8
 
 
 def test_the_hash_is_over_what_differs_from_the_defaults() -> None:
     def mark(**values: Any) -> str:
-        return parse_config({"task": "rte", **values}).hash()
+        return resolved(parse_config({"task": "rte", **values})).hash()
 
     plain = mark()
     assert plain == "d1f64d04"  # a new option must orphan no finished run
@@ -88,7 +89,7 @@ def test_the_hash_is_over_what_differs_from_the_defaults() -> None:
         mark(data={"max_length": 64}),
         mark(training={"max_steps": 4}),
         mark(training={"seed": 4}),
-        parse_config({"task": "cola"}).hash(),
+        resolved(parse_config({"task": "cola"})).hash(),
     ]
     assert len({plain, *others}) == 9
 
@@ -204,11 +205,11 @@ def test_nested_aliases_are_read_in_no_time(yaml: Any) -> None:
 
 def test_sections_are_merged_and_short_forms_keep_what_is_beside_them(yaml: Any) -> None:
     config = compose(None, {"--task task": "rte", "--lr training.learning_rate": 0.5}, ["training={epochs: 2}"])
-    assert (config.learning_rate, config.training.epochs) == (0.5, 2)
+    assert (config.training.learning_rate, config.training.epochs) == (0.5, 2)
     config = compose(None, {"--task task": "rte", "--train-pooler model.pooler": "train"}, ["model=some/bert"])
     assert (config.model.id, config.model.pooler) == ("some/bert", "train")
     config = compose(yaml("task: rte\ntraining:\nmodel:\nstrategy:\n"), {"--lr training.learning_rate": 0.5})
-    assert config.learning_rate == 0.5
+    assert config.training.learning_rate == 0.5
     config = compose(yaml("task: rte\nstrategy:\nmodel:\n"), {"--m strategy.m": 8}, ["model.id=x/y"])
     assert (config.m, config.model.id) == (8, "x/y")
     config = compose(None, {"--task task": "rte", "--m strategy.m": 8}, ["strategy={activation: relu}"])

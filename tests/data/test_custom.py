@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 import adapter_tune
 from adapter_tune.cli import main
 from adapter_tune.config.schema import parse_config
-from adapter_tune.data.custom import load_tables, resolve_custom_data
+from adapter_tune.data.custom import load_tables, resolve_config
 from adapter_tune.data.row_files import read_rows, write_rows
 from adapter_tune.data.splits import load_rows, load_splits, raw_split
 from adapter_tune.foundation.errors import RunError, UsageError
@@ -84,17 +84,17 @@ def test_from_a_csv_to_predictions_in_three_commands(
 
 def test_a_finished_run_is_known_by_what_the_file_holds(reviews: Path, backbone: str, tmp_path: Path) -> None:
     config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion")
-    before = resolve_custom_data(config)
-    assert resolve_custom_data(config) == before
-    assert resolve_custom_data(before) == before
+    before = resolve_config(config)
+    assert resolve_config(config) == before
+    assert resolve_config(before) == before
     reviews.write_text(reviews.read_text().replace("praise", "joy"))
-    assert resolve_custom_data(config).folder != before.folder
+    assert resolve_config(config).folder != before.folder
 
 
 def test_held_out_rows_are_the_same_every_time_and_of_every_class(reviews: Path, backbone: str, tmp_path: Path) -> None:
     data: Any = {"train_file": str(reviews), "text_column": "body", "label_column": "opinion", "holdout": 0.25}
     config = configured(backbone, tmp_path, **data)
-    first, second = (load_tables(resolve_custom_data(config)) for _ in range(2))
+    first, second = (load_tables(resolve_config(config)) for _ in range(2))
     assert first["validation"]["body"][:] == second["validation"]["body"][:]
     assert sorted(list(first["validation"]["label"]).count(label) for label in (0, 1)) == [7, 8]
     assert not set(first["train"]["body"]) & set(first["validation"]["body"])
@@ -117,7 +117,7 @@ def test_the_kind_of_labels_is_guessed(
 ) -> None:
     path = tmp_path / f"rows.{ending}"
     write_rows(path, iter([{"text": f"t {i}", "label": y} for i, y in enumerate(labels)]))
-    config = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), validation_file=str(path)))
+    config = resolve_config(configured(backbone, tmp_path, train_file=str(path), validation_file=str(path)))
     if ending == "csv" and isinstance(labels[0], bool):
         names = ["False", "True"]  # as they are written there
     if ending == "csv" and labels[0] == 1.0 and names == ["0", "1"] and isinstance(labels[0], float):
@@ -129,7 +129,7 @@ def test_the_kind_of_labels_is_guessed(
         assert rows.train["labels"][:] == labels
         data = {"train_file": str(path), "validation_file": str(path), "problem": "classification"}
         forced = configured(backbone, tmp_path, **data)
-        assert len(resolve_custom_data(forced).data.custom.labels or []) == 4
+        assert len(resolve_config(forced).data.custom.labels or []) == 4
 
 
 def test_a_regression_is_trained_and_forced(backbone: str, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_one_number_is_not_enough_to_score_a_regression(backbone: str, tmp_path:
     path, dev = tmp_path / "rows.csv", tmp_path / "dev.csv"
     write_rows(path, iter([{"text": f"the dog {i}", "label": i + 0.5} for i in range(8)]))
     config = configured(backbone, tmp_path / "runs", train_file=str(path))
-    assert len(load_tables(resolve_custom_data(config))["validation"]) == 2
+    assert len(load_tables(resolve_config(config))["validation"]) == 2
     assert "r2" in adapter_tune.run(config).scores["validation"]
     write_rows(dev, iter([{"text": "the cat", "label": 1.5}]))
     config = configured(backbone, tmp_path / "other", train_file=str(path), validation_file=str(dev))
@@ -158,7 +158,7 @@ def test_one_number_is_not_enough_to_score_a_regression(backbone: str, tmp_path:
 def test_pairs_and_other_names_are_guessed(backbone: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.tsv"
     write_rows(path, iter([{"Premise": "a", "hypothesis": "b", "Class": "xy"[i % 2]} for i in range(20)]))
-    data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path))).data
+    data = resolve_config(configured(backbone, tmp_path, train_file=str(path))).data
     assert (data.custom.text_column, data.custom.text_pair_column, data.custom.label_column) == (
         "Premise",
         "hypothesis",
@@ -180,10 +180,10 @@ def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
         folder.mkdir()
         for split, part in splits.items():
             part.to_parquet(str(folder / f"{split}.parquet"))
-    config = resolve_custom_data(configured(backbone, tmp_path, source=str(folder)))
+    config = resolve_config(configured(backbone, tmp_path, source=str(folder)))
     assert config.data.custom.labels == ["no", "yes"]
     assert len(load_tables(config)["validation"]) == 20
-    assert resolve_custom_data(config) == config
+    assert resolve_config(config) == config
     splits["validation"] = splits["validation"].select(range(1, 20))
     other = tmp_path / "other set"
     splits.save_to_disk(str(other))
@@ -196,7 +196,7 @@ def test_lists_of_classes_in_a_data_set_have_their_names(backbone: str, tmp_path
     names = datasets.List(datasets.ClassLabel(names=["joy", "anger", "awe"]))
     rows = datasets.Dataset.from_dict({"text": [f"t {i}" for i in range(20)], "labels": [[0], [], [2, 0], [1]] * 5})
     rows.cast_column("labels", names).save_to_disk(str(tmp_path / "set"))
-    config = resolve_custom_data(configured(backbone, tmp_path, source=str(tmp_path / "set")))
+    config = resolve_config(configured(backbone, tmp_path, source=str(tmp_path / "set")))
     assert (config.data.custom.problem, config.data.custom.labels) == ("multi_label", ["anger", "awe", "joy"])
     labels = {row["text"]: row["label"] for table in load_tables(config).values() for row in table}
     assert [labels[f"t {i}"] for i in range(4)] == [[0, 0, 1], [0, 0, 0], [0, 1, 1], [1, 0, 0]]
@@ -206,7 +206,7 @@ def test_the_message_about_custom_test_rows_does_not_call_their_labels_secret(
     reviews: Path, backbone: str, tmp_path: Path
 ) -> None:
     data = {"train_file": str(reviews), "test_file": str(reviews), "text_column": "body", "label_column": "opinion"}
-    config = resolve_custom_data(configured(backbone, tmp_path, **data))
+    config = resolve_config(configured(backbone, tmp_path, **data))
     with pytest.raises(UsageError, match=r"^your own test rows are predicted, not scored; evaluate on validation$"):
         load_rows(config, load_tokenizer(config.model), ["test"])
 
@@ -214,7 +214,7 @@ def test_the_message_about_custom_test_rows_does_not_call_their_labels_secret(
 def test_a_split_that_custom_data_lack(reviews: Path, backbone: str, tmp_path: Path) -> None:
     config = configured(backbone, tmp_path, train_file=str(reviews), text_column="body", label_column="opinion")
     with pytest.raises(UsageError, match=f"{reviews}: no split test; choose from train, validation"):
-        raw_split(resolve_custom_data(config), "test")
+        raw_split(resolve_config(config), "test")
 
 
 def test_the_demo_data_do_not_replace_custom_data(backbone: str, tmp_path: Path) -> None:
@@ -235,11 +235,11 @@ def test_the_demo_data_do_not_replace_custom_data(backbone: str, tmp_path: Path)
 def test_a_share_to_hold_out_beside_validation_rows_is_refused(reviews: Path, backbone: str, tmp_path: Path) -> None:
     data: Any = {"train_file": str(reviews), "text_column": "body", "label_column": "opinion", "holdout": 0.2}
     with pytest.raises(UsageError, match=f"data.custom.holdout=0.2: .* as in {reviews}; leave one of them out"):
-        resolve_custom_data(configured(backbone, tmp_path, validation_file=str(reviews), **data))
+        resolve_config(configured(backbone, tmp_path, validation_file=str(reviews), **data))
     rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["x", "y"]})
     datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(str(tmp_path / "set"))
     with pytest.raises(UsageError, match=r"data.custom.holdout=0.2: .* as in data set .*set \(validation\)"):
-        resolve_custom_data(configured(backbone, tmp_path, source=str(tmp_path / "set"), holdout=0.2))
+        resolve_config(configured(backbone, tmp_path, source=str(tmp_path / "set"), holdout=0.2))
 
 
 GOOD = "text,label\n" + "".join(f"t{i},{'ab'[i % 2]}\n" for i in range(20))
@@ -391,7 +391,7 @@ def test_a_file_beside_a_data_set_is_read(tmp_path: Path, backbone: str) -> None
         (tmp_path / "dev.csv").write_text("text,label\nx,a\ny,b\nz,b\n")
         dev = str(tmp_path / "dev.csv")
         config = configured(backbone, tmp_path, source=str(folder), validation_file=dev, test_file=dev)
-        tables = load_tables(resolve_custom_data(config))
+        tables = load_tables(resolve_config(config))
         row_counts = {split: len(table) for split, table in tables.items()}
         assert row_counts == {"train": 20, "validation": 3, "test": 3}
 
@@ -407,8 +407,8 @@ def test_two_sources_of_training_rows_are_refused(
     reviews: Path, backbone: str, tmp_path: Path, data: dict[str, str], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        resolve_custom_data(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", **data))
-    assert resolve_custom_data(
+        resolve_config(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", **data))
+    assert resolve_config(
         configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", source="demo")
     )
 
@@ -448,10 +448,11 @@ def test_a_row_may_have_several_labels(
     assert result.config["data"]["custom"]["labels"] == ["animal", "place"]
     assert result.headline.metric == "f1_micro"
     assert result.scores["validation"].keys() == {"f1_micro", "f1_macro"}
-    rows = load_splits(resolve_custom_data(config), load_tokenizer(config.model))
+    resolved = resolve_config(config)
+    rows = load_splits(resolved, load_tokenizer(config.model))
     expected = [[float(name in TOPICS[i % 4]) for name in ("animal", "place")] for i in range(40)]
     assert sorted([*rows.train["labels"], *rows.validation["validation"]["labels"]]) == sorted(expected)
-    folder = resolve_custom_data(config).folder
+    folder = resolve_config(config).folder
     for target in (tmp_path / "predictions.csv", tmp_path / "predictions.jsonl"):
         main(["predict", str(folder), "--split", "validation", "--output", str(target)])
     csv_rows = list(read_rows(str(tmp_path / "predictions.csv"), []))
@@ -476,9 +477,7 @@ def test_bad_lists_of_labels_are_refused(tmp_path: Path, backbone: str) -> None:
         write_rows(path, iter(rows))
         with pytest.raises(adapter_tune.AdapterTuneError, match=re.escape(message)):
             load_tables(
-                resolve_custom_data(
-                    configured(backbone, tmp_path, train_file=str(path), validation_file=str(path), **data)
-                )
+                resolve_config(configured(backbone, tmp_path, train_file=str(path), validation_file=str(path), **data))
             )
 
 
@@ -494,11 +493,10 @@ def test_class_weights_are_scikit_learns(tmp_path: Path, backbone: str) -> None:
         losses.append(result.history[0]["loss"])
         assert adapter_tune.run(config, force=True).history == result.history
     assert losses[0] != losses[1]
-    rows = load_splits(resolve_custom_data(config), load_tokenizer(config.model))
+    resolved = resolve_config(config)
+    rows = load_splits(resolved, load_tokenizer(config.model))
     expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=np.array(rows.train["labels"]))
-    weights_tensor = _class_weights(
-        config.model_copy(update={"data": resolve_custom_data(config).data}), rows, torch.device("cpu")
-    )
+    weights_tensor = _class_weights(resolved, rows, torch.device("cpu"))
     assert weights_tensor is not None
     assert weights_tensor.tolist() == pytest.approx(expected.tolist())
 
@@ -514,7 +512,7 @@ def test_a_row_without_its_label_is_named(tmp_path: Path, problem: str) -> None:
     path.write_text('{"text": "x", "label": "a"}\n{"text": "y"}\n')
     with pytest.raises(RunError, match=r"train\.jsonl, line [12]: column 'label'"):
         load_tables(
-            resolve_custom_data(
+            resolve_config(
                 parse_config({"task": "custom", "data": {"custom": {"train_file": str(path), "problem": problem}}})
             )
         )
@@ -527,9 +525,9 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
         backbone, tmp_path / "runs", train_file=str(reviews), text_column="body", label_column="opinion"
     )
     adapter_tune.run(config)
-    folder = str(resolve_custom_data(config).folder)
+    folder = str(resolve_config(config).folder)
     target = tmp_path / "predictions.csv"
-    before = resolve_custom_data(config).data.custom.digest
+    before = resolve_config(config).data.custom.digest
     lines = reviews.read_text().splitlines(keepends=True)
     reviews.write_text("".join(lines[:1] + lines[:10:-1]))
     split = ["predict", folder, "--split", "validation", "--output", str(target)]
@@ -538,11 +536,11 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
             main(words)
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert stopped.value.code == 1
-        digest = resolve_custom_data(config).data.custom.digest
+        digest = resolve_config(config).data.custom.digest
         assert f"{reviews}: the data changed since training (digest {digest}, at training {before})" in message
         assert message.endswith("; restore the data or train again")
     with pytest.raises(RunError, match="the data changed since training"):  # a run's own configuration, taken again
-        resolve_custom_data(config.model_copy(update={"data": config.data.with_custom(digest=before)}))
+        resolve_config(config.model_copy(update={"data": config.data.with_custom(digest=before)}))
     reviews.rename(tmp_path / "other.csv")
     main(["predict", folder, "--input", str(tmp_path / "other.csv"), "--output", str(target)])
     assert len(list(read_rows(str(target), []))) == len(lines[:10:-1])
@@ -568,7 +566,7 @@ def test_an_incomplete_validation_or_test_file_is_refused(
     two_columns = ("text,label,other\n" + "x,0,1\n" * 8, {"problem": "multi_label", "label_column": "label,other"})
     for train_content, options in (one_column, two_columns):
         Path("train.csv").write_text(train_content)
-        config = resolve_custom_data(
+        config = resolve_config(
             configured(backbone, tmp_path, train_file="train.csv", validation_file="dev.csv", **options)
         )
         with pytest.raises(RunError, match=re.escape(message)):
@@ -576,7 +574,7 @@ def test_an_incomplete_validation_or_test_file_is_refused(
     Path("train.csv").write_text(GOOD)
     Path("test.csv").write_text("text,label\n")
     with pytest.raises(RunError, match=r"test\.csv: no rows"):
-        load_tables(resolve_custom_data(configured(backbone, tmp_path, train_file="train.csv", test_file="test.csv")))
+        load_tables(resolve_config(configured(backbone, tmp_path, train_file="train.csv", test_file="test.csv")))
 
 
 TRAIN_LABELS: dict[str, list[str]] = {
@@ -604,9 +602,7 @@ def test_test_rows_need_no_label(
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     write_rows(train, iter([{"text": f"t {i}", "label": (first, second)[i % 2]} for i in range(20)]))
     write_rows(test, iter([{"text": "x", "label": label} for label in ("", second, "unknown")]))
-    config = resolve_custom_data(
-        configured(backbone, tmp_path, train_file=str(train), test_file=str(test), problem=problem)
-    )
+    config = resolve_config(configured(backbone, tmp_path, train_file=str(train), test_file=str(test), problem=problem))
     assert list(load_tables(config)["test"]["label"]) == [None, TEST_LABELS[problem], None]
     files = ["--train-file", str(train), "--test-file", str(test), "--problem", problem, "--model", backbone]
     main(["inspect-data", *files, "--json"])
@@ -619,7 +615,7 @@ def test_test_labels_in_several_columns_are_read(backbone: str, tmp_path: Path) 
     path = tmp_path / "rows.csv"
     write_rows(path, iter([{"text": f"t {i}", "spam": i % 2, "urgent": i % 3 % 2} for i in range(20)]))
     data = {"problem": "multi_label", "label_column": "spam,urgent"}
-    config = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), test_file=str(path), **data))
+    config = resolve_config(configured(backbone, tmp_path, train_file=str(path), test_file=str(path), **data))
     assert list(load_tables(config)["test"]["label"]) == [[float(i % 2), float(i % 3 % 2)] for i in range(20)]
 
 
@@ -628,7 +624,7 @@ def test_many_whole_numbers_are_classes_if_the_user_says_so(backbone: str, tmp_p
     write_rows(path, iter([{"text": f"t {i}", "label": i % 205} for i in range(410)]))
     named = [str(i) for i in range(205)]
     for options in ({"problem": "classification"}, {"labels": named}):
-        data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), **options)).data
+        data = resolve_config(configured(backbone, tmp_path, train_file=str(path), **options)).data
         assert (data.custom.labels, data.custom.problem) == (named, "classification")
 
 
@@ -667,7 +663,7 @@ def test_a_column_has_one_use(backbone: str, tmp_path: Path, data: dict[str, str
     names = ("a", "b", "y", "z", "label") if "text_column" in data else ("a", "label")
     write_rows(path, iter([{name: str(i % 2) for name in names} for i in range(20)]))
     with pytest.raises(UsageError, match=re.escape(message)):
-        resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), **data))
+        resolve_config(configured(backbone, tmp_path, train_file=str(path), **data))
 
 
 @pytest.mark.parametrize("names", [("label", "labels"), ("labels", "label"), ("label", "target"), ("input_ids", "cut")])
@@ -677,9 +673,7 @@ def test_text_columns_may_have_names_that_are_used_internally(
     path, (first, second) = tmp_path / "rows.csv", names
     write_rows(path, iter([{first: f"the dog {i}", second: "a cat", "kind": "xy"[i % 2]} for i in range(20)]))
     data = {"text_column": first, "text_pair_column": second, "label_column": "kind"}
-    config = resolve_custom_data(
-        configured(backbone, tmp_path / "runs", train_file=str(path), test_file=str(path), **data)
-    )
+    config = resolve_config(configured(backbone, tmp_path / "runs", train_file=str(path), test_file=str(path), **data))
     rows = load_splits(config, load_tokenizer(config.model)).train
     assert set(rows.column_names) == {"input_ids", "token_type_ids", "attention_mask", "labels"}
     assert set(rows["labels"]) == {0, 1}
@@ -694,7 +688,7 @@ def test_a_column_without_a_name_is_no_second_text(backbone: str, tmp_path: Path
     path = tmp_path / "rows.csv"
     rows = [f"{i},the dog,{'ab'[i % 2]}\n" for i in range(20)]  # as pandas writes them
     path.write_text(",message,label\n" + "".join(rows))
-    data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path))).data
+    data = resolve_config(configured(backbone, tmp_path, train_file=str(path))).data
     assert (data.custom.text_column, data.custom.text_pair_column, data.custom.label_column) == (
         "message",
         None,
@@ -705,7 +699,7 @@ def test_a_column_without_a_name_is_no_second_text(backbone: str, tmp_path: Path
 def test_a_text_column_that_is_called_label_is_not_guessed_for_the_label(backbone: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     write_rows(path, iter([{"label": f"the dog {i}", "class": "xy"[i % 2]} for i in range(20)]))
-    data = resolve_custom_data(configured(backbone, tmp_path, train_file=str(path), text_column="label")).data
+    data = resolve_config(configured(backbone, tmp_path, train_file=str(path), text_column="label")).data
     assert (data.custom.text_column, data.custom.label_column, data.custom.labels) == ("label", "class", ["x", "y"])
 
 

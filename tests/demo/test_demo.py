@@ -19,6 +19,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from adapter_tune.cli import main
 from adapter_tune.config.compose import compose
+from adapter_tune.config.resolved import resolved
 from adapter_tune.demo import scenes
 from adapter_tune.demo.corpus import documents
 from adapter_tune.demo.dataset import located_data, write_data
@@ -251,13 +252,13 @@ def test_the_backbone_is_small_finite_and_knows_its_words() -> None:
 def test_flags_and_yaml_override_demo() -> None:
     config = compose(None, {"--task task": "rte"}, demo=True)
     assert (config.model.id, config.data.source, config.data.max_length) == (DEMO, DEMO, 64)
-    assert config.learning_rate == pytest.approx(10 * config.strategy.learning_rate)
-    assert compose(None, {"--lr training.learning_rate": 1e-4}, demo=True).learning_rate == 1e-4
+    assert resolved(config).learning_rate == pytest.approx(10 * config.strategy.learning_rate)
+    assert compose(None, {"--lr training.learning_rate": 1e-4}, demo=True).training.learning_rate == 1e-4
     shipped = compose("glue/rte", demo=True)
     assert (shipped.task, shipped.model.id, shipped.data.max_length) == ("rte", DEMO, 64)
     assert compose(None, {"--model model.id": "./mine"}, demo=True).model.id == "./mine"
     other = compose(None, {"--strategy strategy.name": "full"}, demo=True)
-    assert other.learning_rate == pytest.approx(10 * other.strategy.learning_rate)
+    assert resolved(other).learning_rate == pytest.approx(10 * other.strategy.learning_rate)
     with pytest.raises(UsageError, match="epoch"):
         compose(None, {}, ["training.epoch=3"], demo=True)
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 import adapter_tune
+from adapter_tune.config.resolved import resolved
 from adapter_tune.config.schema import parse_config
 from adapter_tune.demo.location import BACKBONE, DEMO
 from adapter_tune.foundation.errors import RunError, UsageError
@@ -336,7 +337,7 @@ def test_the_learning_rate_rises_and_falls_as_in_the_paper(make_config: Any) -> 
 
 
 def test_the_trainers_arguments_are_the_papers(make_config: Any, tmp_path: Path) -> None:
-    args = arguments(parse_config({"task": "rte", "training": {"device": "cpu"}}), tmp_path)
+    args = arguments(resolved(parse_config({"task": "rte", "training": {"device": "cpu"}})), tmp_path)
     wanted = {
         "learning_rate": 3e-4, "per_device_train_batch_size": 32, "weight_decay": 0.01, "adam_beta1": 0.9,
         "adam_beta2": 0.999, "adam_epsilon": 1e-6, "max_grad_norm": 1.0, "warmup_steps": 0.1, "num_train_epochs": 3,

@@ -1,0 +1,100 @@
+"""A configuration with nothing left open: what training, scoring and prediction take, and what a run stores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from adapter_tune.config.schema import CustomDataConfig, RunConfig, TrainingConfig
+from adapter_tune.foundation.errors import FieldError
+from adapter_tune.strategies import Strategy
+from adapter_tune.tasks.glue import CUSTOM, Task, get_task
+
+
+class ResolvedConfig(RunConfig):
+    """A configuration in which every value that decides the run is known; made by ``resolved``."""
+
+    task_spec: Task = Field(exclude=True)
+    """The task's columns, labels and metrics; for the user's own data made from ``data.custom``."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak learning rate."""
+        return _learning_rate(self.strategy, self.training)
+
+    def hash(self) -> str:
+        """Eight hex digits over the values that differ from the defaults, the output folder aside."""
+        default = _flat(resolved_defaults(self.task, type(self.strategy)()))
+        values = _flat(self.model_dump(exclude={"output"}))
+        changed = {key: value for key, value in values.items() if value != default[key]}
+        key = {"task": self.task, "strategy": self.strategy.name, "changed": changed}
+        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def folder(self) -> Path:
+        """The run folder: ``<output>/<task>-<strategy>-m<M>-<hash>``."""
+        parts = [self.task, self.strategy.name, self.strategy.tag(), self.hash()]
+        return Path(self.output) / "-".join(part for part in parts if part)
+
+
+def resolved(config: RunConfig) -> ResolvedConfig:
+    """The configuration with its learning rate and its task; ``data.custom.resolve_config`` also reads the user's data.
+
+    Raises:
+        FieldError: with task custom, a value is missing that depends on the data.
+    """
+    task = _custom_task(config.data.custom) if config.task == CUSTOM else get_task(config.task)
+    config = config.with_values({"training.learning_rate": _learning_rate(config.strategy, config.training)})
+    return ResolvedConfig.model_construct(**{**dict(config), "task_spec": task})
+
+
+def resolved_defaults(task: str, strategy: Strategy) -> dict[str, Any]:
+    """The values of a configuration that names a task and a strategy only, without the output folder."""
+    config = RunConfig(task=task, strategy=strategy)
+    config = config.with_values({"training.learning_rate": _learning_rate(strategy, config.training)})
+    return config.model_dump(exclude={"output"})
+
+
+def _learning_rate(strategy: Strategy, training: TrainingConfig) -> float:
+    if training.learning_rate is not None:
+        return training.learning_rate
+    return float(f"{strategy.learning_rate * training.learning_rate_factor:.6g}")
+
+
+def _custom_task(data: CustomDataConfig) -> Task:
+    if data.text_column is None:
+        raise FieldError(("data", "custom", "text_column"), "is missing")
+    if data.metric is None:
+        raise FieldError(("data", "custom", "metric"), "is missing")
+    is_multi_label = data.problem == "multi_label"
+    if is_multi_label:
+        usual = ("f1_micro", "f1_macro")
+    elif data.labels:
+        usual = ("accuracy", "f1_macro")
+    else:
+        usual = ("pearson", "spearmanr")
+    return Task(
+        CUSTOM,
+        "your own data",
+        text=(data.text_column,) if data.text_pair_column is None else (data.text_column, data.text_pair_column),
+        labels=tuple(data.labels or ()),
+        metrics=tuple(dict.fromkeys((data.metric, *usual))),
+        headline=data.metric,
+        is_multi_label=is_multi_label,
+        bounds=(-1e30, 1e30),
+    )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one dictionary with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
