@@ -29,7 +29,14 @@ from adapter_tune.commands import (
 )
 from adapter_tune.commands import options as o
 from adapter_tune.foundation import distributed
-from adapter_tune.foundation.errors import INTERRUPTED, TERMINATED, AdapterTuneError, first_line, is_out_of_memory
+from adapter_tune.foundation.errors import (
+    INTERRUPTED,
+    STOP_SIGNALS,
+    TERMINATED,
+    AdapterTuneError,
+    first_line,
+    is_out_of_memory,
+)
 
 app = typer.Typer(
     name="adapter-tune",
@@ -74,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
         logging.getLogger("adapter_tune").setLevel(logging.ERROR)
     try:
-        with _sigterm_as_exit():
+        with _stop_signals_as_exit():
             _run(arguments)
     except SystemExit as end:
         if end.code == TERMINATED:
@@ -100,16 +107,21 @@ def _run(arguments: list[str]) -> None:
 
 
 @contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
-    """Make SIGTERM raise SystemExit, so that unfinished files are removed and locks are released."""
+def _stop_signals_as_exit() -> Iterator[None]:
+    """Make the signals that end a command raise SystemExit, so that unfinished files are removed and locks released.
+
+    A signal that the shell lets a command ignore (nohup) stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    previous_handlers = {number: signal.signal(number, lambda *_: sys.exit(TERMINATED)) for number in heeded}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous_handler)
+        for number, handler in previous_handlers.items():
+            signal.signal(number, handler)
 
 
 def _exit_stopped(message: str, code: int, arguments: list[str]) -> NoReturn:

@@ -9,6 +9,10 @@ from difflib import get_close_matches
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code after Ctrl-C."""
 TERMINATED = 128 + signal.SIGTERM
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+)
+"""Signals that end a command as SIGTERM does: a closed terminal sends SIGHUP, SLURM what its --signal says."""
 """Exit code after a termination signal."""
 
 

@@ -14,6 +14,7 @@ from adapter_tune.config.resolved import ResolvedConfig, resolved
 from adapter_tune.config.schema import ModelConfig, TrainingConfig, parse_config
 from adapter_tune.data.splits import load_rows
 from adapter_tune.demo.location import DEMO
+from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import FieldError, RunError
 from adapter_tune.modeling.backbone import load_config, load_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model
@@ -136,6 +137,7 @@ def _requested(
     stored: Result, folder: Path, batch_size: int | None, model: str | None, demo: bool
 ) -> tuple[ResolvedConfig, str | None]:
     """A run's configuration with the values that are requested now, and the backbone's path or id if requested."""
+    distributed.check_launcher()
     config = _parse_stored(stored.config, folder / FILE)
     config = config.with_values(_adapted_to_this_machine(config.training, stored.speed))
     if demo:

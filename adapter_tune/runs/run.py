@@ -52,6 +52,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, cache: R
     Raises:
         AdapterTuneError: something the user wrote is wrong, or something failed on the way.
     """
+    distributed.check_launcher()
     load = LoadMeter()
     resolved = resolve_config(config, cache.custom_data if cache else None)
     folder = resolved.folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from transformers import TrainingArguments
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.modeling.precision import resolve_compute
+from adapter_tune.modeling.precision import ComputeSettings, resolve_compute
+
+log = logging.getLogger("adapter_tune")
 
 
 def arguments(config: ResolvedConfig, folder: Path) -> TrainingArguments:
@@ -59,6 +62,7 @@ def arguments(config: ResolvedConfig, folder: Path) -> TrainingArguments:
         **{f"{checkpointing}_kwargs": {"use_reentrant": False} if t.gradient_checkpointing else None},
     )
     args._n_gpu = min(1, args.n_gpu)  # several GPUs in one process would mean DataParallel
+    args.mixed_precision = "no" if compute.precision == "float32" else compute.precision  # not the launcher's
     return args
 
 
@@ -69,10 +73,23 @@ def check_training(config: ResolvedConfig) -> None:
         RunError: the machine has no such device.
         UsageError: the device cannot compute in the precision, or class weights are wanted for a task without classes.
     """
-    resolve_compute(config.training)
-    distributed.per_process_batch_size(config.training.batch_size)
     distributed.check_launcher()
+    _compare_with_launcher(resolve_compute(config.training))
+    distributed.per_process_batch_size(config.training.batch_size)
     if config.training.shard_backbone and distributed.world_size() == 1:
         raise UsageError("training.shard_backbone is for several processes: start it with torchrun, or leave it out")
     if config.training.class_weights != "none" and (config.task_spec.is_regression or config.task_spec.is_multi_label):
         raise UsageError("training.class_weights: balanced needs rows with one class each; leave it out")
+
+
+def _compare_with_launcher(compute: ComputeSettings) -> None:
+    """Say where accelerate launch asks for something else than the configuration, which decides.
+
+    Raises:
+        UsageError: the launcher asks for the CPU, and the run would take another device.
+    """
+    if distributed.launcher_uses_cpu() and compute.device != "cpu":
+        raise UsageError(f"the launcher asks for the CPU, and this run takes {compute.device}; set training.device=cpu")
+    precision = distributed.launcher_precision()
+    if precision not in (None, compute.precision):
+        log.info("the launcher's %s is not used: training.precision gives %s", precision, compute.precision)

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from adapter_tune.foundation.errors import TERMINATED
+from adapter_tune.foundation.errors import STOP_SIGNALS, TERMINATED
 
 _AGREE_EVERY = 10  # steps between two agreements of several processes
 
@@ -21,7 +21,7 @@ log = logging.getLogger("adapter_tune")
 
 
 class CheckpointOnSignal(TrainerCallback):
-    """In its ``with`` block SIGINT and SIGTERM wait for a checkpoint; a second signal ends the run at once.
+    """In its ``with`` block, a signal to stop waits for a checkpoint; a second one ends the run at once.
 
     Args:
         minutes: write a checkpoint within an epoch after this many minutes without one.
@@ -36,7 +36,7 @@ class CheckpointOnSignal(TrainerCallback):
 
     def __enter__(self) -> CheckpointOnSignal:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, *STOP_SIGNALS):
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._previous_handlers[number] = signal.signal(number, self._receive)
         return self

@@ -192,13 +192,6 @@ def test_pieces_need_processes(still: Any) -> None:
         run(still(shard_backbone=True))
 
 
-@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
-def test_sharding_is_refused(still: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
-    with pytest.raises(UsageError, match="shards the trained weights"):
-        run(still())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "pieces"), [(signal.SIGKILL, False), (signal.SIGTERM, False), (signal.SIGKILL, True)]

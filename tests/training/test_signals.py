@@ -77,6 +77,9 @@ def signalled(config: Any, monkeypatch: pytest.MonkeyPatch, number: int, steps: 
         (signal.SIGTERM, 8, {}),  # the last step of an epoch: evaluated first, then kept
         (signal.SIGTERM, 12, {}),  # the last of all
         (signal.SIGINT, 7, {}),
+        (signal.SIGUSR1, 5, {}),  # SLURM, some time before the limit
+        (signal.SIGUSR2, 2, {}),
+        (signal.SIGHUP, 4, {}),  # the terminal is closed
         (signal.SIGTERM, 3, {"gradient_accumulation": 2}),
         (signal.SIGTERM, 6, {"early_stopping": 1}),
         (signal.SIGTERM, 6, {"backbone_dropout": "frozen-off"}),
