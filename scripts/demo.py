@@ -30,7 +30,8 @@ from adapter_tune.run_files.result import Result
 from adapter_tune.tasks.glue import TASKS, Task
 
 STRATEGIES = "houlsby,full,top_n"  # top_n: the top layer alone, by default
-RANDOM, WORDS = "houlsby, random backbone", "bag of words"
+RANDOM = "houlsby, random backbone"
+WORDS = "bag of words"
 NEXT = """
 Scores are of the validation split, times 100: {headlines}.
 Next:
@@ -55,9 +56,16 @@ def train(cell: tuple[str, str, int], output: Path, sets: list[str]) -> Result:
     model = str(random_backbone(output)) if name == RANDOM else None
     word, _, option = name.split(",")[0].partition(":")
     file = word if word in shipped_configs() else None
-    flags = {"--task task": task, "--strategy strategy.name": None if file else word, "--seed training.seed": seed,
-             "--output output": str(output), "--model model.id": model}  # fmt: skip
-    return run(compose(file, flags, [*sets, *([f"strategy.{option}"] if option else [])], demo=True))
+    flags = {
+        "--task task": task,
+        "--strategy strategy.name": None if file else word,
+        "--seed training.seed": seed,
+        "--output output": str(output),
+        "--model model.id": model,
+    }
+    if option:
+        sets = [*sets, f"strategy.{option}"]
+    return run(compose(file, flags, sets, demo=True))
 
 
 def random_backbone(output: Path) -> Path:
@@ -89,12 +97,15 @@ def bag_of_words(task: Task) -> float:
 
     rows = load_dataset(located_data(DEMO), task.name)
     bags = {column: CountVectorizer(token_pattern=r"\w+").fit(rows["train"][column]) for column in task.text}
-    counts = {split: hstack([bag.transform(rows[split][column]) for column, bag in bags.items()])
-              for split in ("train", task.validation[0])}  # fmt: skip
+
+    def word_counts(split: str) -> Any:
+        return hstack([bag.transform(rows[split][column]) for column, bag in bags.items()])
+
     model = Ridge() if task.is_regression else LogisticRegression(max_iter=2000)
-    model.fit(counts["train"], np.array(rows["train"]["label"]))
-    truth = np.array(rows[task.validation[0]]["label"])
-    return glue_scores(task, truth, model.predict(counts[task.validation[0]]))[task.headline]
+    model.fit(word_counts("train"), np.array(rows["train"]["label"]))
+    validation = task.validation[0]
+    truth = np.array(rows[validation]["label"])
+    return glue_scores(task, truth, model.predict(word_counts(validation)))[task.headline]
 
 
 def spread(values: list[float]) -> str:
@@ -130,21 +141,26 @@ def main(
         random_backbone(output)
     cells = [(task, name, 42 + seed) for task in names for name in columns for seed in range(seeds)]
     results = list(track(runs_of(cells, output, set_ or [], workers), "training", len(cells)))
-    found: dict[tuple[str, str], list[Result]] = {}
+    groups: dict[tuple[str, str], list[Result]] = {}
     for (task, name, _), result in zip(cells, results, strict=True):
-        found.setdefault((task, name), []).append(result)
-    scores = {key: [result.headline.value for result in group] for key, group in found.items()}
+        groups.setdefault((task, name), []).append(result)
+    scores = {key: [result.headline.value for result in group] for key, group in groups.items()}
     if controls:
         scores.update({(task, WORDS): [bag_of_words(TASKS[task])] for task in names})
         columns.append(WORDS)
-    rows: list[list[Any]] = [[f"{task}, {TASKS[task].headline}", *(spread(scores[task, c]) for c in columns)]
-                             for task in names]  # fmt: skip
-    means = [statistics.mean(statistics.mean(scores[task, column]) for task in names) for column in columns]
-    rows.append(["mean", *(f"{100 * mean:.1f}" for mean in means)])
-    trained = {name: found[names[0], name][0].parameters for name in columns if name != WORDS}
-    rows.append(["trained parameters", *(f"{trained[c].trained:,}" if c in trained else "" for c in columns)])
-    shares = (f"{trained[c].trained_percent:.1f} %" if c in trained else "" for c in columns)
-    rows.append(["of the backbone's", *shares])
+    rows: list[list[Any]] = []
+    for task in names:
+        rows.append([f"{task}, {TASKS[task].headline}", *(spread(scores[task, column]) for column in columns)])
+    means = ["mean"]
+    counts = ["trained parameters"]
+    shares = ["of the backbone's"]
+    for column in columns:
+        mean = statistics.mean(statistics.mean(scores[task, column]) for task in names)
+        means.append(f"{100 * mean:.1f}")
+        parameters = None if column == WORDS else groups[names[0], column][0].parameters
+        counts.append("" if parameters is None else f"{parameters.trained:,}")
+        shares.append("" if parameters is None else f"{parameters.trained_percent:.1f} %")
+    rows += [means, counts, shares]
     show("the embedded world", ["task, score", *columns], rows)
     print(NEXT.format(output=output, headlines="each task's headline metric (Matthews and Spearman from -100)"))
 

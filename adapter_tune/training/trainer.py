@@ -43,8 +43,16 @@ _OWN_ROWS = "own_rows"
 class AdapterTrainer(Trainer):
     """A Trainer whose checkpoints hold what is trained and never the backbone."""
 
-    def __init__(self, config: RunConfig, prepared: PreparedModel, tokenizer: PreTrainedTokenizerBase, folder: Path,
-                 splits: Splits, callbacks: list[TrainerCallback], speed_monitor: SpeedMonitor) -> None:  # fmt: skip
+    def __init__(
+        self,
+        config: RunConfig,
+        prepared: PreparedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        folder: Path,
+        splits: Splits,
+        callbacks: list[TrainerCallback],
+        speed_monitor: SpeedMonitor,
+    ) -> None:
         if config.training.deterministic:  # cuBLAS reads it before its first product
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.newly_initialized = prepared.newly_initialized
