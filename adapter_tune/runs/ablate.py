@@ -111,9 +111,8 @@ def logits_by_range(
         for first in range(len(layers)):
             below: Any = outputs_with_adapters[first - 1] if first else None
             for last in range(first, len(layers)):
-                without_adapter = (
-                    bypass(model, [last], sub_layer=sub_layer) if last in adapted_layers else nullcontext()
-                )
+                is_adapted = last in adapted_layers
+                without_adapter = bypass(model, [last], sub_layer=sub_layer) if is_adapted else nullcontext()
                 with replayed_layers(model, last, partial(_same, below)), without_adapter:
                     yield (first, last), model(**batch).logits
                 below = outputs[last]
