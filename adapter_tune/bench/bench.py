@@ -105,7 +105,8 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
         "torch": torch.__version__,
         "products_per_second": rate / 2,
     }
-    return _with_ratios([_measurement(name, reports[name], totals[name], rate) for name in cases]), about
+    measurements = [_measurement(name, reports[name], totals[name], rate) for name in cases]
+    return _with_ratios(measurements), about
 
 
 def _measure_in_turns(
