@@ -133,9 +133,9 @@ def scores(precision):
     import torch
 
     from adapter_tune import run
-    from adapter_tune.foundation.console import library_noise
+    from adapter_tune.foundation.console import limit_library_output
 
-    library_noise(quiet=True)
+    limit_library_output(quiet=True)
     torch.set_num_threads(2)
     found = {}
     for task in ("rte",) if SMALL else ("rte", "stsb", "sst2"):
@@ -170,9 +170,9 @@ def one_run(name, deterministic, stop, kept):
     from transformers import TrainerCallback
 
     from adapter_tune import run
-    from adapter_tune.foundation.console import library_noise
+    from adapter_tune.foundation.console import limit_library_output
 
-    library_noise(quiet=True)
+    limit_library_output(quiet=True)
     torch.set_num_threads(2)
 
     class Stop(TrainerCallback):
@@ -228,10 +228,10 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
     from adapter_tune.config.schema import parse_config
     from adapter_tune.data.splits import Splits
     from adapter_tune.demo.location import DEMO, located_model
-    from adapter_tune.foundation.console import library_noise
+    from adapter_tune.foundation.console import limit_library_output
     from adapter_tune.training.speed_monitor import SpeedMonitor
 
-    library_noise(quiet=True)
+    limit_library_output(quiet=True)
     own = {"name": strategy, "m": 64} if strategy == "houlsby" else {"name": strategy}
     model = "google-bert/bert-base-uncased" if not SMALL else "google/bert_uncased_L-2_H-128_A-2"
     training = {"max_steps": steps, "device": DEVICE, "logging_steps": 20, "eval_batch_size": 32, **more}
@@ -384,11 +384,11 @@ def families():
     from adapter_tune.config.schema import parse_config
     from adapter_tune.data.splits import Splits
     from adapter_tune.demo.location import DEMO, located_model
-    from adapter_tune.foundation.console import library_noise
+    from adapter_tune.foundation.console import limit_library_output
     from adapter_tune.modeling.build import PreparedModel, prepare
     from adapter_tune.training.speed_monitor import SpeedMonitor
 
-    library_noise(quiet=True)
+    limit_library_output(quiet=True)
     tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))
     own: dict[str, dict[str, Any]] = {
         "deberta-v2": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8},

@@ -24,7 +24,7 @@ from rich.progress import track
 
 from adapter_tune.config.compose import compose
 from adapter_tune.config.shipped import shipped_configs
-from adapter_tune.foundation.console import library_noise
+from adapter_tune.foundation.console import limit_library_output
 from adapter_tune.report.terminal import show
 from adapter_tune.run_files.result import Result
 from adapter_tune.tasks.glue import TASKS, Task
@@ -51,7 +51,7 @@ def train(cell: tuple[str, str, int], output: Path, sets: list[str]) -> Result:
     task, name, seed = cell
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(1)
-    library_noise(quiet=True)
+    limit_library_output(quiet=True)
     logging.getLogger("adapter_tune").setLevel(logging.WARNING)
     model = str(random_backbone(output)) if name == RANDOM else None
     word, _, option = name.split(",")[0].partition(":")
