@@ -22,6 +22,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is asked of the Hub
 import typer
 from rich.progress import track
 
+from adapter_tune.adapters.formula import ParameterCount
 from adapter_tune.config.compose import compose
 from adapter_tune.config.shipped import shipped_configs
 from adapter_tune.foundation.console import limit_library_output
@@ -114,6 +115,26 @@ def spread(values: list[float]) -> str:
     return mean if len(values) == 1 else f"{mean} ± {100 * statistics.stdev(values):.1f}"
 
 
+def mean_row(tasks: list[str], columns: list[str], scores: dict[tuple[str, str], list[float]]) -> list[str]:
+    """The mean over the tasks for each column."""
+    row = ["mean"]
+    for column in columns:
+        mean = statistics.mean(statistics.mean(scores[task, column]) for task in tasks)
+        row.append(f"{100 * mean:.1f}")
+    return row
+
+
+def parameter_rows(columns: list[str], parameters: dict[str, ParameterCount]) -> list[list[str]]:
+    """The number of trained parameters, and its share of the backbone's; empty for a column without a model."""
+    counts = ["trained parameters"]
+    shares = ["of the backbone's"]
+    for column in columns:
+        count = parameters.get(column)
+        counts.append("" if count is None else f"{count.trained:,}")
+        shares.append("" if count is None else f"{count.trained_percent:.1f} %")
+    return [counts, shares]
+
+
 def runs_of(cells: list[tuple[str, str, int]], output: Path, sets: list[str], workers: int) -> Iterator[Result]:
     """The results in the order of the cells."""
     if workers == 1:
@@ -148,19 +169,11 @@ def main(
     if controls:
         scores.update({(task, WORDS): [bag_of_words(TASKS[task])] for task in names})
         columns.append(WORDS)
-    rows: list[list[Any]] = []
+    rows = []
     for task in names:
         rows.append([f"{task}, {TASKS[task].headline}", *(spread(scores[task, column]) for column in columns)])
-    means = ["mean"]
-    counts = ["trained parameters"]
-    shares = ["of the backbone's"]
-    for column in columns:
-        mean = statistics.mean(statistics.mean(scores[task, column]) for task in names)
-        means.append(f"{100 * mean:.1f}")
-        parameters = None if column == WORDS else groups[names[0], column][0].parameters
-        counts.append("" if parameters is None else f"{parameters.trained:,}")
-        shares.append("" if parameters is None else f"{parameters.trained_percent:.1f} %")
-    rows += [means, counts, shares]
+    parameters = {column: groups[names[0], column][0].parameters for column in columns if column != WORDS}
+    rows += [mean_row(names, columns, scores), *parameter_rows(columns, parameters)]
     show("the embedded world", ["task, score", *columns], rows)
     print(NEXT.format(output=output, headlines="each task's headline metric (Matthews and Spearman from -100)"))
 

@@ -81,8 +81,8 @@ class _Worker:
             self.trainer.train()
             metrics = self.trainer.evaluate()  # the second evaluation, which has no warm-up
             eval_seconds = next(value for key, value in metrics.items() if key.endswith("_runtime"))
-            checkpoint_files = [file for file in Path(folder).glob("checkpoint-*/*") if file.is_file()]
-            checkpoint_bytes = sum(file.stat().st_size for file in checkpoint_files)
+            files = [file for file in Path(folder).glob("checkpoint-*/*") if file.is_file()]
+            checkpoint_bytes = sum(file.stat().st_size for file in files)
         (eval_rows,) = splits.validation.values()
         return {
             "eval": len(eval_rows) / eval_seconds,
