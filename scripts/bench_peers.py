@@ -16,6 +16,7 @@ import sys
 import tempfile
 import venv
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -41,30 +42,53 @@ def environment(folder: Path, name: str) -> Path:
     return python
 
 
+def shared_values(task: str, seed: int, folder: str, args: argparse.Namespace) -> dict[str, Any]:
+    """The options that adapter-tune and its peers share, by name."""
+    return {
+        "task": task,
+        "model": args.model,
+        "m": args.m,
+        "epochs": args.epochs,
+        "batch-size": args.batch_size,
+        "lr": args.lr,
+        "seed": seed,
+        "output": folder,
+    }
+
+
+def flags(values: dict[str, Any]) -> list[str]:
+    """Options as words of a command line."""
+    words = []
+    for name, value in values.items():
+        words += [f"--{name}", str(value)]
+    return words
+
+
 def peer(python: Path, name: str, task: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """One run of a peer."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["--task", task, "--model", args.model, "--m", args.m, "--rows", args.rows, "--epochs", args.epochs,
-                 "--batch-size", args.batch_size, "--lr", args.lr, "--seed", seed, "--output", folder]  # fmt: skip
-        out = subprocess.run(
-            [python, HERE / "peers" / f"{name}.py", *map(str, words)], check=True, capture_output=True, text=True
-        )
+        values = {**shared_values(task, seed, folder, args), "rows": args.rows}
+        command = [str(python), str(HERE / "peers" / f"{name}.py"), *flags(values)]
+        out = subprocess.run(command, check=True, capture_output=True, text=True)
     return dict(json.loads(out.stdout.strip().splitlines()[-1]))
 
 
 def ours(sets: list[str], task: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """One run of adapter-tune, by its own command."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["--task", task, "--model", args.model, "--m", args.m, "--epochs", args.epochs, "--lr", args.lr,
-                 "--batch-size", args.batch_size, "--seed", seed, "--output", folder]  # fmt: skip
-        sets = [f"data.max_train_samples={args.rows}", *sets]
-        command = [sys.executable, "-m", "adapter_tune", "train", *map(str, words)]
-        subprocess.run([*command, *(w for s in sets for w in ("--set", s))], check=True, capture_output=True)
+        command = [sys.executable, "-m", "adapter_tune", "train", *flags(shared_values(task, seed, folder, args))]
+        for value in (f"data.max_train_samples={args.rows}", *sets):
+            command += ["--set", value]
+        subprocess.run(command, check=True, capture_output=True)
         result = json.loads(next(Path(folder).glob("*/result.json")).read_text())
     metric = "pearson" if task == "stsb" else "accuracy"
     speed = {key: result["speed"][key] for key in ("train_examples_per_second", "eval_examples_per_second")}
-    found = {"score": result["scores"]["validation"][metric], "trained": result["parameters"]["trained"]}
-    return {**speed, **found, "peak_memory_bytes": result["speed"]["peak_memory_bytes"]}
+    return {
+        **speed,
+        "score": result["scores"]["validation"][metric],
+        "trained": result["parameters"]["trained"],
+        "peak_memory_bytes": result["speed"]["peak_memory_bytes"],
+    }
 
 
 def main() -> None:
@@ -85,41 +109,42 @@ def main() -> None:
     args = parser.parse_args()
     pythons = {name: environment(args.envs.resolve(), name) for name in PEERS}
     runs: dict[str, Callable[[str, int], dict[str, Any]]] = {
-        "adapter-tune": lambda task, seed: ours([], task, seed, args),
-        "at equal settings": lambda task, seed: ours(PADDED, task, seed, args),
-        **{name: lambda task, seed, n=name: peer(pythons[n], n, task, seed, args) for name in PEERS},  # type: ignore[misc]
+        "adapter-tune": partial(ours, [], args=args),
+        "at equal settings": partial(ours, PADDED, args=args),
+        **{name: partial(peer, pythons[name], name, args=args) for name in PEERS},
     }
     if args.who:
         runs = {name: runs[name] for name in args.who.split(",")}
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for task in args.tasks.split(","):
         for seed in range(args.seeds):
             for name, run in runs.items():
                 if seed == 0 or name not in args.once.split(","):
-                    found.append({"task": task, "seed": seed, "name": name, **run(task, seed)})
-                    print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+                    results.append({"task": task, "seed": seed, "name": name, **run(task, seed)})
+                    print(json.dumps(results[-1]), file=sys.stderr, flush=True)
                     if args.json:
-                        args.json.write_text(json.dumps(found, indent=2) + "\n")
-    print(table(found, list(runs)))
+                        args.json.write_text(json.dumps(results, indent=2) + "\n")
+    print(table(results, list(runs)))
 
 
-def table(found: list[dict[str, Any]], names: list[str]) -> str:
+def table(results: list[dict[str, Any]], names: list[str]) -> str:
     """Markdown: means over the seeds, and the speed of each row as a multiple of AdapterHub's."""
     lines = [
         "| task | who | seeds | training, examples/s | to AdapterHub | evaluating | to AdapterHub | score | memory |",
         "| --- | --- | --: | --: | --: | --: | --: | --: | --: |",
     ]
-    for task in dict.fromkeys(run["task"] for run in found):
+    for task in dict.fromkeys(run["task"] for run in results):
         for name in names:
-            mine = [run for run in found if (run["task"], run["name"]) == (task, name)]
+            mine = [run for run in results if (run["task"], run["name"]) == (task, name)]
             seeds = {run["seed"] for run in mine}
-            base = [r for r in found if (r["task"], r["name"]) == (task, "adapterhub") and r["seed"] in seeds]
+            base = [r for r in results if (r["task"], r["name"]) == (task, "adapterhub") and r["seed"] in seeds]
             if not mine or not base:
                 continue
             cells = [task, name, str(len(mine))]
             for key in ("train_examples_per_second", "eval_examples_per_second"):
-                here, there = mean(run[key] for run in mine), mean(run[key] for run in base)
-                cells += [f"{here:,.1f}", f"{here / there:.2f}"]
+                rate = mean(run[key] for run in mine)
+                base_rate = mean(run[key] for run in base)
+                cells += [f"{rate:,.1f}", f"{rate / base_rate:.2f}"]
             cells.append(f"{100 * mean(run['score'] for run in mine):.1f}")
             cells.append(f"{mean(run['peak_memory_bytes'] for run in mine) / 2**20:,.0f} MiB")
             lines.append(f"| {' | '.join(cells)} |")

@@ -81,10 +81,8 @@ def env():
 
     print(f"matmul_rate as bench uses it (size 1024): {matmul_rate('cuda', torch.bfloat16) / 1e12:.0f} TFLOP/s")
     n = 8192
-    a, b = (
-        torch.randn(n, n, device="cuda", dtype=torch.bfloat16),
-        torch.randn(n, n, device="cuda", dtype=torch.bfloat16),
-    )
+    a = torch.randn(n, n, device="cuda", dtype=torch.bfloat16)
+    b = torch.randn(n, n, device="cuda", dtype=torch.bfloat16)
     print(f"the same at 8192, random numbers: {2 * n**3 / clocked(lambda: a @ b) / 1e9:.0f} TFLOP/s")
     big = torch.empty(2**28, device="cuda", dtype=torch.float32)
     print(f"copy on the device: {2 * big.nbytes / clocked(big.clone) / 1e9:.2f} TB/s")
@@ -133,9 +131,9 @@ def scores(precision):
     import torch
 
     from adapter_tune import run
-    from adapter_tune.foundation.console import library_noise
+    from adapter_tune.foundation.console import limit_library_output
 
-    library_noise(quiet=True)
+    limit_library_output(quiet=True)
     torch.set_num_threads(2)
     found = {}
     for task in ("rte",) if SMALL else ("rte", "stsb", "sst2"):
@@ -170,9 +168,9 @@ def one_run(name, deterministic, stop, kept):
     from transformers import TrainerCallback
 
     from adapter_tune import run
-    from adapter_tune.foundation.console import library_noise
+    from adapter_tune.foundation.console import limit_library_output
 
-    library_noise(quiet=True)
+    limit_library_output(quiet=True)
     torch.set_num_threads(2)
 
     class Stop(TrainerCallback):
@@ -219,7 +217,7 @@ def resumed():
         print(f"resume {kind}: {equal}; losses at most {apart:.3g} apart, scores {scores}")
 
 
-def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
+def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **options):
     """A trainer over random rows of MNLI's lengths, as the bench has it, of a given class."""
     import torch
     from transformers import AutoTokenizer, TrainerCallback
@@ -229,13 +227,13 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
     from adapter_tune.config.schema import parse_config
     from adapter_tune.data.splits import Splits
     from adapter_tune.demo.location import DEMO, located_model
-    from adapter_tune.foundation.console import library_noise
+    from adapter_tune.foundation.console import limit_library_output
     from adapter_tune.training.speed_monitor import SpeedMonitor
 
-    library_noise(quiet=True)
+    limit_library_output(quiet=True)
     own = {"name": strategy, "m": 64} if strategy == "houlsby" else {"name": strategy}
     model = "google-bert/bert-base-uncased" if not SMALL else "google/bert_uncased_L-2_H-128_A-2"
-    training = {"max_steps": steps, "device": DEVICE, "logging_steps": 20, "eval_batch_size": 32, **more}
+    training = {"max_steps": steps, "device": DEVICE, "logging_steps": 20, "eval_batch_size": 32, **options}
     if DEVICE == "cpu":
         training["precision"] = "float32"
     folder = WORK / f"loop-{time.monotonic_ns()}"
@@ -258,7 +256,8 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
         def on_step_begin(self, args, state, control, **_):
             if state.global_step == (first or steps // 4):
                 sync()
-                self.start, self.at = time.perf_counter(), state.global_step
+                self.start = time.perf_counter()
+                self.at = state.global_step
 
         def on_step_end(self, args, state, control, **_):
             if state.global_step == steps:
@@ -276,7 +275,7 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **more):
         config, built, tokenizer, folder, Splits(rows, {config.task_spec.validation[0]: held}), [clock, window], clock
     )
     trainer.window = window
-    trainer.seen = []
+    trainer.step_losses = []
     return trainer
 
 
@@ -287,22 +286,30 @@ def watched():
     class Watched(AdapterTrainer):
         def training_step(self, *args, **kwargs):
             loss = super().training_step(*args, **kwargs)
-            self.seen.append(loss.clone())
+            self.step_losses.append(loss.clone())
             return loss
 
     return Watched
 
 
+def graphs_text(trainer, if_off):
+    """How many graphs the trainer has recorded; ``if_off`` if it uses them no longer."""
+    if trainer.step_graphs is None:
+        return "no graphs"
+    graphs = trainer.step_graphs.graphs
+    return f"{len(graphs)} graphs" if graphs.is_on else if_off
+
+
 def report(name, trainer):
     import torch
 
-    ms, host = trainer.window.ms, trainer.window.host
+    ms = trainer.window.ms
+    host = trainer.window.host
     memory = f", peak {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB" if DEVICE == "cuda" else ""
-    graphs = trainer.step_graphs
-    more = "" if graphs is None else f", {len(graphs.graphs)} graphs" if graphs.graphs.is_on else ", graphs given up"
+    graphs = "" if trainer.step_graphs is None else f", {graphs_text(trainer, 'graphs given up')}"
     epoch = EPOCH * ms / 1e3
-    print(f"{name:30} {ms:7.2f} ms a step (host {host:.2f}), an MNLI epoch {epoch:6.0f} s{memory}{more}", flush=True)
-    return torch.stack([loss.float().cpu() for loss in trainer.seen[:60]])
+    print(f"{name:30} {ms:7.2f} ms a step (host {host:.2f}), an MNLI epoch {epoch:6.0f} s{memory}{graphs}", flush=True)
+    return torch.stack([loss.float().cpu() for loss in trainer.step_losses[:60]])
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -317,9 +324,9 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def case(name, steps):
-    more = dict(CASES[name])
-    graphs = more.pop("graphs", True)
-    trainer = trainer_of(watched(), steps, **more)
+    options = dict(CASES[name])
+    graphs = options.pop("graphs", True)
+    trainer = trainer_of(watched(), steps, **options)
     if not graphs and trainer.step_graphs is not None:
         trainer.step_graphs.graphs.is_on = False
     return trainer
@@ -327,19 +334,20 @@ def case(name, steps):
 
 def loop():
     """Ordinary training, and the kernels of a step."""
-    steps, seen = (8 if SMALL else 240), {}
+    steps = 8 if SMALL else 240
+    losses = {}
     for name in os.environ["CASES"].split(",") if os.environ.get("CASES") else CASES:
         try:
             trainer = case(name, steps)
             train(trainer)
-            seen[name] = report(name, trainer)
+            losses[name] = report(name, trainer)
             del trainer
         except Exception:
             print(name, "FAILED")
             traceback.print_exc(file=sys.stdout)
-    if {"houlsby", "houlsby, no graphs"} <= seen.keys():
-        apart = (seen["houlsby"] - seen["houlsby, no graphs"]).abs().max()
-        print(f"losses of the first {len(seen['houlsby'])} steps, with graphs and without: at most {apart:.3g} apart")
+    if {"houlsby", "houlsby, no graphs"} <= losses.keys():
+        apart = (losses["houlsby"] - losses["houlsby, no graphs"]).abs().max()
+        print(f"losses of the first {len(losses['houlsby'])} steps, with graphs and without: at most {apart:.3g} apart")
     if DEVICE == "cuda":
         for what in (profile, host):
             try:
@@ -366,7 +374,8 @@ def host(name, steps=100):
             if state.global_step == 160 + steps:
                 self.prof.disable()
 
-    trainer, watch = case(name, 161 + steps), Profile()
+    trainer = case(name, 161 + steps)
+    watch = Profile()
     trainer.add_callback(watch)
     train(trainer)
     print(f"\nthe host in {steps} steps, seconds:")
@@ -385,11 +394,11 @@ def families():
     from adapter_tune.config.schema import parse_config
     from adapter_tune.data.splits import Splits
     from adapter_tune.demo.location import DEMO, located_model
-    from adapter_tune.foundation.console import library_noise
+    from adapter_tune.foundation.console import limit_library_output
     from adapter_tune.modeling.build import PreparedModel, prepare
     from adapter_tune.training.speed_monitor import SpeedMonitor
 
-    library_noise(quiet=True)
+    limit_library_output(quiet=True)
     tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))
     own: dict[str, dict[str, Any]] = {
         "deberta-v2": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8},
@@ -438,21 +447,15 @@ def families():
                     [],
                     SpeedMonitor(),
                 )
-                trainer.seen = []
+                trainer.step_losses = []
                 if trainer.step_graphs is not None:
                     trainer.step_graphs.graphs.is_on = on
                 score = {f"eval_{config.task_spec.validation[0]}_accuracy": 0.0}
                 trainer.evaluate = partial(dict, score)
                 trainer._save_checkpoint = trainer._load_best_model = lambda *_, **__: None
                 trainer.train()
-                losses[on] = torch.stack([loss.float().cpu() for loss in trainer.seen])
-                how = (
-                    "no graphs"
-                    if trainer.step_graphs is None
-                    else f"{len(trainer.step_graphs.graphs)} graphs"
-                    if trainer.step_graphs.graphs.is_on
-                    else "graphs off"
-                )
+                losses[on] = torch.stack([loss.float().cpu() for loss in trainer.step_losses])
+                how = graphs_text(trainer, "graphs off")
             except Exception as error:
                 print(f"{kind:12} FAILED: {type(error).__name__}: {str(error).splitlines()[0]}")
                 traceback.print_exc()
@@ -481,7 +484,8 @@ def profile(name, steps=50):
                 sync()
                 self.prof.__exit__(None, None, None)
 
-    trainer, watch = case(name, 161 + steps), Profile()
+    trainer = case(name, 161 + steps)
+    watch = Profile()
     trainer.add_callback(watch)
     train(trainer)
     trace = WORK / "trace.json"
@@ -491,7 +495,8 @@ def profile(name, steps=50):
         (e["ts"], e["ts"] + e["dur"]) for e in events if e.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset")
     )
     kernels = [e for e in events if e.get("cat") == "kernel"]
-    busy, end = 0.0, work[0][0]
+    busy = 0.0
+    end = work[0][0]
     for start, stop in work:
         busy += max(0.0, stop - max(start, end))
         end = max(end, stop)

@@ -22,15 +22,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is asked of the Hub
 import typer
 from rich.progress import track
 
+from adapter_tune.adapters.formula import ParameterCount
 from adapter_tune.config.compose import compose
 from adapter_tune.config.shipped import shipped_configs
-from adapter_tune.foundation.console import library_noise
+from adapter_tune.foundation.console import limit_library_output
 from adapter_tune.report.terminal import show
 from adapter_tune.run_files.result import Result
 from adapter_tune.tasks.glue import TASKS, Task
 
 STRATEGIES = "houlsby,full,top_n"  # top_n: the top layer alone, by default
-RANDOM, WORDS = "houlsby, random backbone", "bag of words"
+RANDOM = "houlsby, random backbone"
+WORDS = "bag of words"
 NEXT = """
 Scores are of the validation split, times 100: {headlines}.
 Next:
@@ -50,14 +52,21 @@ def train(cell: tuple[str, str, int], output: Path, sets: list[str]) -> Result:
     task, name, seed = cell
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(1)
-    library_noise(quiet=True)
+    limit_library_output(quiet=True)
     logging.getLogger("adapter_tune").setLevel(logging.WARNING)
     model = str(random_backbone(output)) if name == RANDOM else None
     word, _, option = name.split(",")[0].partition(":")
     file = word if word in shipped_configs() else None
-    flags = {"--task task": task, "--strategy strategy.name": None if file else word, "--seed training.seed": seed,
-             "--output output": str(output), "--model model.id": model}  # fmt: skip
-    return run(compose(file, flags, [*sets, *([f"strategy.{option}"] if option else [])], demo=True))
+    flags = {
+        "--task task": task,
+        "--strategy strategy.name": None if file else word,
+        "--seed training.seed": seed,
+        "--output output": str(output),
+        "--model model.id": model,
+    }
+    if option:
+        sets = [*sets, f"strategy.{option}"]
+    return run(compose(file, flags, sets, demo=True))
 
 
 def random_backbone(output: Path) -> Path:
@@ -89,18 +98,41 @@ def bag_of_words(task: Task) -> float:
 
     rows = load_dataset(located_data(DEMO), task.name)
     bags = {column: CountVectorizer(token_pattern=r"\w+").fit(rows["train"][column]) for column in task.text}
-    counts = {split: hstack([bag.transform(rows[split][column]) for column, bag in bags.items()])
-              for split in ("train", task.validation[0])}  # fmt: skip
+
+    def word_counts(split: str) -> Any:
+        return hstack([bag.transform(rows[split][column]) for column, bag in bags.items()])
+
     model = Ridge() if task.is_regression else LogisticRegression(max_iter=2000)
-    model.fit(counts["train"], np.array(rows["train"]["label"]))
-    truth = np.array(rows[task.validation[0]]["label"])
-    return glue_scores(task, truth, model.predict(counts[task.validation[0]]))[task.headline]
+    model.fit(word_counts("train"), np.array(rows["train"]["label"]))
+    validation = task.validation[0]
+    truth = np.array(rows[validation]["label"])
+    return glue_scores(task, truth, model.predict(word_counts(validation)))[task.headline]
 
 
 def spread(values: list[float]) -> str:
     """Mean, and the standard deviation where there are several."""
     mean = f"{100 * statistics.mean(values):.1f}"
     return mean if len(values) == 1 else f"{mean} ± {100 * statistics.stdev(values):.1f}"
+
+
+def mean_row(tasks: list[str], columns: list[str], scores: dict[tuple[str, str], list[float]]) -> list[str]:
+    """The mean over the tasks for each column."""
+    row = ["mean"]
+    for column in columns:
+        mean = statistics.mean(statistics.mean(scores[task, column]) for task in tasks)
+        row.append(f"{100 * mean:.1f}")
+    return row
+
+
+def parameter_rows(columns: list[str], parameters: dict[str, ParameterCount]) -> list[list[str]]:
+    """The number of trained parameters, and its share of the backbone's; empty for a column without a model."""
+    counts = ["trained parameters"]
+    shares = ["of the backbone's"]
+    for column in columns:
+        count = parameters.get(column)
+        counts.append("" if count is None else f"{count.trained:,}")
+        shares.append("" if count is None else f"{count.trained_percent:.1f} %")
+    return [counts, shares]
 
 
 def runs_of(cells: list[tuple[str, str, int]], output: Path, sets: list[str], workers: int) -> Iterator[Result]:
@@ -130,21 +162,18 @@ def main(
         random_backbone(output)
     cells = [(task, name, 42 + seed) for task in names for name in columns for seed in range(seeds)]
     results = list(track(runs_of(cells, output, set_ or [], workers), "training", len(cells)))
-    found: dict[tuple[str, str], list[Result]] = {}
+    groups: dict[tuple[str, str], list[Result]] = {}
     for (task, name, _), result in zip(cells, results, strict=True):
-        found.setdefault((task, name), []).append(result)
-    scores = {key: [result.headline.value for result in group] for key, group in found.items()}
+        groups.setdefault((task, name), []).append(result)
+    scores = {key: [result.headline.value for result in group] for key, group in groups.items()}
     if controls:
         scores.update({(task, WORDS): [bag_of_words(TASKS[task])] for task in names})
         columns.append(WORDS)
-    rows: list[list[Any]] = [[f"{task}, {TASKS[task].headline}", *(spread(scores[task, c]) for c in columns)]
-                             for task in names]  # fmt: skip
-    means = [statistics.mean(statistics.mean(scores[task, column]) for task in names) for column in columns]
-    rows.append(["mean", *(f"{100 * mean:.1f}" for mean in means)])
-    trained = {name: found[names[0], name][0].parameters for name in columns if name != WORDS}
-    rows.append(["trained parameters", *(f"{trained[c].trained:,}" if c in trained else "" for c in columns)])
-    shares = (f"{trained[c].trained_percent:.1f} %" if c in trained else "" for c in columns)
-    rows.append(["of the backbone's", *shares])
+    rows = []
+    for task in names:
+        rows.append([f"{task}, {TASKS[task].headline}", *(spread(scores[task, column]) for column in columns)])
+    parameters = {column: groups[names[0], column][0].parameters for column in columns if column != WORDS}
+    rows += [mean_row(names, columns, scores), *parameter_rows(columns, parameters)]
     show("the embedded world", ["task, score", *columns], rows)
     print(NEXT.format(output=output, headlines="each task's headline metric (Matthews and Spearman from -100)"))
 

@@ -47,27 +47,26 @@ def main(
         cells.setdefault((method(result), result.task), []).append(result)
     tasks = [task for task in TASKS if any(key[1] == task for key in cells)]
     names = sorted({key[0] for key in cells}, key=lambda name: (list(REGISTRY).index(name.split()[0]), name))
-    head = [
-        "method",
-        *tasks,
-        *([f"mean without {leave_out}" if leave_out else "mean"] if len(tasks) > 2 else []),
-        "trained",
-    ]
-    head += [*(f"s an epoch, {task}" for task in tasks), "peak memory, GiB"] if cost else []
+    head = ["method", *tasks]
+    if len(tasks) > 2:
+        head.append(f"mean without {leave_out}" if leave_out else "mean")
+    head.append("trained")
+    if cost:
+        head += [*(f"s an epoch, {task}" for task in tasks), "peak memory, GiB"]
     lines = [head, ["---"] * len(head)]
     for name in names:
-        found = [cells.get((name, task), []) for task in tasks]
-        scores = [[r.headline.value for r in group] for group in found]
-        whole = [r for group in found for r in group]
+        groups = [cells.get((name, task), []) for task in tasks]
+        scores = [[r.headline.value for r in group] for group in groups]
+        runs = [r for group in groups for r in group]
         line = [name, *(spread(values) if values else "" for values in scores)]
         if len(tasks) > 2:
             means = [statistics.mean(s) for task, s in zip(tasks, scores, strict=True) if s and task != leave_out]
             line.append(f"{100 * statistics.mean(means):.1f}" if all(scores) else "")
-        count = min(r.parameters.trained for r in whole), whole[0].parameters.trained_percent
-        line.append(f"{count[0]:,} ({count[1]:.2f} %)")
+        trained = min(r.parameters.trained for r in runs)
+        line.append(f"{trained:,} ({runs[0].parameters.trained_percent:.2f} %)")
         if cost:
-            peak = max(r.speed.peak_memory_bytes or 0 for r in whole)
-            line += [*(seconds(group) for group in found), f"{peak / 2**30:.2f}"]
+            peak = max(r.speed.peak_memory_bytes or 0 for r in runs)
+            line += [*(seconds(group) for group in groups), f"{peak / 2**30:.2f}"]
         lines.append(line)
     print("\n".join(f"| {' | '.join(line)} |" for line in lines))
 

@@ -46,7 +46,8 @@ def encode(count: int, seed: int, tokenizer: BertTokenizerFast) -> tuple[torch.T
     vocabulary = tokenizer.get_vocab()
     ids = np.zeros((count, LENGTH), dtype=np.int16)
     segments = np.zeros((count, LENGTH), dtype=np.int8)
-    cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+    cls = tokenizer.cls_token_id
+    sep = tokenizer.sep_token_id
     for row, (first, second) in enumerate(track(documents(count, seed), "writing text", count)):
         one = [cls, *(vocabulary[word] for word in first.split()), sep]
         two = [*(vocabulary[word] for word in second.split()), sep] if second else []
@@ -76,7 +77,8 @@ class Masker:
         self.members = torch.tensor([member for group in groups.values() for member in group])
         begin = 0
         for group in groups.values():
-            self.start[group], self.size[group] = begin, len(group)
+            self.start[group] = begin
+            self.size[group] = len(group)
             begin += len(group)
 
     def __call__(self, ids: torch.Tensor, salience: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -132,9 +134,15 @@ def main(
     generator = torch.Generator().manual_seed(seed)
     tokenizer = build_tokenizer()
     config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512,
-        max_position_embeddings=128, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=512,
+        max_position_embeddings=128,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
     model = BertForMaskedLM._from_config(config, attn_implementation="eager")  # faster than sdpa for short rows
     print(f"{model.num_parameters():,} parameters, {len(tokenizer):,} words and pieces")
     ids, segments = encode(count, seed + 2, tokenizer)
@@ -142,7 +150,8 @@ def main(
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     schedule = get_linear_schedule_with_warmup(optimizer, steps // 20, steps)
     noise = Masker(tokenizer, seed)
-    started, losses = time.monotonic(), []
+    started = time.monotonic()
+    losses = []
     passes = (batch for _ in range(epochs) for batch in batches(ids, segments, batch_size, generator))
     for step, batch in enumerate(track(passes, "pretraining", steps), 1):
         with torch.autocast("cpu", dtype=torch.bfloat16):

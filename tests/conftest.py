@@ -29,11 +29,11 @@ from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import parse_config
 from adapter_tune.data.custom import resolve_config
 from adapter_tune.demo.dataset import write_data
-from adapter_tune.foundation.console import library_noise
+from adapter_tune.foundation.console import limit_library_output
 from adapter_tune.tasks.glue import TASKS
 from tests.helpers import save_backbone
 
-library_noise(quiet=True)
+limit_library_output(quiet=True)
 torch.set_num_threads(1)
 settings.register_profile("short", max_examples=100, derandomize=True)
 settings.register_profile("long", max_examples=100_000 // 9)  # for each of the nine kinds in test_fuzz.py

@@ -1,15 +1,25 @@
 """The backbone families: where each takes an adapter, and how many parameters it has.
 
-To add a family, add a row to ``FAMILIES``. This file does not import torch. Paths are attribute paths. Those of a
-sub-layer begin at the layer, the others at the base model or, where it says so, at the whole classifier.
+To add a family, add a row to ``FAMILIES`` and its sizes to ``family_shapes.py``. This file does not import torch.
+Paths are attribute paths. Those of a sub-layer begin at the layer, the others at the base model or, where it says so,
+at the whole classifier.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from adapter_tune.adapters.family_shapes import (
+    bert_shape,
+    deberta_v2_shape,
+    distilbert_shape,
+    electra_shape,
+    modernbert_shape,
+    mpnet_shape,
+    roberta_shape,
+)
 from adapter_tune.adapters.formula import Shape
 from adapter_tune.foundation.errors import RunError
 
@@ -54,124 +64,6 @@ class Family:
     """Positions that no token can have (RoBERTa counts positions from the padding id on)."""
 
 
-def _encoder(config: Any, *, embeddings: int, **changes: Any) -> Shape:
-    """BERT's layer: four d x d projections, two d x f ones, all with biases, and a LayerNorm after each sub-layer."""
-    d = config.hidden_size
-    f = getattr(config, "hidden_dim", None) or config.intermediate_size
-    values: dict[str, Any] = {
-        "layers": config.num_hidden_layers,
-        "d": d,
-        "layer": 4 * (d * d + d) + (d * f + f) + (f * d + d),
-        "layer_biases": 5 * d + f,
-        "embeddings": embeddings,
-        "embedding_biases": 0,
-        "norm": 2 * d,
-        "layer_norms": (2,) * config.num_hidden_layers,
-        "embedding_norms": 2 * d,
-        "query_value": (d, d),
-    }
-    return Shape(**{**values, **changes})
-
-
-def bert_shape(config: Any) -> Shape:
-    """BERT: word, position and token-type embeddings; a pooler."""
-    d = config.hidden_size
-    rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
-    return _encoder(config, embeddings=rows * d, pooler=d * d + d)
-
-
-def _roberta(config: Any) -> Shape:
-    rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
-    return _encoder(config, embeddings=rows * config.hidden_size)
-
-
-def _electra(config: Any) -> Shape:
-    """Embeddings may be narrower than the layers, and are then projected."""
-    e = config.embedding_size
-    d = config.hidden_size
-    rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
-    embeddings = rows * e
-    biases = 0
-    if e != d:
-        embeddings += e * d + d
-        biases += d
-    return _encoder(config, embeddings=embeddings, embedding_biases=biases, embedding_norms=2 * e)
-
-
-def _distilbert(config: Any) -> Shape:
-    rows = config.vocab_size + config.max_position_embeddings
-    return _encoder(config, embeddings=rows * config.hidden_size)
-
-
-def _mpnet(config: Any) -> Shape:
-    """One table of relative positions for all layers."""
-    rows = config.vocab_size + config.max_position_embeddings
-    relative = config.relative_attention_num_buckets * config.num_attention_heads
-    return _encoder(config, embeddings=rows * config.hidden_size + relative)
-
-
-def _deberta_v2(config: Any) -> Shape:
-    """Relative positions for all layers, perhaps with their own projections in each layer, perhaps a convolution."""
-    d = config.hidden_size
-    e = getattr(config, "embedding_size", None) or d
-    rows = config.vocab_size + config.type_vocab_size
-    if getattr(config, "position_biased_input", True):
-        rows += config.max_position_embeddings
-    embeddings = rows * e
-    if e != d:
-        embeddings += e * d
-    biases = 0
-    norms = 2 * d
-    projections = 0  # of relative positions, in each layer
-    if getattr(config, "relative_attention", False):
-        embeddings += 2 * d * _deberta_v2_relative_positions(config)
-        if not getattr(config, "share_att_key", False):
-            projections = sum(kind in (config.pos_att_type or []) for kind in ("c2p", "p2c"))
-    if "layer_norm" in getattr(config, "norm_rel_ebd", "none"):
-        norms += 2 * d
-    if getattr(config, "conv_kernel_size", 0) > 0:
-        embeddings += d * (d // getattr(config, "conv_groups", 1)) * config.conv_kernel_size + d
-        biases += d
-        norms += 2 * d
-    plain = _encoder(config, embeddings=embeddings, embedding_biases=biases, embedding_norms=norms)
-    layer = plain.layer + projections * (d * d + d)
-    return replace(plain, layer=layer, layer_biases=plain.layer_biases + projections * d)
-
-
-def _deberta_v2_relative_positions(config: Any) -> int:
-    """Rows of half the table of relative positions; a size that is not positive stands for the next one."""
-    for name in ("position_buckets", "max_relative_positions"):
-        size = int(getattr(config, name, -1))
-        if size > 0:
-            return size
-    return int(config.max_position_embeddings)
-
-
-def _modernbert(config: Any) -> Shape:
-    """Gated feed-forward, few biases, norms before the sub-layers (none before the first) and one above all layers."""
-    d = config.hidden_size
-    f = config.intermediate_size
-    layers = config.num_hidden_layers
-    biases = (4 * d if config.attention_bias else 0) + (2 * f + d if config.mlp_bias else 0)
-    norm = 2 * d if config.norm_bias else d
-    return Shape(
-        layers=layers,
-        d=d,
-        layer=4 * d * d + 3 * d * f + biases,
-        layer_biases=biases,
-        embeddings=config.vocab_size * d,
-        embedding_biases=0,
-        norm=norm,
-        layer_norms=(1,) + (2,) * (layers - 1),
-        embedding_norms=norm,
-        top_norms=norm,
-        post_norm=False,
-        norm_bias=config.norm_bias,
-        query_value=(3 * d,),
-        pooler=d * d + (d if config.classifier_bias else 0) + norm,
-    )
-
-
 _BERT_SUB_LAYERS: dict[SubLayer, SubLayerPaths] = {
     "attention": SubLayerPaths(
         "attention", "attention.output.dense", "attention.output.dropout", "attention.output.LayerNorm"
@@ -192,25 +84,25 @@ FAMILIES: dict[str, Family] = {
         first_token=_KEY_VALUE,
     ),
     "roberta": Family(
-        "encoder.layer", _BERT_SUB_LAYERS, _roberta, _QUERY_VALUE, first_token=_KEY_VALUE, lost_positions=2
+        "encoder.layer", _BERT_SUB_LAYERS, roberta_shape, _QUERY_VALUE, first_token=_KEY_VALUE, lost_positions=2
     ),
     "xlm-roberta": Family(
-        "encoder.layer", _BERT_SUB_LAYERS, _roberta, _QUERY_VALUE, first_token=_KEY_VALUE, lost_positions=2
+        "encoder.layer", _BERT_SUB_LAYERS, roberta_shape, _QUERY_VALUE, first_token=_KEY_VALUE, lost_positions=2
     ),
-    "electra": Family("encoder.layer", _BERT_SUB_LAYERS, _electra, _QUERY_VALUE, first_token=_KEY_VALUE),
+    "electra": Family("encoder.layer", _BERT_SUB_LAYERS, electra_shape, _QUERY_VALUE, first_token=_KEY_VALUE),
     "distilbert": Family(
         layers="transformer.layer",
         sub_layers={
             "attention": SubLayerPaths("attention", "attention.out_lin", None, "sa_layer_norm"),
             "feed_forward": SubLayerPaths("ffn", "ffn.lin2", "ffn.dropout", "output_layer_norm"),
         },
-        shape=_distilbert,
+        shape=distilbert_shape,
         query_value=("attention.q_lin", "attention.v_lin"),
     ),
     "deberta-v2": Family(
         layers="encoder.layer",
         sub_layers=_BERT_SUB_LAYERS,
-        shape=_deberta_v2,
+        shape=deberta_v2_shape,
         query_value=("attention.self.query_proj", "attention.self.value_proj"),
     ),
     "mpnet": Family(
@@ -219,7 +111,7 @@ FAMILIES: dict[str, Family] = {
             "attention": SubLayerPaths("attention", "attention.attn.o", "attention.dropout", "attention.LayerNorm"),
             "feed_forward": _BERT_SUB_LAYERS["feed_forward"],
         },
-        shape=_mpnet,
+        shape=mpnet_shape,
         query_value=("attention.attn.q", "attention.attn.v"),
         lost_positions=2,
     ),
@@ -229,7 +121,7 @@ FAMILIES: dict[str, Family] = {
             "attention": SubLayerPaths("attn", "attn.Wo", "attn.out_drop", None),
             "feed_forward": SubLayerPaths("mlp", "mlp.Wo", None, None),
         },
-        shape=_modernbert,
+        shape=modernbert_shape,
         query_value=("attn.Wqkv",),
         pooler="head",
         pooler_objective="decoder",  # masked language modelling goes through the same head

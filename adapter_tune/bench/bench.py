@@ -95,7 +95,7 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
     measure = _measure_one_by_one if device == "cuda" else _measure_in_turns
     reports, totals = measure(cases, lengths, steps)
     rate = max(rate_before, matmul_rate(device, compute.dtype))  # other load may have slowed one of the two
-    about = {
+    conditions = {
         "model": first.model.id,
         "lengths": lengths,
         "batch_size": first.training.batch_size,
@@ -106,7 +106,8 @@ def bench(cases: dict[str, RunConfig], lengths: str, steps: int) -> tuple[list[M
         "torch": torch.__version__,
         "products_per_second": rate / 2,
     }
-    return _with_ratios([_measurement(name, reports[name], totals[name], rate) for name in cases]), about
+    measurements = [_measurement(name, reports[name], totals[name], rate) for name in cases]
+    return _with_ratios(measurements), conditions
 
 
 def _measure_in_turns(

@@ -57,13 +57,12 @@ class _Worker:
     """Trains one strategy in steps that the parent asks for."""
 
     def __init__(self, config: ResolvedConfig, lengths: str, max_steps: int, parent: Connection) -> None:
-        changes = {"max_steps": max_steps, "epochs": 1.0, "logging_steps": 10**6}
-        training = config.training.model_copy(update=changes)
-        self.config = config.model_copy(update={"training": training})
+        changes = {"training.max_steps": max_steps, "training.epochs": 1.0, "training.logging_steps": 10**6}
+        self.config = config.with_values(changes)
         self.lengths = lengths
         self.max_steps = max_steps
         self.parent = parent
-        self.device = resolve_device(training.device)
+        self.device = resolve_device(config.training.device)
         self.memory_of_imports = peak_memory(self.device) or 0
         self.memory: int | None = None
         """Peak memory at the last report."""
@@ -71,7 +70,7 @@ class _Worker:
     def run(self) -> dict[str, Any]:
         """Train and evaluate; return the totals."""
         with tempfile.TemporaryDirectory() as folder:
-            config = self.config.model_copy(update={"output": folder})
+            config = self.config.with_values({"output": folder})
             prepared = _random_model(config)
             splits = self._random_splits(config, cast(Any, prepared.model.config).vocab_size)
             tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))  # pads with id 0, as BERT's own
@@ -83,8 +82,8 @@ class _Worker:
             self.trainer.train()
             metrics = self.trainer.evaluate()  # the second evaluation, which has no warm-up
             eval_seconds = next(value for key, value in metrics.items() if key.endswith("_runtime"))
-            checkpoint_files = [file for file in Path(folder).glob("checkpoint-*/*") if file.is_file()]
-            checkpoint_bytes = sum(file.stat().st_size for file in checkpoint_files)
+            files = [file for file in Path(folder).glob("checkpoint-*/*") if file.is_file()]
+            checkpoint_bytes = sum(file.stat().st_size for file in files)
         (eval_rows,) = splits.validation.values()
         return {
             "eval": len(eval_rows) / eval_seconds,

@@ -12,7 +12,8 @@ import datasets
 
 from adapter_tune.config.schema import CustomDataConfig, DataConfig
 from adapter_tune.data.labels import label_columns
-from adapter_tune.data.row_files import LocatedRow, existing_file, located_rows
+from adapter_tune.data.row_files import existing_file, located_rows
+from adapter_tune.data.row_formats import LocatedRow
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import RunError, UsageError

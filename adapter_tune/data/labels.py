@@ -7,7 +7,8 @@ from collections import Counter
 from typing import Any, Literal
 
 from adapter_tune.config.schema import DataConfig
-from adapter_tune.data.row_files import LABEL_SEPARATOR, LocatedRow, Row, missing_column
+from adapter_tune.data.row_files import Row, missing_column
+from adapter_tune.data.row_formats import LABEL_SEPARATOR, LocatedRow
 from adapter_tune.foundation.errors import RunError, UsageError
 
 _MOST_CLASSES = 200  # more distinct whole numbers than this are hardly classes

@@ -67,7 +67,8 @@ def _check_labels(rows: Any, task: Task, where: str) -> None:
         low, high = task.bounds
         kind = "numbers"
     else:
-        low, high = 0, task.num_labels - 1
+        low = 0
+        high = task.num_labels - 1
         kind = "class ids"
     labels = rows.data.column(label_name(task)).to_numpy()
     if not np.issubdtype(labels.dtype, np.number if task.is_regression else np.integer):

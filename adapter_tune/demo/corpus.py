@@ -141,7 +141,8 @@ def _lesson(world: World) -> Document:
     good, bad = scenes.broken(world)
     if world.rng.random() < 0.5:
         return _linked(world, "right", good + " .", "")
-    return _linked(world, "wrong", bad + " .", good + " ." if world.rng.random() < 0.3 else "")
+    correction = good + " ." if world.rng.random() < 0.3 else ""
+    return _linked(world, "wrong", bad + " .", correction)
 
 
 def _story(world: World) -> Document:
@@ -179,9 +180,14 @@ def _fact(world: World) -> Document:
     rng = world.rng
     sense = rng.choice(list(LEXICON.values()))
     word = rng.choice(sense.words)
-    facts = [make(sense, word, rng) for make in (_kind, _synonym, _opposite, _verdict, _gender)]
-    facts = [fact for fact in facts if fact]  # an empty one does not apply to the word
-    return rng.choice(facts or [_similar_use(sense, word, rng)]) + " .", ""
+    facts = []
+    for write_fact in (_kind, _synonym, _opposite, _verdict, _gender):
+        fact = write_fact(sense, word, rng)
+        if fact:  # an empty one does not apply to the word
+            facts.append(fact)
+    if not facts:
+        facts.append(_similar_use(sense, word, rng))
+    return rng.choice(facts) + " .", ""
 
 
 def _kind(sense: Sense, word: str, rng: Random) -> str:

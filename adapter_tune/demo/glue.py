@@ -15,7 +15,8 @@ from adapter_tune.tasks.glue import TASKS, Task
 
 Row = dict[str, Any]
 
-TRAIN, VALIDATION = 2000, 500
+TRAIN = 2000
+VALIDATION = 500
 DIAGNOSTIC = "ax"
 _LABELS = ("entailment", "neutral", "contradiction")
 

@@ -18,10 +18,9 @@ class World:
     def __init__(self, rng: Random, pools: tuple[str, ...]) -> None:
         self.rng = rng
         self.pools = pools
-        self._nouns = {
-            kind: [s for s in senses("noun", pools, (kind,)) if not s.is_category]
-            for kind in (*BEINGS, "thing", "place")
-        }
+        self._nouns = {}
+        for kind in (*BEINGS, "thing", "place"):
+            self._nouns[kind] = [noun for noun in senses("noun", pools, (kind,)) if not noun.is_category]
         self._verbs = senses("verb", pools)
         self._adjectives = {kind: senses("adjective", pools, (kind,)) for kind in ("being", "thing")}
         self.people = [*senses("person", pools), *senses("name", pools)]

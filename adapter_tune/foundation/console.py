@@ -20,7 +20,7 @@ console = Console(
 )
 
 
-def library_noise(quiet: bool) -> None:
+def limit_library_output(quiet: bool) -> None:
     """Show only errors of the Hugging Face libraries; ``quiet`` also hides their download and tokenising bars."""
     import datasets
     import transformers

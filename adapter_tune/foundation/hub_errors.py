@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -15,8 +16,15 @@ from adapter_tune.foundation.errors import AdapterTuneError, RunError, first_lin
 
 _CONNECT_SECONDS = 5.0  # how long to wait for the Hub to accept a connection
 
-_Reason = tuple[tuple[type[BaseException], ...], tuple[str, ...], str]
-"""Types of errors, words in their messages (lower case), and what both of them mean."""
+
+class _Reason(NamedTuple):
+    meaning: str
+    """With the fields ``first``, ``what`` and ``local``."""
+    words: tuple[str, ...] = ()
+    """Any of them in a message (lower case) has this meaning."""
+    types: tuple[type[BaseException], ...] = ()
+    """Any error of these types has this meaning."""
+
 
 log = logging.getLogger("adapter_tune")
 
@@ -72,9 +80,9 @@ def _reason(error: Exception) -> str:
     """What an error of a loading library means, and the fix; with the fields ``first``, ``what`` and ``local``."""
     chain = [error, *_causes(error)]
     messages = " ".join(f"{type(each).__name__} {each}" for each in chain).lower()
-    for types, words, reason in _reasons():
-        if any(isinstance(each, types) for each in chain) or any(word in messages for word in words):
-            return reason
+    for reason in _reasons():
+        if any(isinstance(each, reason.types) for each in chain) or any(word in messages for word in reason.words):
+            return reason.meaning
     return "cannot be loaded ({first}); check its files, or {local}"
 
 
@@ -90,57 +98,50 @@ def _reasons() -> tuple[_Reason, ...]:
     from safetensors import SafetensorError
 
     return (
-        (
-            (),
-            ("no space left", "file too large", "quota exceeded"),
+        _Reason(
             "the disk is full ({first}); free some space, or set HF_HOME to another disk",
+            words=("no space left", "file too large", "quota exceeded"),
         ),
-        (
-            (),
-            ("trust_remote_code",),
+        _Reason(
             "it brings code of its own, which is never run here; choose a model of a family that transformers has",
+            words=("trust_remote_code",),
         ),
-        (
-            (),
-            ("named model.safetensors",),
+        _Reason(
             "it has no model.safetensors, and other formats can execute code; convert it with transformers' "
             "save_pretrained, or {local}",
+            words=("named model.safetensors",),
         ),
-        (
-            (SafetensorError,),
-            (),
+        _Reason(
             "its weights cannot be read ({first}); the file is damaged or cut short, download it again",
+            types=(SafetensorError,),
         ),
-        (
-            (),
-            ("no file named", "does not appear to have a file"),
+        _Reason(
             "a file is missing ({first}); download it again, or {local}",
+            words=("no file named", "does not appear to have a file"),
         ),
-        (
-            (),
-            ("builderconfig",),
+        _Reason(
             "the data set has no such task ({first}); choose another task, or {local}",
+            words=("builderconfig",),
         ),
-        (
-            (),
-            ("corresponds to no data",),
+        _Reason(
             "a split has no rows ({first}); download it again",
+            words=("corresponds to no data",),
         ),
-        (
-            (hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError),
-            ("couldn't connect", "couldn't reach", "connecterror", "offline"),
+        _Reason(
             "the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), name local "
             "folders with --model DIR and --set data.source=DIR, or try the tool without the Hub: --demo",
+            words=("couldn't connect", "couldn't reach", "connecterror", "offline"),
+            types=(hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError),
         ),
-        (
-            (
+        _Reason(
+            "no such {what} on the Hub and no such folder; check the name, log in if it is private, or {local}",
+            words=("not a valid model", "doesn't exist"),
+            types=(
                 hub.HFValidationError,
                 hub.RepositoryNotFoundError,
                 hub.RevisionNotFoundError,
                 hub.EntryNotFoundError,
                 FileNotFoundError,
             ),
-            ("not a valid model", "doesn't exist"),
-            "no such {what} on the Hub and no such folder; check the name, log in if it is private, or {local}",
         ),
     )

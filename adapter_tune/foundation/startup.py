@@ -15,6 +15,6 @@ def prepare_libraries(demo: bool = False) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
     offline_if_unreachable()
     warnings.filterwarnings("ignore", category=FutureWarning)
-    from adapter_tune.foundation.console import console, library_noise
+    from adapter_tune.foundation.console import console, limit_library_output
 
-    library_noise(quiet=not console.is_terminal)
+    limit_library_output(quiet=not console.is_terminal)

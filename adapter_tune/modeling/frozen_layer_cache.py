@@ -22,17 +22,17 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from adapter_tune.adapters.model_parts import frozen_layers, layers_of
 from adapter_tune.config.resolved import ResolvedConfig
-from adapter_tune.data.samplers import evaluation_batches
 from adapter_tune.data.splits import Splits, collator, lengths
 from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling import state_store
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import computes_one_token
+from adapter_tune.modeling.frozen_layer_outputs import frozen_layer_outputs
 from adapter_tune.modeling.layer_replay import replayed_layers
 from adapter_tune.modeling.precision import ComputeSettings, resolve_compute
 from adapter_tune.modeling.state_store import StateLayout, StateStore
@@ -79,7 +79,9 @@ class FrozenLayerCache:
             if not state_store.exists(folder):
                 state_store.make_room(folder.parent, layout.size, int(config.training.cache_limit * _GIB))
                 log.info("the lowest %d layers are frozen: computing them once", self.depth)
-                outputs = _computed(prepared, splits, self._collate, config.training.eval_batch_size, compute)
+                all_rows = _all_splits(splits)
+                batch_size = config.training.eval_batch_size
+                outputs = frozen_layer_outputs(prepared.model, all_rows, self._collate, batch_size, compute)
                 _write_states(folder, layout, outputs)
         self._store = StateStore(folder, layout)
         self.splits = _number_rows(splits)
@@ -89,10 +91,15 @@ class FrozenLayerCache:
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return a padded batch of the rows, with their states."""
-        features = [{key: value for key, value in row.items() if key != _ROW} for row in rows]
+        row_numbers = []
+        features = []
+        for row in rows:
+            columns = dict(row)
+            row_numbers.append(columns.pop(_ROW))
+            features.append(columns)
         batch = dict(self._collate(features))
         width = 1 if self._stores_one_token else batch["input_ids"].shape[1]
-        batch[_STATES] = self._store.batch([row[_ROW] for row in rows], width)
+        batch[_STATES] = self._store.batch(row_numbers, width)
         return batch
 
     def take(self, inputs: dict[str, Any]) -> None:
@@ -209,52 +216,10 @@ def _write_states(folder: Path, layout: StateLayout, outputs: Iterator[tuple[lis
     first_rows, first_output = next(outputs)
     notes = {"tuple": len(first_output) if isinstance(first_output, tuple) else 0}
     all_outputs = progress_bar(chain([(first_rows, first_output)], outputs), "frozen layers")
-    states = ((rows, output[0] if isinstance(output, tuple) else output) for rows, output in all_outputs)
-    state_store.write(folder, layout, states, notes)
+    state_store.write(folder, layout, _states(all_outputs), notes)
 
 
-def _computed(
-    prepared: PreparedModel,
-    splits: Splits,
-    collate: DataCollatorWithPadding,
-    batch_size: int,
-    compute: ComputeSettings,
-) -> Iterator[tuple[list[int], Any]]:
-    """Yield row numbers and the output of the top frozen layer.
-
-    The batches are those of evaluation, so the states equal evaluation's to the bit.
-    """
-    model = prepared.model.to(compute.device).eval()
-    top_frozen = layers_of(model)[frozen_layers(model) - 1]
-    start = 0
-    for rows in _all_splits(splits):
-        for row_numbers in evaluation_batches(lengths(rows), batch_size):
-            batch = collate([rows[row] for row in row_numbers])
-            inputs = {key: value.to(compute.device) for key, value in batch.items() if key != "labels"}
-            with torch.inference_mode(), compute.autocast():
-                output = _run_up_to(top_frozen, model, inputs)
-            yield [start + row for row in row_numbers], output
-        start += len(rows)
-
-
-class _LayerReached(Exception):  # noqa: N818  (not an error: it ends a forward pass early)
-    pass
-
-
-def _run_up_to(layer: nn.Module, model: nn.Module, inputs: dict[str, Tensor]) -> Any:
-    """Return what a layer returns in a forward pass of the model; nothing above the layer is computed."""
-    output: Any = None
-
-    def stop_forward_pass(module: nn.Module, args: Any, layer_output: Any) -> None:
-        nonlocal output
-        output = layer_output
-        raise _LayerReached
-
-    hook = layer.register_forward_hook(stop_forward_pass)
-    try:
-        model(**inputs)
-    except _LayerReached:
-        pass
-    finally:
-        hook.remove()
-    return output
+def _states(outputs: Iterator[tuple[list[int], Any]]) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield row numbers and hidden states: the output of a layer, or the first element if it returns a tuple."""
+    for rows, output in outputs:
+        yield rows, output[0] if isinstance(output, tuple) else output

@@ -142,7 +142,11 @@ class Collected:
         for run in self.runs:
             key = (run.setting, run.task, _key_without_seed(run))
             groups.setdefault(key, {})[run.result.seed] = run
-        return [Group(tuple(runs[seed] for seed in sorted(runs))) for runs in groups.values()]
+        result = []
+        for runs_by_seed in groups.values():
+            runs = tuple(runs_by_seed[seed] for seed in sorted(runs_by_seed))
+            result.append(Group(runs))
+        return result
 
     def best(self) -> dict[tuple[str, str], Group]:
         """Return by label and task the group with the most seeds and, among these, the best mean.

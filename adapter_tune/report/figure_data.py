@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from adapter_tune.report.collect import Collected, Group
@@ -110,7 +111,10 @@ def gap_data(collected: Collected) -> tuple[dict[str, list[GapPoint]], list[str]
     """
     best = collected.best()
     full = {task: group for (label, task), group in best.items() if label == "full"}
-    labels = {label for label, _ in best if label != "full" and all((label, task) in best for task in full)}
+    labels = set()
+    for label, _ in best:
+        if label != "full" and all((label, task) in best for task in full):
+            labels.add(label)
     if len(full) < 2 or not labels:
         return None
     series: dict[str, list[GapPoint]] = defaultdict(list)
@@ -121,7 +125,7 @@ def gap_data(collected: Collected) -> tuple[dict[str, list[GapPoint]], list[str]
         low, median, high = _percentiles(gaps)
         series[groups[0].first.method].append(GapPoint(x, low, median, high, _size(groups[0])))
     for points in series.values():
-        points.sort(key=lambda point: (point.x, point.low, point.median, point.high, point.size))
+        points.sort(key=attrgetter("x", "low", "median", "high", "size"))
     return _sorted_by_name(series), sorted(full)
 
 
@@ -166,9 +170,11 @@ def heatmap_data(ablation: Ablation) -> Heatmap:
     whole = ablation.whole[ablation.metric]
     matrix = ablation.matrix()
     changes = []
+    known = []
     for row in matrix:
-        changes.append([math.nan if score is None else 100 * (score - whole) / abs(whole or 1.0) for score in row])
-    known = [change for row in changes for change in row if not math.isnan(change)]
+        row_changes = [math.nan if score is None else 100 * (score - whole) / abs(whole or 1.0) for score in row]
+        changes.append(row_changes)
+        known += [change for change in row_changes if not math.isnan(change)]
     lowest = min(min(known, default=-1.0), -1e-9)
     return Heatmap(changes, lowest, _heatmap_title(ablation, whole, matrix[0][ablation.layers - 1]))
 

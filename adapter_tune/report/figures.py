@@ -42,9 +42,7 @@ def save(figure: Any, stem: Path) -> list[Path]:
     import matplotlib.pyplot as plt
 
     for axes in figure.axes:
-        legend = axes.get_legend()
-        texts = [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts, *(legend.get_texts() if legend else [])]
-        for text in texts:  # a dollar in a name, as of a file, must not start a formula
+        for text in _texts(axes):  # a dollar in a name, as of a file, must not start a formula
             text.set_parse_math(False)
     files = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
     for file in files:
@@ -52,6 +50,15 @@ def save(figure: Any, stem: Path) -> list[Path]:
         figure.savefig(file, dpi=150, bbox_inches="tight", metadata=metadata)
     plt.close(figure)
     return files
+
+
+def _texts(axes: Any) -> list[Any]:
+    """Return the title, the labels, the notes and the legend's texts."""
+    texts = [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+    legend = axes.get_legend()
+    if legend:
+        texts += legend.get_texts()
+    return texts
 
 
 def trade_off(collected: Collected, task: str, x: str = "trained parameters") -> Any | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from adapter_tune.adapters.families import bert_shape
+from adapter_tune.adapters.family_shapes import bert_shape
 from adapter_tune.adapters.formula import Shape
 from adapter_tune.adapters.published_sizes import published_size
 from adapter_tune.foundation.errors import UsageError, unknown_name

@@ -19,7 +19,7 @@ FILE = "ablation.json"
 _MOST_LAYERS = 1000
 
 
-class Without(BaseModel):
+class RangeScores(BaseModel):
     """Scores without the adapters of the layers ``first`` to ``last``, counted from 0."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,7 +49,7 @@ class Ablation(BaseModel):
     """Scores with all adapters."""
     majority: dict[str, float] | None
     """Scores of predicting the most frequent class of the split; null for a regression."""
-    spans: list[Without]
+    spans: list[RangeScores]
     """Each layer range once."""
     config: dict[str, Any]
     versions: dict[str, str]

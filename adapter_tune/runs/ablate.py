@@ -7,6 +7,7 @@ layers that is L + L(L+1)(L+2)/6 layer evaluations instead of L + L * L(L+1)/2.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -44,8 +45,13 @@ def bounds_of_ranges(layers: int) -> list[LayerBounds]:
     return [(first, last) for first in range(layers) for last in range(first, layers)]
 
 
-def scores_by_range(config: ResolvedConfig, prepared: PreparedModel, rows: Any, tokenizer: PreTrainedTokenizerBase,
-            sub_layer: SubLayer | None = None) -> dict[LayerBounds, dict[str, float]]:  # fmt: skip
+def scores_by_range(
+    config: ResolvedConfig,
+    prepared: PreparedModel,
+    rows: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    sub_layer: SubLayer | None = None,
+) -> dict[LayerBounds, dict[str, float]]:
     """Scores of the whole model and without the adapters of every range, computed in the batches of evaluation.
 
     Args:
@@ -58,7 +64,7 @@ def scores_by_range(config: ResolvedConfig, prepared: PreparedModel, rows: Any, 
     Raises:
         UsageError: the model has no such adapters.
     """
-    if not any(site.adapted and sub_layer in (None, site.sub_layer) for site in sites(prepared.model)):
+    if not _adapted_layers(prepared.model, sub_layer):
         kind = f"{sub_layer.replace('_', '-')} " if sub_layer else ""
         raise UsageError(f"the run (strategy {config.strategy.name}) has no {kind}adapters to take out")
     prepare_to_compute(prepared, config.training)
@@ -66,21 +72,21 @@ def scores_by_range(config: ResolvedConfig, prepared: PreparedModel, rows: Any, 
     model = prepared.model.to(compute.device).eval()
     logits: dict[LayerBounds, list[Tensor]] = {}
     labels: list[Tensor] = []
-    for batch in progress_bar(
-        _batches(config, rows, tokenizer), "batches", -(-len(rows) // config.training.eval_batch_size)
-    ):
+    batch_count = math.ceil(len(rows) / config.training.eval_batch_size)
+    for batch in progress_bar(_batches(config, rows, tokenizer), "batches", batch_count):
         labels.append(batch.pop("labels"))
-        given = {key: value.to(compute.device) for key, value in batch.items()}
+        inputs = {key: value.to(compute.device) for key, value in batch.items()}
         with torch.inference_mode(), compute.autocast():
-            for layers, out in logits_by_range(model, given, sub_layer):
-                logits.setdefault(layers, []).append(out.float().cpu())
-    scorer = Scorer(config.task_spec)
+            for bounds, batch_logits in logits_by_range(model, inputs, sub_layer):
+                logits.setdefault(bounds, []).append(batch_logits.float().cpu())
     truth = torch.cat(labels).numpy()
-    scores_by_range = {}
-    for layers, parts in logits.items():
-        scores = scorer(EvalPrediction(torch.cat(parts).numpy(), truth))
-        scores_by_range[layers] = {name: float(scores[name]) for name in config.task_spec.metrics}
-    return scores_by_range
+    scorer = Scorer(config.task_spec)
+    return {bounds: _scores(scorer, torch.cat(parts).numpy(), truth) for bounds, parts in logits.items()}
+
+
+def _adapted_layers(model: Any, sub_layer: SubLayer | None) -> set[int]:
+    """The layers that have an adapter in this sub-layer; None is either of the two."""
+    return {site.layer for site in sites(model) if site.adapted and sub_layer in (None, site.sub_layer)}
 
 
 def logits_by_range(
@@ -98,14 +104,15 @@ def logits_by_range(
         return hook
 
     hooks = [layer.register_forward_hook(store(index)) for index, layer in enumerate(layers)]
-    with_adapters = {site.layer for site in sites(model) if site.adapted and sub_layer in (None, site.sub_layer)}
+    adapted_layers = _adapted_layers(model, sub_layer)
     try:
         yield NO_LAYERS, model(**batch).logits
         outputs_with_adapters = list(outputs)
         for first in range(len(layers)):
             below: Any = outputs_with_adapters[first - 1] if first else None
             for last in range(first, len(layers)):
-                without_adapter = bypass(model, [last], sub_layer=sub_layer) if last in with_adapters else nullcontext()
+                is_adapted = last in adapted_layers
+                without_adapter = bypass(model, [last], sub_layer=sub_layer) if is_adapted else nullcontext()
                 with replayed_layers(model, last, partial(_same, below)), without_adapter:
                     yield (first, last), model(**batch).logits
                 below = outputs[last]
@@ -125,8 +132,13 @@ def majority(task: Task, labels: Iterable[int]) -> dict[str, float] | None:
     truth = np.asarray(list(labels))
     guess = np.zeros((len(truth), task.num_labels))
     guess[:, np.bincount(truth).argmax()] = 1
-    scores = Scorer(task)(EvalPrediction(guess, truth))
-    return {name: float(scores[name]) for name in task.metrics}
+    return _scores(Scorer(task), guess, truth)
+
+
+def _scores(scorer: Scorer, logits: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> dict[str, float]:
+    """The values of the task's metrics."""
+    scores = scorer(EvalPrediction(logits, truth))
+    return {name: float(scores[name]) for name in scorer.task.metrics}
 
 
 def _batches(config: ResolvedConfig, rows: Any, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Tensor]]:

@@ -83,7 +83,7 @@ class Predictor:
             texts = [[row[column] for row in window] for column in columns]
             encoded = encode_texts(texts, self.tokenizer, self.config.data.max_length)
             for row, scores in zip(window, self.logits(encoded), strict=True):
-                yield {**row, **self._named(scores)}
+                yield {**row, **self._prediction_columns(scores)}
 
     @cached_property
     def _added(self) -> frozenset[str]:
@@ -95,25 +95,25 @@ class Predictor:
         Raises:
             UsageError: there is one.
         """
-        if taken := next((column for column in columns if column in self._added), None):
-            raise UsageError(f"the input has a column '{taken}' already; rename it")
+        for column in columns:
+            if column in self._added:
+                raise UsageError(f"the input has a column '{column}' already; rename it")
 
-    def _named(self, logits: np.ndarray[Any, Any]) -> Row:
-        """What is said of a row: the label's name and a probability by label, or a number for a regression."""
+    def _prediction_columns(self, logits: np.ndarray[Any, Any]) -> Row:
+        """What is predicted for a row: the label's name and a probability by label, or a number for a regression."""
         if self.task.is_regression:
             return {PREDICTION: float(logits[0])}
-        if self.task.is_multi_label:
-            each = 1 / (1 + np.exp(-logits))
-            scores = {f"score_{name}": float(share) for name, share in zip(self.task.labels, each, strict=True)}
-            return {
-                PREDICTION: [name for name, share in zip(self.task.labels, logits, strict=True) if share > 0],
-                **scores,
-            }
-        shares = np.exp(logits - logits.max())
-        shares = shares / shares.sum()
         names = self.task.labels
-        scores = {f"score_{name}": float(share) for name, share in zip(names, shares, strict=True)}
-        return {PREDICTION: names[int(logits.argmax())], **scores}
+        prediction: str | list[str]
+        if self.task.is_multi_label:
+            prediction = [name for name, logit in zip(names, logits, strict=True) if logit > 0]
+            probabilities = 1 / (1 + np.exp(-logits))
+        else:
+            prediction = names[int(logits.argmax())]
+            exponentials = np.exp(logits - logits.max())
+            probabilities = exponentials / exponentials.sum()
+        scores = {f"score_{name}": float(value) for name, value in zip(names, probabilities, strict=True)}
+        return {PREDICTION: prediction, **scores}
 
 
 def predict_split(predictor: Predictor, split: str) -> Iterator[Row]:
@@ -125,14 +125,15 @@ def predict_split(predictor: Predictor, split: str) -> Iterator[Row]:
         UsageError: the task has no such split, or a column that a prediction would take.
         RunError: the data set cannot be loaded.
     """
-    found, task = raw_split(predictor.config, split), predictor.task
-    predictor.check_free(found.column_names)
-    encoded = encode_texts([list(found[column]) for column in task.text], predictor.tokenizer,
-                           predictor.config.data.max_length)  # fmt: skip
-    for row, scores in zip(found, predictor.logits(encoded), strict=True):
+    task = predictor.task
+    rows = raw_split(predictor.config, split)
+    predictor.check_free(rows.column_names)
+    texts = [list(rows[column]) for column in task.text]
+    encoded = encode_texts(texts, predictor.tokenizer, predictor.config.data.max_length)
+    for row, scores in zip(rows, predictor.logits(encoded), strict=True):
         if task.name == CUSTOM:
             row[label_name(task)] = _by_name(row[label_name(task)], task)
-        yield {**row, **predictor._named(scores)}
+        yield {**row, **predictor._prediction_columns(scores)}
 
 
 def _by_name(label: Any, task: Task) -> Any:

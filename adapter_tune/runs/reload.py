@@ -20,7 +20,7 @@ from adapter_tune.modeling.backbone import load_config, load_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model
 from adapter_tune.modeling.precision import TYPES, resolve_device
 from adapter_tune.run_files import adapter_files
-from adapter_tune.run_files.ablation_result import Ablation, Without
+from adapter_tune.run_files.ablation_result import Ablation, RangeScores
 from adapter_tune.run_files.adapter_files import ADAPTER, DATA, check_backbone, load_weights, read_adapter_config
 from adapter_tune.run_files.result import COLLAPSED, FILE, Result, Speed, read_result, versions
 from adapter_tune.runs.ablate import NO_LAYERS, majority, scores_by_range
@@ -70,7 +70,8 @@ def evaluate_run(
     Returns:
         The stored result with newly measured scores, headline, evaluation speed and warnings.
     """
-    stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
+    stored = read_result(folder)
+    read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
     names = config.task_spec.validation if split is None else (split,)
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
@@ -98,7 +99,8 @@ def ablate_run(
         model: path or id of the backbone, if it has moved since training.
         demo: use the embedded backbone, unless ``model`` names one, and the embedded data, unless the data are custom.
     """
-    stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
+    stored = read_result(folder)
+    read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
     name = split or config.task_spec.validation[0]
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
@@ -107,6 +109,8 @@ def ablate_run(
     with given_threads(config.training):
         scores = scores_by_range(config, prepared, rows, tokenizer, sub_layer)
     metrics = list(config.task_spec.metrics)
+    whole = scores.pop(NO_LAYERS)
+    spans = [RangeScores(first=first, last=last, scores=scores[first, last]) for first, last in scores]
     return Ablation(
         run=str(folder),
         task=config.task,
@@ -115,9 +119,9 @@ def ablate_run(
         sub_layer=sub_layer,
         metric="accuracy" if "accuracy" in metrics else config.task_spec.headline,
         metrics=metrics,
-        whole=scores.pop(NO_LAYERS),
+        whole=whole,
         majority=majority(config.task_spec, rows["labels"]),
-        spans=[Without(first=first, last=last, scores=without) for (first, last), without in scores.items()],
+        spans=spans,
         config=stored.config,
         versions=versions(),
     )
@@ -154,11 +158,13 @@ def _adapted_to_this_machine(training: TrainingConfig, then: Speed) -> dict[str,
 
     What was chosen for ``auto`` is kept on the kind of device that it was chosen for.
     """
-    device, precision = training.device, training.precision
+    device = training.device
+    precision = training.precision
     try:
         here = resolve_device(device)
     except RunError:
-        device, here = "auto", resolve_device("auto")
+        device = "auto"
+        here = resolve_device(device)
     there = then.device if then.device in ("cpu", "mps") else "cuda"
     if precision == "auto" and here == there and then.precision in TYPES:
         precision = then.precision
@@ -200,13 +206,14 @@ def _parse_stored(values: dict[str, Any], path: Path) -> ResolvedConfig:
 
 
 def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
+    speed = outcome.speed
+    speed_changes = {"device": speed.device, "eval_examples_per_second": speed.eval_examples_per_second}
+    notes = [note for note in stored.warnings if not note.startswith(COLLAPSED)]
     changes: dict[str, Any] = {
         "scores": outcome.scores,
         "headline": outcome.headline,
-        "speed": stored.speed.model_copy(
-            update={"device": outcome.speed.device, "eval_examples_per_second": outcome.speed.eval_examples_per_second}
-        ),
+        "speed": stored.speed.model_copy(update=speed_changes),
         "storage": stored.storage.model_copy(update={"folder": str(folder)}),
-        "warnings": [note for note in stored.warnings if not note.startswith(COLLAPSED)] + outcome.warnings,
+        "warnings": notes + outcome.warnings,
     }
     return stored.model_copy(update=changes)

@@ -39,11 +39,11 @@ class File:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What may stand in a line; nothing for STS-B's numbers."""
+        """The labels that a line may have; none for STS-B's numbers."""
         names = get_task(self.task).labels
         return names if self.by_name else tuple(str(number) for number in range(len(names)))
 
-    def said(self, row: Row) -> str:
+    def label_of(self, row: Row) -> str:
         """The line's label for a predicted row."""
         if get_task(self.task).is_regression:
             return f"{min(5.0, max(0.0, row[PREDICTION])):.3f}"
@@ -65,8 +65,9 @@ FILES = (
 )
 
 
-def submit(runs: Sequence[Path], target: Path, *, allow_partial: bool = False, model: str | None = None,
-           demo: bool = False) -> list[list[str]]:  # fmt: skip
+def submit(
+    runs: Sequence[Path], target: Path, *, allow_partial: bool = False, model: str | None = None, demo: bool = False
+) -> list[list[str]]:
     """Predict every test set and write the zip, whole or not at all.
 
     Args:
@@ -86,21 +87,18 @@ def submit(runs: Sequence[Path], target: Path, *, allow_partial: bool = False, m
     if target.suffix != ".zip" or target.is_dir() or not target.parent.is_dir():
         raise UsageError(f"{target}: name a .zip file in a folder that is there")
     by_task = _by_task(runs, allow_partial)
-    texts, table = {}, []
+    texts = {}
+    table = []
     for file in FILES:
         folder = by_task.get(file.task)
-        official = DEMO_ROWS if demo or (folder is not None and is_demo(folder)) else file.rows
-        if folder is None:
-            labels, source = [file.majority] * official, "majority class: no run"
+        official_rows = DEMO_ROWS if demo or (folder is not None and is_demo(folder)) else file.rows
+        labels = [] if folder is None else _predicted(file, folder, model, demo, allow_partial)
+        if labels:
+            source = str(folder)
+            _check_row_count(file, len(labels), official_rows, allow_partial)
         else:
-            labels, source = _predicted(file, folder, model, demo, allow_partial), str(folder)
-            if not labels:
-                labels, source = [file.majority] * official, "majority class: not served"
-            if len(labels) != official:
-                problem = f"{file.name}: the test set has {len(labels):,} rows, the official one {official:,}"
-                if not allow_partial:
-                    raise RunError(f"{problem}; fetch the whole set, or write it all the same with --allow-partial")
-                log.info("%s", problem)
+            source = "majority class: no run" if folder is None else "majority class: not served"
+            labels = [file.majority] * official_rows
         texts[f"{file.name}.tsv"] = _checked(file, labels)
         table.append([file.name, file.task, f"{len(labels):,}", source])
     with atomic_files.new_file(target) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -109,19 +107,31 @@ def submit(runs: Sequence[Path], target: Path, *, allow_partial: bool = False, m
     return table
 
 
+def _check_row_count(file: File, count: int, official_rows: int, allow_partial: bool) -> None:
+    """Refuse a test set of another size than the official one, or only log it if that is allowed."""
+    if count == official_rows:
+        return
+    problem = f"{file.name}: the test set has {count:,} rows, the official one {official_rows:,}"
+    if not allow_partial:
+        raise RunError(f"{problem}; fetch the whole set, or write it all the same with --allow-partial")
+    log.info("%s", problem)
+
+
 def _by_task(runs: Sequence[Path], allow_partial: bool) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    """The run of each task."""
+    folders: dict[str, Path] = {}
     for folder in runs:
         task = read_result(folder).task
         if task not in TASKS:
             raise UsageError(f"{folder} is a run of task {task}, which the leaderboard does not have; leave it out")
-        if task in found:
-            raise UsageError(f"two runs of {task}: {found[task]} and {folder}; name one")
-        found[task] = folder
-    missing = [task for task in dict.fromkeys(file.task for file in FILES) if task not in found]
+        if task in folders:
+            raise UsageError(f"two runs of {task}: {folders[task]} and {folder}; name one")
+        folders[task] = folder
+    tasks = dict.fromkeys(file.task for file in FILES)
+    missing = [task for task in tasks if task not in folders]
     if missing and not allow_partial:
         raise UsageError(f"no run for {', '.join(missing)}; name one, or fill with the majority class: --allow-partial")
-    return found
+    return folders
 
 
 def _predicted(file: File, folder: Path, model: str | None, demo: bool, allow_partial: bool) -> list[str]:
@@ -129,7 +139,7 @@ def _predicted(file: File, folder: Path, model: str | None, demo: bool, allow_pa
     ready = predictor(folder, model=model, demo=demo)
     try:
         rows = predict_split(ready, file.split)
-        return [file.said(row) for row in progress_bar(rows, file.name)]
+        return [file.label_of(row) for row in progress_bar(rows, file.name)]
     except RunError as error:
         if not allow_partial or file.split not in get_task(file.task).diagnostic:
             raise
@@ -140,7 +150,8 @@ def _predicted(file: File, folder: Path, model: str | None, demo: bool, allow_pa
 def _checked(file: File, labels: list[str]) -> str:
     """The file's text, every line held against what the leaderboard takes."""
     for index, label in enumerate(labels):
-        right = label in file.labels if file.labels else 0 <= float(label) <= 5
-        if not right:
+        is_valid = label in file.labels if file.labels else 0 <= float(label) <= 5
+        if not is_valid:
             raise RunError(f"{file.name}, index {index}: '{label}' is no label of {file.task}; please report this bug")
-    return "\n".join([HEADER, *(f"{index}\t{label}" for index, label in enumerate(labels)), ""])
+    lines = [f"{index}\t{label}" for index, label in enumerate(labels)]
+    return "\n".join([HEADER, *lines, ""])

@@ -70,8 +70,11 @@ def repeated_cells(sweep: Sweep, best: list[dict[str, Any]]) -> list[Values]:
         sweep: the sweep.
         best: the best choices so far, as ``selection.best_choices`` returns them.
     """
-    repeats = _product([{path: value} for value in values] for path, values in sweep.repeat.items())
-    return [{**choice["choice"], **values} for choice in best for values in repeats]
+    alternatives = []
+    for path, values in sweep.repeat.items():
+        alternatives.append([{path: value} for value in values])
+    repeats = _product(alternatives)
+    return [{**entry["choice"], **values} for entry in best for values in repeats]
 
 
 def config_of(sweep: Sweep, values: Mapping[str, Any], folder: Path) -> RunConfig:

@@ -7,7 +7,6 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.data.custom import resolve_config
@@ -122,11 +121,11 @@ def _seconds(config: ResolvedConfig, cache: RunCache, rates: dict[str, _Rates]) 
 def _probe(config: ResolvedConfig, cache: RunCache) -> _Rates:
     """Return the rates of a run of a few steps."""
     log.info("measuring the speed of %s on %s", config.strategy.name, config.task)
-    changes: dict[str, Any] = {"max_steps": _PROBE_STEPS, "cache_frozen_prefix": "off"}
-    training = config.training.model_copy(update=changes)
+    changes = {"training.max_steps": _PROBE_STEPS, "training.cache_frozen_prefix": "off"}
     with tempfile.TemporaryDirectory() as folder, quiet_libraries():
+        probe_config = config.with_values({**changes, "output": folder})
         start = time.perf_counter()
-        result = run(config.model_copy(update={"training": training, "output": folder}), cache=cache)
+        result = run(probe_config, cache=cache)
         elapsed = time.perf_counter() - start
     rate = result.speed.train_examples_per_second or 1 / elapsed
     return _Rates(rate, result.speed.eval_examples_per_second or rate)

@@ -80,7 +80,8 @@ def read_sweep(name: str) -> Sweep:
         if isinstance(error, ValidationError):
             loc, problem = first_problem(error, Sweep)
         else:
-            loc, problem = error.loc, error.problem
+            loc = error.loc
+            problem = error.problem
         line = _line_of(loc, lines)
         where = f"{path}:{line}" if line else str(path)
         raise UsageError(f"{where}: {'.'.join(loc)} {problem}") from None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -17,11 +15,10 @@ from filelock import FileLock
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from adapter_tune.config.resolved import ResolvedConfig, resolved
-from adapter_tune.config.schema import DataConfig, RunConfig
-from adapter_tune.foundation.errors import AdapterTuneError
+from adapter_tune.config.schema import DataConfig
 from adapter_tune.run_files.result import FILE
-from adapter_tune.sweeps.cells import cells, config_of
+from adapter_tune.sweeps.cell_keys import CellKeys
+from adapter_tune.sweeps.cells import cells
 from adapter_tune.sweeps.search_space import make_sampler, suggest
 from adapter_tune.sweeps.spec import Sweep, Values
 from adapter_tune.sweeps.storage import open_study
@@ -39,7 +36,6 @@ from adapter_tune.sweeps.trial_attributes import (
     set_worker,
     values_of,
 )
-from adapter_tune.tasks.glue import CUSTOM
 
 _MAX_CONSECUTIVE_REPEATS = 50
 """A search ends after this many draws in a row that gave a cell that was drawn before."""
@@ -77,8 +73,7 @@ class SweepStudy:
     ) -> None:
         self.sweep = sweep
         self.folder = folder
-        self.custom_data = {} if custom_data is None else custom_data
-        self._keys: dict[str, str] = {}
+        self.cell_keys = CellKeys(sweep, folder, {} if custom_data is None else custom_data)
         self._consecutive_repeats = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._claim_lock: AbstractContextManager[Any] = nullcontext()
@@ -86,33 +81,12 @@ class SweepStudy:
             self._claim_lock = FileLock(folder / ".taking")
         self.optuna_study = open_study(sweep, folder, storage)
 
-    def key(self, values: Values) -> str:
-        """Return the key of a cell: the name of its run folder, which depends on everything that decides the run."""
-        text = json.dumps(values, sort_keys=True)
-        if text not in self._keys:
-            self._keys[text] = self._compute_key(values)
-        return self._keys[text]
-
-    def _compute_key(self, values: Values) -> str:
-        try:
-            return self._resolved(config_of(self.sweep, values, self.folder)).folder.name
-        except AdapterTuneError:  # the run will report the error
-            text = json.dumps([values, self.sweep.base, self.sweep.set], sort_keys=True)
-            return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def _resolved(self, config: RunConfig) -> ResolvedConfig:
-        if config.task != CUSTOM:
-            return resolved(config)
-        from adapter_tune.data.custom import resolve_config  # a heavy import
-
-        return resolve_config(config, self.custom_data)
-
     @cached_property
     def cells(self) -> dict[str, Values]:
         """Every cell of a grid, by its key; empty for a search, whose cells are drawn one by one."""
         if self.sweep.method != "grid":
             return {}
-        return {self.key(values): values for values in cells(self.sweep)}
+        return {self.cell_keys.key(values): values for values in cells(self.sweep)}
 
     def fill(self, repeats: Sequence[Values] = ()) -> None:
         """Put every cell into the queue that is not done, waiting or running; failed and lost runs are queued again.
@@ -125,7 +99,7 @@ class SweepStudy:
             if trial.state == TrialState.WAITING and not self._is_in_sweep(trial):  # the file has changed since
                 set_waiting_surplus(self.optuna_study, trial)
         latest = self.latest()
-        repeated = {self.key(values): values for values in repeats}
+        repeated = {self.cell_keys.key(values): values for values in repeats}
         drawn = {cell: values_of(trial) for cell, trial in latest.items() if cell_of(trial) is not None}
         for cell, values in {**self.cells, **repeated, **drawn}.items():
             last = latest.get(cell)
@@ -170,7 +144,7 @@ class SweepStudy:
             return self.sweep.method != "grid" and trial.state == TrialState.RUNNING
         if self.sweep.method == "grid" and not is_repeat(trial):
             return cell in self.cells
-        return self.key(values_of(trial)) == cell
+        return self.cell_keys.key(values_of(trial)) == cell
 
     def _has_result(self, cell: str) -> bool:
         return (self._run_folder(cell) / FILE).is_file()
@@ -187,7 +161,8 @@ class SweepStudy:
             return True
         if self.sweep.method == "grid" or self._consecutive_repeats >= _MAX_CONSECUTIVE_REPEATS:
             return False
-        return sum(not is_repeat(trial) for trial in self.latest().values()) < (self.sweep.trials or 0)
+        drawn = sum(not is_repeat(trial) for trial in self.latest().values())
+        return drawn < (self.sweep.trials or 0)
 
     def has_running(self) -> bool:
         """Return whether any worker runs a trial, which may still come back into the queue."""
@@ -241,7 +216,7 @@ class SweepStudy:
         self._consecutive_repeats += 1
         self.optuna_study.sampler = make_sampler(self.sweep, trial.number)
         values = suggest(trial, self.sweep.parameters)
-        cell = self.key(values)
+        cell = self.cell_keys.key(values)
         if cell in drawn_cells:
             set_surplus(trial)
             raise optuna.TrialPruned

@@ -141,12 +141,16 @@ def worker_loop(study: SweepStudy, folder: Path) -> None:
     from adapter_tune.modeling.backbone import RunCache
 
     cache = RunCache()
-    study.custom_data = cache.custom_data
+    study.cell_keys.custom_data = cache.custom_data
+
+    def objective(trial: Any, values: Values) -> float:
+        return _run_trial(study, trial, values, folder, cache)
+
     gc.freeze()  # otherwise every run's garbage collections would examine the libraries' objects again
     while True:
         study.release_dead()
         if study.has_next():
-            study.run_next(lambda trial, values: _run_trial(study, trial, values, folder, cache))
+            study.run_next(objective)
         elif study.has_running():
             time.sleep(_IDLE_SECONDS)
         else:

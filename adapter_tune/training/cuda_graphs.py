@@ -50,10 +50,13 @@ class CudaGraphs:
     """
 
     def __init__(self, compute: Callable[..., tuple[Tensor, ...]], what: str, device: torch.device) -> None:
-        self.compute, self.what, self.device = compute, what, device
+        self.compute = compute
+        self.what = what
+        self.device = device
         self.is_on = True
         self._graphs: dict[Any, _Recorded] = {}
-        self._seen: dict[Any, int] = {}
+        self._counts: dict[Any, int] = {}
+        """How many batches of each shape there have been."""
         self._stream: Any = None  # one stream and one pool, or no recording could use the memory of the one before
         self._pool: Any = None
 
@@ -69,12 +72,10 @@ class CudaGraphs:
             sizes: further arguments of ``compute``; each has graphs of its own.
         """
         key = (sizes, *((name, tuple(tensor.shape)) for name, tensor in batch.items()))
-        self._seen[key] = self._seen.get(key, 0) + 1
-        if (
-            not self.is_on
-            or self._seen[key] <= EAGER
-            or (key not in self._graphs and not self._record(key, batch, sizes))
-        ):
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if not self.is_on or self._counts[key] <= EAGER:
+            return None
+        if key not in self._graphs and not self._record(key, batch, sizes):
             return None
         recorded = self._graphs[key]
         for name, tensor in batch.items():
@@ -124,9 +125,12 @@ class StepGraphs:
         max_norm: at which the norm of the gradient is clipped; 0 does not clip.
     """
 
-    def __init__(self, rows: FlatRows, step: Callable[[Batch], Tensor], trained: list[nn.Parameter],
-                 max_norm: float) -> None:  # fmt: skip
-        self.rows, self.step, self.trained = rows, step, trained
+    def __init__(
+        self, rows: FlatRows, step: Callable[[Batch], Tensor], trained: list[nn.Parameter], max_norm: float
+    ) -> None:
+        self.rows = rows
+        self.step = step
+        self.trained = trained
         self.max_norm = max_norm or float("inf")
         self.norm: Tensor | None = None
         """Norm of the last step's gradient before it was clipped; None after a step that was not a graph's."""
@@ -140,18 +144,18 @@ class StepGraphs:
             chosen: numbers of its rows, on the CPU.
             width: tokens to which it is padded.
         """
-        found = self.graphs({"rows": chosen}, width)
+        outputs = self.graphs({"rows": chosen}, width)
         self.norm = None
-        if found is None:
-            self._forget()
+        if outputs is None:
+            self._reset_gradients()
             return None
         for parameter, gradient in zip(self.trained, self._gradients, strict=True):
             parameter.grad = gradient
-        loss, self.norm = found
+        loss, self.norm = outputs
         return loss
 
     def _compute(self, batch: Batch, width: int) -> tuple[Tensor, ...]:
-        self._forget()
+        self._reset_gradients()
         loss = self.step(self.rows.gather(batch["rows"], width)).detach()
         if not self._gradients:  # the first time, when nothing is recorded yet
             self.trained = [parameter for parameter in self.trained if parameter.grad is not None]
@@ -160,7 +164,7 @@ class StepGraphs:
         torch._foreach_copy_(self._gradients, [cast(Tensor, parameter.grad) for parameter in self.trained])
         return loss, norm
 
-    def _forget(self) -> None:
+    def _reset_gradients(self) -> None:
         for parameter in self.trained:
             parameter.grad = None
 
@@ -189,7 +193,8 @@ def _quiet() -> Iterator[None]:
 def _generator_as_it_was(device: torch.device) -> Iterator[None]:
     """Bring the GPU's generator back to the state that it had."""
     torch.cuda.init()  # type: ignore[no-untyped-call]
-    generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
+    index = torch.cuda.current_device() if device.index is None else device.index
+    generator = torch.cuda.default_generators[index]
     state = generator.get_state()
     try:
         yield

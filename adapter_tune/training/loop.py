@@ -49,9 +49,16 @@ class Outcome:
     warnings: list[str]
 
 
-def train(config: ResolvedConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase,
-          folder: Path, checkpoint: Path | None = None, extra_callbacks: Sequence[TrainerCallback] = (),
-          load: LoadMeter | None = None) -> Outcome:  # fmt: skip
+def train(
+    config: ResolvedConfig,
+    prepared: PreparedModel,
+    splits: Splits,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    checkpoint: Path | None = None,
+    extra_callbacks: Sequence[TrainerCallback] = (),
+    load: LoadMeter | None = None,
+) -> Outcome:
     """Train in place and leave the model at its best checkpoint.
 
     Args:
@@ -71,20 +78,29 @@ def train(config: ResolvedConfig, prepared: PreparedModel, splits: Splits, token
     speed_monitor = SpeedMonitor()
     speed_monitor.threads = _threads(config.training, checkpoint, load or LoadMeter())
     with cpu_threads(speed_monitor.threads):
-        trainer = _trained(config, prepared, splits, tokenizer, folder, checkpoint, extra_callbacks, speed_monitor)
+        trainer = _run_trainer(config, prepared, splits, tokenizer, folder, checkpoint, extra_callbacks, speed_monitor)
         state = trainer.state
         if state.best_model_checkpoint is None:
             raise RunError(f"{folder}: the best checkpoint (step {state.best_global_step}) is gone; use --no-resume")
-        best = [entry for entry in state.log_history if entry["step"] == state.best_global_step]
-        values = {key: value for entry in best for key, value in entry.items()}
+        best_values: dict[str, Any] = {}
+        for entry in state.log_history:
+            if entry["step"] == state.best_global_step:
+                best_values.update(entry)
         speed = _speed(trainer, speed_monitor, state.log_history, splits.validation)
-    return _outcome(config.task_spec, values, splits.validation, speed, _history(state.log_history))
+    return _outcome(config.task_spec, best_values, splits.validation, speed, _history(state.log_history))
 
 
-def _trained(config: ResolvedConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase,
-             folder: Path, checkpoint: Path | None, extra_callbacks: Sequence[TrainerCallback],
-             speed_monitor: SpeedMonitor) -> AdapterTrainer:  # fmt: skip
-    """The trainer of a run when its training is over."""
+def _run_trainer(
+    config: ResolvedConfig,
+    prepared: PreparedModel,
+    splits: Splits,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    checkpoint: Path | None,
+    extra_callbacks: Sequence[TrainerCallback],
+    speed_monitor: SpeedMonitor,
+) -> AdapterTrainer:
+    """Train, and return the trainer with its state at the end."""
     progress = progress_callback()
     checkpoint_on_signal = CheckpointOnSignal(config.training.checkpoint_minutes)
     callbacks: list[TrainerCallback] = [speed_monitor, progress, *extra_callbacks, checkpoint_on_signal]
@@ -151,12 +167,14 @@ def given_threads(training: TrainingConfig) -> AbstractContextManager[None]:
 def _outcome(
     task: Task, values: dict[str, Any], splits: dict[str, Any], speed: Speed, history: list[dict[str, float]]
 ) -> Outcome:
-    scores = {split: {metric: float(values[score_key(split, metric)]) for metric in task.metrics} for split in splits}
+    scores: Scores = {}
+    for split in splits:
+        scores[split] = {metric: float(values[score_key(split, metric)]) for metric in task.metrics}
     first = next(iter(scores))
     headline = Headline(split=first, metric=task.headline, value=scores[first][task.headline])
     varied = [split for split, rows in splits.items() if len(np.unique(rows["labels"][:], axis=0)) > 1]
     distinct = {split: values[score_key(split, DISTINCT)] for split in varied}  # of one label, one prediction is right
-    return Outcome(scores, headline, speed, history, _collapsed(task, scores, distinct))
+    return Outcome(scores, headline, speed, history, _collapse_warnings(task, scores, distinct))
 
 
 def _speed(
@@ -166,18 +184,24 @@ def _speed(
     return speed_of(speed_monitor, trainer.args.device.type, trainer.precision, rates, rows)
 
 
-def _collapsed(task: Task, scores: Scores, distinct: dict[str, float]) -> list[str]:
-    """A warning for every split on which the model says nothing; ``distinct`` are those that it looks at."""
-    out = []
+def _collapse_warnings(task: Task, scores: Scores, distinct: dict[str, float]) -> list[str]:
+    """A warning for every split whose predictions do not depend on the row.
+
+    Args:
+        task: the task.
+        scores: the scores by split.
+        distinct: the number of distinct predictions, for each split that is checked.
+    """
+    problems = []
     for split, count in distinct.items():
-        values = scores[split]
         if count == 1:
             what = "the same value" if task.is_regression else "one class"
-            out.append(f"{COLLAPSED}: {what} is predicted for every row of {split}; try another learning rate or seed")
+            problems.append(f"{what} is predicted for every row of {split}")
             continue
-        zero = [name for name in ("matthews_correlation", "pearson", "spearmanr") if abs(values.get(name, 1.0)) < _ZERO]
-        out += [f"{COLLAPSED}: {name} is 0 on {split}; try another learning rate or seed" for name in zero]
-    return out
+        for name in ("matthews_correlation", "pearson", "spearmanr"):
+            if abs(scores[split].get(name, 1.0)) < _ZERO:
+                problems.append(f"{name} is 0 on {split}")
+    return [f"{COLLAPSED}: {problem}; try another learning rate or seed" for problem in problems]
 
 
 def _history(log: list[dict[str, Any]]) -> list[dict[str, float]]:

@@ -1,38 +1,37 @@
-"""The HF Trainer as this project needs it: adapter-only checkpoints, its own order of rows, scores."""
+"""The HF Trainer as this project needs it: its own order of rows, batches and loss; scores; CUDA graphs."""
 
 from __future__ import annotations
 
 import math
 import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
+from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from transformers import ProgressCallback as DefaultProgressCallback
 
 from adapter_tune.adapters.bottleneck import TokenBatchNorm
 from adapter_tune.adapters.model_parts import added_buffers
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import TrainingConfig
-from adapter_tune.data.flat_rows import FlatRows, RowNumbers, can_be_flat, unwrapped
+from adapter_tune.data.flat_rows import FlatRows, RowNumbers
 from adapter_tune.data.samplers import LengthGroupedSampler, LongestFirstSampler
-from adapter_tune.data.splits import Splits, collator, lengths
-from adapter_tune.foundation.errors import RunError, first_line, is_out_of_memory
+from adapter_tune.data.splits import Splits
+from adapter_tune.foundation.errors import RunError
 from adapter_tune.modeling import sharding
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import prepare_to_compute
-from adapter_tune.modeling.frozen_layer_cache import FrozenLayerCache, cache_folder
-from adapter_tune.run_files import adapter_files, checkpoints
+from adapter_tune.run_files import checkpoints
+from adapter_tune.training.adapter_checkpoints import AdapterCheckpointTrainer
 from adapter_tune.training.arguments import arguments
+from adapter_tune.training.batches import batch_source, row_lengths
 from adapter_tune.training.cuda_graphs import CudaGraphs, StepGraphs
 from adapter_tune.training.loss_log import LossLog
+from adapter_tune.training.loss_weights import balanced_class_weights, own_rows_of_last_batch, process_loss_scale
 from adapter_tune.training.resume import BestCheckpoint
 from adapter_tune.training.scorer import Scorer
 from adapter_tune.training.speed_monitor import SpeedMonitor, reset_peak_memory
@@ -41,8 +40,8 @@ _OWN_ROWS = "own_rows"
 """In a batch: how many of its rows are this process's own; the others only fill the batch up."""
 
 
-class AdapterTrainer(Trainer):
-    """A Trainer whose checkpoints hold what is trained and never the backbone."""
+class AdapterTrainer(AdapterCheckpointTrainer):
+    """Trains and evaluates a prepared model."""
 
     def __init__(
         self,
@@ -68,47 +67,46 @@ class AdapterTrainer(Trainer):
         reset_peak_memory()
         args = arguments(config, folder)
         args.ddp_broadcast_buffers = bool(added_buffers(prepared.model))  # running statistics; all else is constant
-        self.class_weights = _class_weights(config, splits, args.device)
-        self.frozen_layer_cache = _frozen_layer_cache(config, prepared, splits, tokenizer, args)
-        if self.frozen_layer_cache is None:
-            splits = _flat_rows(config, splits, tokenizer, args.device)
-        else:
-            splits = self.frozen_layer_cache.splits
+        self.class_weights = balanced_class_weights(config, splits, args.device)
+        source = batch_source(config, prepared, splits, tokenizer, args)
+        self.frozen_layer_cache = source.frozen_layer_cache
+        if self.frozen_layer_cache is not None:
             speed_monitor.seconds = self.frozen_layer_cache.seconds
         self.is_sharded = config.training.shard_backbone and splits.train is not None
         if self.is_sharded:
             sharding.shard(prepared.model, prepared.newly_initialized, args.device)
-        is_flat = all(isinstance(rows, FlatRows) for rows in splits.validation.values())
-        collate = unwrapped if is_flat else collator(config.data, tokenizer, args.device.type)
         super().__init__(
             model=prepared.model,
             args=args,
-            data_collator=self.frozen_layer_cache or collate,
-            train_dataset=splits.train,
-            eval_dataset=splits.validation,
+            data_collator=source.collate,
+            train_dataset=source.splits.train,
+            eval_dataset=source.splits.validation,
             compute_metrics=Scorer(config.task_spec),
             callbacks=[BestCheckpoint(), self.loss_log, *callbacks],
         )
-        for callback in list(self.callback_handler.callbacks):
-            if type(callback) in (PrinterCallback, DefaultProgressCallback):
-                self.remove_callback(callback)
+        self._remove_default_progress()
         # The model's forward takes **kwargs but does not divide its loss by them: let the Trainer average it.
         self.model_accepts_loss_kwargs = False
         self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.step_graphs: StepGraphs | None = None
         self.eval_graphs: CudaGraphs | None = None
-        if is_flat:
+        if source.is_flat:
             self.args.dataloader_pin_memory = False  # batches are made on the device
-            self._use_graphs(config.training, splits.train)
+            if config.training.fast and self._is_on_one_gpu():
+                self._use_graphs(config.training, source.splits.train)
 
-    def _use_graphs(self, t: TrainingConfig, rows: FlatRows | None) -> None:
-        """Let CUDA graphs compute on one GPU: evaluation, and training where a step is one batch and has no state."""
-        if not (t.fast and self._is_on_one_gpu()):
-            return
+    def _remove_default_progress(self) -> None:
+        for callback in list(self.callback_handler.callbacks):
+            if type(callback) in (PrinterCallback, DefaultProgressCallback):
+                self.remove_callback(callback)
+
+    def _use_graphs(self, training: TrainingConfig, rows: FlatRows | None) -> None:
+        """Let CUDA graphs compute evaluation, and training if a step is one batch and changes no running statistics."""
         evaluate = partial(_evaluated, super().prediction_step, self.model)
         self.eval_graphs = CudaGraphs(evaluate, "batches in evaluation", self.args.device)
-        is_plain = t.gradient_accumulation == 1 and not t.gradient_checkpointing and self.precision != "fp16"
-        if rows is not None and is_plain and not any(isinstance(m, TokenBatchNorm) for m in self.model.modules()):
+        is_one_batch = training.gradient_accumulation == 1 and not training.gradient_checkpointing
+        has_statistics = any(isinstance(module, TokenBatchNorm) for module in self.model.modules())
+        if rows is not None and is_one_batch and self.precision != "fp16" and not has_statistics:
             self.train_dataset = RowNumbers(rows)
             step = partial(super().training_step, self.model)
             self.step_graphs = StepGraphs(rows, step, self.trained, self.args.max_grad_norm)
@@ -123,11 +121,11 @@ class AdapterTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         rows = self.train_dataset if train_dataset is None else train_dataset
-        whole = self.args.train_batch_size * self.args.world_size  # the order is that of one process
-        return LengthGroupedSampler(_lengths(rows), whole, self.args.seed)
+        global_batch_size = self.args.train_batch_size * self.args.world_size  # the order is that of one process
+        return LengthGroupedSampler(row_lengths(rows), global_batch_size, self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> LongestFirstSampler:
-        return LongestFirstSampler(_lengths(eval_dataset))
+        return LongestFirstSampler(row_lengths(eval_dataset))
 
     def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
         if not self.is_sharded:  # they are where they belong
@@ -150,11 +148,10 @@ class AdapterTrainer(Trainer):
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[dict[str, Any]], Any]:
         """The batches of a step; an epoch's last one without the rows that only fill up the processes' batches."""
         batches, items = super().get_batch_samples(*args, **kwargs)
-        processes = self.args.world_size
-        batch_size = self.args.train_batch_size
-        last_rows = len(self.train_dataset) % (batch_size * processes)
-        if processes > 1 and last_rows and self.accelerator.gradient_state.end_of_dataloader:
-            own_rows = min(max(last_rows - self.args.process_index * batch_size, 0), batch_size)
+        own_rows = own_rows_of_last_batch(
+            len(self.train_dataset), self.args.train_batch_size, self.args.process_index, self.args.world_size
+        )
+        if own_rows is not None and self.accelerator.gradient_state.end_of_dataloader:
             batches[-1] = {key: value[: max(own_rows, 1)] for key, value in batches[-1].items()}
             batches[-1][_OWN_ROWS] = own_rows
         return batches, items
@@ -194,12 +191,18 @@ class AdapterTrainer(Trainer):
             own_rows = inputs.pop(_OWN_ROWS, None)
             mask = inputs["attention_mask"][:own_rows]
             self.speed_monitor.count(len(mask), mask.numel(), mask.sum())
-            self.loss_scale = self._loss_scale(inputs["labels"], own_rows)
+            self._set_loss_scale(inputs["labels"][:own_rows], is_filled=own_rows is not None)
             loss = super().training_step(model, inputs, num_items_in_batch)
         self.loss_log.add(loss)
         if self._checks_every_loss():
             self._check_losses(self.state.global_step + 1)
         return loss
+
+    def _set_loss_scale(self, labels: Tensor, *, is_filled: bool) -> None:
+        """Set the scale for a batch; it is 1 if every process has equally many rows of equal weight."""
+        self.loss_scale = 1.0
+        if self.args.world_size > 1 and (is_filled or self.class_weights is not None):
+            self.loss_scale = process_loss_scale(labels, self.class_weights, self.accelerator)
 
     def _graph_step(self, model: nn.Module, graphs: StepGraphs, row_numbers: list[int]) -> Tensor:
         """A step on the rows with these numbers: by a graph where their shape has one."""
@@ -237,16 +240,6 @@ class AdapterTrainer(Trainer):
             grad_norm = self.step_graphs.norm
         return super()._get_grad_norm(model, grad_norm)
 
-    def _loss_scale(self, labels: Tensor, own_rows: int | None) -> Tensor | float:
-        """What makes the average over processes equal to the (weighted) mean over the rows of all of them."""
-        if self.args.world_size == 1 or (own_rows is None and self.class_weights is None):
-            return 1.0
-        labels = labels[:own_rows]
-        weights = torch.ones_like(labels) if self.class_weights is None else self.class_weights[labels]
-        weight_here = weights.float().sum()
-        mean_weight: Tensor = self.accelerator.reduce(weight_here, "mean")
-        return weight_here / mean_weight
-
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log a line; its loss is the mean since the last one, steps before a resume included."""
         if "loss" in logs:
@@ -257,6 +250,10 @@ class AdapterTrainer(Trainer):
             if not math.isfinite(logs["loss"]):  # of another process
                 self._stop_on_loss(logs["loss"], step)
         super().log(logs, *args, **kwargs)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self._check_losses(self.state.global_step)
+        super()._save_checkpoint(model, trial)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Score the model; during training a loss that is not a number ends the run first."""
@@ -282,97 +279,8 @@ class AdapterTrainer(Trainer):
             "training.precision=float32"
         )
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        if self.args.should_save:
-            adapter_files.save_weights(self.model, self.newly_initialized, Path(output_dir or self.args.output_dir))
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        run = Path(self.args.output_dir)
-        step = self.state.global_step
-        self._check_losses(step)
-        try:
-            super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()  # every process writes its generators
-            if self.args.should_save:
-                checkpoints.seal(run / f"checkpoint-{step}")
-                checkpoints.keep_only(run, {step, self.state.best_global_step or step})
-        except (OSError, RuntimeError, RunError) as error:  # torch.save reports a full disk as a RuntimeError
-            shutil.rmtree(run / f"checkpoint-{step}", ignore_errors=True)
-            if is_out_of_memory(error) or "CUDA error" in str(error):  # the disk is not the cause
-                raise
-            raise RunError(
-                f"cannot write a checkpoint to {self.args.output_dir}: {first_line(error)}; "
-                "free some space and run the same again"
-            ) from error
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        adapter_files.load_weights(model or self.model, self.newly_initialized, Path(resume_from_checkpoint))
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        with _naming(checkpoint):
-            super()._load_optimizer_and_scheduler(checkpoint)
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        with _naming(checkpoint):
-            super()._load_rng_state(checkpoint)
-
-    def _load_best_model(self) -> None:
-        adapter_files.load_weights(self.model, self.newly_initialized, Path(self.state.best_model_checkpoint))
-
 
 def _evaluated(
     step: Callable[..., tuple[Tensor, ...]], model: nn.Module, batch: dict[str, Tensor]
 ) -> tuple[Tensor, ...]:
     return step(model, dict(batch), False)
-
-
-def _frozen_layer_cache(
-    config: ResolvedConfig, prepared: PreparedModel, splits: Splits, tokenizer: PreTrainedTokenizerBase, args: Any
-) -> FrozenLayerCache | None:
-    """The outputs of the frozen layers, computed by the first process; None where a run has no use for them."""
-    folder = cache_folder(config, prepared, splits)
-    if folder is None:
-        return None
-    with args.main_process_first(desc="outputs of the frozen layers"):
-        return FrozenLayerCache(folder, config, prepared, splits, tokenizer)
-
-
-def _flat_rows(
-    config: ResolvedConfig, splits: Splits, tokenizer: PreTrainedTokenizerBase, device: torch.device
-) -> Splits:
-    """The splits as flat tensors on the device, or unchanged where they hold more than such tensors can."""
-    given = [rows for rows in (splits.train, *splits.validation.values()) if rows is not None]
-    if not all(can_be_flat(rows, tokenizer) for rows in given):
-        return splits
-
-    def flat(rows: Any) -> FlatRows:
-        return FlatRows(rows, config.data, tokenizer, device)
-
-    train = None if splits.train is None else flat(splits.train)
-    return Splits(train, {name: flat(rows) for name, rows in splits.validation.items()})
-
-
-def _lengths(rows: Any) -> Any:
-    """Tokens of every row of a split."""
-    return rows.lengths if isinstance(rows, FlatRows | RowNumbers) else lengths(rows)
-
-
-def _class_weights(config: ResolvedConfig, splits: Splits, device: torch.device) -> Tensor | None:
-    """Rows / (classes * rows of the class), as scikit-learn's ``balanced``; None where classes are not weighed."""
-    task = config.task_spec
-    if config.training.class_weights == "none" or splits.train is None:
-        return None
-    counts = np.bincount(np.asarray(splits.train["labels"]), minlength=task.num_labels)
-    weights = counts.sum() / (task.num_labels * np.maximum(counts, 1))
-    return torch.tensor(weights, dtype=torch.float32, device=device)
-
-
-@contextmanager
-def _naming(checkpoint: str | None) -> Iterator[None]:
-    """Name the checkpoint in the error where it cannot be read."""
-    try:
-        yield
-    except Exception as error:  # unpickling raises whatever the bytes make it
-        raise RunError(
-            f"{checkpoint}: cannot be read ({first_line(error)}); remove it, or start anew with --no-resume"
-        ) from error

@@ -14,13 +14,23 @@ from sklearn.metrics import accuracy_score
 from transformers import AutoTokenizer, TrainingArguments
 
 COLUMNS = {"rte": ("sentence1", "sentence2"), "stsb": ("sentence1", "sentence2"), "sst2": ("sentence", None)}
+OPTIONS: dict[str, type] = {
+    "task": str,
+    "model": str,
+    "m": int,
+    "rows": int,
+    "epochs": float,
+    "batch-size": int,
+    "lr": float,
+    "seed": int,
+    "output": str,
+}
 
 
 def parsed() -> argparse.Namespace:
     """The command line that every peer is called with."""
     parser = argparse.ArgumentParser()
-    for name, kind in (("task", str), ("model", str), ("m", int), ("rows", int), ("epochs", float),
-                       ("batch-size", int), ("lr", float), ("seed", int), ("output", str)):  # fmt: skip
+    for name, kind in OPTIONS.items():
         parser.add_argument(f"--{name}", type=kind, required=True)
     return parser.parse_args()
 
@@ -43,10 +53,17 @@ def prepared(args: argparse.Namespace) -> tuple[Any, Any, int]:
 def arguments(args: argparse.Namespace) -> TrainingArguments:
     """The documented trainer's arguments, everything that is not asked for at its default."""
     return TrainingArguments(
-        output_dir=args.output, num_train_epochs=args.epochs, learning_rate=args.lr, seed=args.seed,
-        per_device_train_batch_size=args.batch_size, per_device_eval_batch_size=args.batch_size,
-        save_strategy="no", report_to="none", disable_tqdm=True, use_cpu=True,
-    )  # fmt: skip
+        output_dir=args.output,
+        num_train_epochs=args.epochs,
+        learning_rate=args.lr,
+        seed=args.seed,
+        per_device_train_batch_size=args.batch_size,
+        per_device_eval_batch_size=args.batch_size,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+    )
 
 
 def scored(prediction: Any) -> dict[str, float]:
@@ -61,10 +78,11 @@ def report(trainer: Any) -> None:
     """Train, evaluate, and print what the caller reads."""
     trained = trainer.train().metrics
     evaluated = trainer.evaluate()
-    print(json.dumps({
+    values = {
         "train_examples_per_second": trained["train_samples_per_second"],
         "eval_examples_per_second": evaluated["eval_samples_per_second"],
         "score": evaluated["eval_score"],
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "trained": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
-    }))  # fmt: skip
+    }
+    print(json.dumps(values))

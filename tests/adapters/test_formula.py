@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
 import adapter_tune
-from adapter_tune.adapters.families import bert_shape
+from adapter_tune.adapters.family_shapes import bert_shape
 from adapter_tune.adapters.formula import Formula
 from adapter_tune.adapters.parameter_count import count_parameters
 from adapter_tune.adapters.published_sizes import PUBLISHED_SIZES, published_size

@@ -24,7 +24,7 @@ from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.backbone import load_tokenizer
 from adapter_tune.run_files.result import read_result
 from adapter_tune.runs.reload import _requested
-from adapter_tune.training.trainer import _class_weights
+from adapter_tune.training.loss_weights import balanced_class_weights
 from tests.helpers import rows_of
 
 
@@ -496,7 +496,7 @@ def test_class_weights_are_scikit_learns(tmp_path: Path, backbone: str) -> None:
     resolved = resolve_config(config)
     rows = load_splits(resolved, load_tokenizer(config.model))
     expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=np.array(rows.train["labels"]))
-    weights_tensor = _class_weights(resolved, rows, torch.device("cpu"))
+    weights_tensor = balanced_class_weights(resolved, rows, torch.device("cpu"))
     assert weights_tensor is not None
     assert weights_tensor.tolist() == pytest.approx(expected.tolist())
 

@@ -49,7 +49,7 @@ def test_training_on_flat_rows_equals_training_on_collated_rows(
     monkeypatch.setattr(FlatRows, "gather", count)
     result = adapter_tune.run(config)
     assert sum(batch_sizes) == 2 * 64 + 2 * 24
-    monkeypatch.setattr("adapter_tune.training.trainer.can_be_flat", lambda *_: False)
+    monkeypatch.setattr("adapter_tune.training.batches.can_be_flat", lambda *_: False)
     assert adapter_tune.run(config, force=True).history == result.history
 
 

@@ -17,7 +17,7 @@ from adapter_tune.cli import main
 from adapter_tune.data.splits import load_splits
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.threads import cpu_threads
-from adapter_tune.modeling import frozen_layer_cache, state_store
+from adapter_tune.modeling import frozen_layer_cache, frozen_layer_outputs, state_store
 from adapter_tune.modeling.backbone import load_tokenizer
 from adapter_tune.modeling.build import build_model, prepare
 from adapter_tune.modeling.fast_paths import prepare_to_compute
@@ -71,14 +71,14 @@ def test_every_family_takes_its_states_back(family: str, strategy: Any, make_con
 
 def test_frozen_layers_run_once_for_all_runs_that_share_them(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = []
-    computed = frozen_layer_cache._computed
+    computed = frozen_layer_outputs.frozen_layer_outputs
 
     def counting(*args: Any) -> Any:
         for numbers, output in computed(*args):
             rows.extend(numbers)
             yield numbers, output
 
-    monkeypatch.setattr(frozen_layer_cache, "_computed", counting)
+    monkeypatch.setattr(frozen_layer_cache, "frozen_layer_outputs", counting)
     for seed, rate in ((1, 1e-3), (2, 1e-3), (1, 3e-3)):
         adapter_tune.run(make_config("mnli", TOP, seed=seed, learning_rate=rate, backbone_dropout="frozen-off"))
     assert sorted(rows) == list(range(64 + 24 + 24))

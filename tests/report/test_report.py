@@ -16,7 +16,7 @@ from adapter_tune.report.collect import collect
 from adapter_tune.report.page import page_template, write_report
 from adapter_tune.report.report_tables import table_1
 from adapter_tune.report.table import Cell, Grid
-from adapter_tune.run_files.ablation_result import Ablation, Without
+from adapter_tune.run_files.ablation_result import Ablation, RangeScores
 from adapter_tune.run_files.result import Result, read_result
 from adapter_tune.strategies import parse_strategy
 
@@ -129,7 +129,7 @@ def test_means_over_other_tasks_say_so(base: Result, study: Path, tmp_path: Path
 
 
 def test_everything_is_written(study: Path, tmp_path: Path) -> None:
-    spans = [Without(first=i, last=j, scores={"accuracy": 0.5}) for i in range(2) for j in range(i, 2)]
+    spans = [RangeScores(first=i, last=j, scores={"accuracy": 0.5}) for i in range(2) for j in range(i, 2)]
     ablation = Ablation(
         run="runs/x", task="cola", split="validation", layers=2, sub_layer=None, metric="accuracy",
         metrics=["accuracy"], whole={"accuracy": 0.8}, majority={"accuracy": 0.6}, spans=spans, config={}, versions={},

@@ -14,7 +14,7 @@ from adapter_tune.report.collect import collect
 from adapter_tune.report.figures import initialisation, trade_off
 from adapter_tune.report.page import write_report
 from adapter_tune.report.report_tables import every_run, table_1
-from adapter_tune.run_files.ablation_result import Ablation, Without
+from adapter_tune.run_files.ablation_result import Ablation, RangeScores
 
 PLAIN: dict[str, Any] = {
     "format": 1, "task": "rte", "strategy": "houlsby", "seed": 1, "config_hash": "0", "warnings": [], "versions": {},
@@ -229,7 +229,7 @@ def test_own_data_and_two_sources_of_glue(tmp_path: Path) -> None:
 
 
 def ablation(folder: Path, run: str, split: str = "validation", sub_layer: str | None = None) -> None:
-    spans = [Without(first=0, last=0, scores={"accuracy": 0.5})]
+    spans = [RangeScores(first=0, last=0, scores={"accuracy": 0.5})]
     Ablation(
         run=run, task="rte", split=split, layers=1, sub_layer=sub_layer, metric="accuracy", metrics=["accuracy"],
         whole={"accuracy": 0.8}, majority=None, spans=spans, config={}, versions={},

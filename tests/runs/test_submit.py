@@ -36,9 +36,9 @@ def test_official_line_counts_and_labels() -> None:
     by_name = {file.name for file in FILES if file.by_name}
     assert by_name == {"MNLI-m", "MNLI-mm", "AX", "QNLI", "RTE"}
     mnli, similarity = FILES[5], FILES[3]
-    assert mnli.said({PREDICTION: "neutral"}) == "neutral"
-    assert FILES[0].said({PREDICTION: "acceptable"}) == "1"
-    assert [similarity.said({PREDICTION: value}) for value in (-0.3, 2.34567, 7.0)] == ["0.000", "2.346", "5.000"]
+    assert mnli.label_of({PREDICTION: "neutral"}) == "neutral"
+    assert FILES[0].label_of({PREDICTION: "acceptable"}) == "1"
+    assert [similarity.label_of({PREDICTION: value}) for value in (-0.3, 2.34567, 7.0)] == ["0.000", "2.346", "5.000"]
 
 
 def test_a_submission_of_all_tasks(

@@ -439,7 +439,7 @@ def test_a_surplus_trial_counts_for_nothing(small: dict[str, Any], tmp_path: Pat
     study.fill()
     first = study.optuna_study.ask()
     values = study.claim(first)
-    twin = {"cell": study.key(values), "values": json.dumps(values)}
+    twin = {"cell": study.cell_keys.key(values), "values": json.dumps(values)}
     study.optuna_study.enqueue_trial({}, user_attrs=twin)  # two machines that filled the queue at once
     study.optuna_study.ask()
     for _ in range(2):
