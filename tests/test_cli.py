@@ -313,7 +313,7 @@ def test_a_dry_run_refuses_what_the_run_refuses(cli: Any) -> None:
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     lacking = next(name for name, there in here.items() if not there)
     cases = [
-        (["stsb", "--set", "training.class_weights=balanced"], 2, "balanced needs rows with one class each"),
+        (["stsb", "--set", "training.class_weights=balanced"], 2, "balanced needs classes"),
         (["rte", "--set", "training.precision=fp16", "--set", "training.device=cpu"], 2, "fp16 needs a GPU"),
         (["rte", "--set", f"training.device={lacking}"], 1, f"this machine has no {lacking} device"),
     ]

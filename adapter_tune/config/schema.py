@@ -111,7 +111,7 @@ class TrainingConfig(Section):
     gradient_accumulation: int = Field(default=1, ge=1, le=_MANY)
     """Batches whose gradients are added up for one optimiser step."""
     class_weights: Literal["none", "balanced"] = "none"
-    """balanced weights each class in the loss by the inverse of its share of the training rows."""
+    """balanced weights rare classes more in the loss: by the inverse of their share of the training rows."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps over which the learning rate rises linearly from 0; then it falls linearly to 0."""
     weight_decay: float = Field(default=0.01, ge=0, le=1000)

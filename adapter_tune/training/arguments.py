@@ -78,8 +78,8 @@ def check_training(config: ResolvedConfig) -> None:
     distributed.per_process_batch_size(config.training.batch_size)
     if config.training.shard_backbone and distributed.world_size() == 1:
         raise UsageError("training.shard_backbone is for several processes: start it with torchrun, or leave it out")
-    if config.training.class_weights != "none" and (config.task_spec.is_regression or config.task_spec.is_multi_label):
-        raise UsageError("training.class_weights: balanced needs rows with one class each; leave it out")
+    if config.training.class_weights != "none" and config.task_spec.is_regression:
+        raise UsageError("training.class_weights: balanced needs classes, and this task is a regression; leave it out")
 
 
 def _compare_with_launcher(compute: ComputeSettings) -> None:

@@ -31,13 +31,20 @@ from adapter_tune.training.arguments import arguments
 from adapter_tune.training.batches import batch_source, row_lengths
 from adapter_tune.training.cuda_graphs import CudaGraphs, StepGraphs
 from adapter_tune.training.loss_log import LossLog
-from adapter_tune.training.loss_weights import balanced_class_weights, own_rows_of_last_batch, process_loss_scale
+from adapter_tune.training.loss_weights import (
+    balanced_class_weights,
+    batch_loss_scale,
+    own_rows_of_last_batch,
+    weighted_loss,
+)
 from adapter_tune.training.resume import BestCheckpoint
 from adapter_tune.training.scorer import Scorer
 from adapter_tune.training.speed_monitor import SpeedMonitor, reset_peak_memory
 
 _OWN_ROWS = "own_rows"
 """In a batch: how many of its rows are this process's own; the others only fill the batch up."""
+_LOSS_SCALE = "loss_scale"
+"""In a batch: the factor of its mean loss."""
 
 
 class AdapterTrainer(AdapterCheckpointTrainer):
@@ -60,13 +67,14 @@ class AdapterTrainer(AdapterCheckpointTrainer):
         self.loss_log = LossLog()
         self.is_over = False
         """Whether training had ended at the checkpoint from which it resumes."""
-        self.loss_scale: Tensor | float = 1.0
+        self.loss_scale = 1.0
         """Makes the average over processes equal to the mean over the rows of all of them."""
         self.precision = prepare_to_compute(prepared, config.training)
         speed_monitor.precision = self.precision
         reset_peak_memory()
         args = arguments(config, folder)
         args.ddp_broadcast_buffers = bool(added_buffers(prepared.model))  # running statistics; all else is constant
+        self.task = config.task_spec
         self.class_weights = balanced_class_weights(config, splits, args.device)
         source = batch_source(config, prepared, splits, tokenizer, args)
         self.frozen_layer_cache = source.frozen_layer_cache
@@ -81,7 +89,7 @@ class AdapterTrainer(AdapterCheckpointTrainer):
             data_collator=source.collate,
             train_dataset=source.splits.train,
             eval_dataset=source.splits.validation,
-            compute_metrics=Scorer(config.task_spec),
+            compute_metrics=Scorer(self.task),
             callbacks=[BestCheckpoint(), self.loss_log, *callbacks],
         )
         self._remove_default_progress()
@@ -148,23 +156,32 @@ class AdapterTrainer(AdapterCheckpointTrainer):
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[dict[str, Any]], Any]:
         """The batches of a step; an epoch's last one without the rows that only fill up the processes' batches."""
         batches, items = super().get_batch_samples(*args, **kwargs)
-        own_rows = own_rows_of_last_batch(
-            len(self.train_dataset), self.args.train_batch_size, self.args.process_index, self.args.world_size
-        )
-        if own_rows is not None and self.accelerator.gradient_state.end_of_dataloader:
-            batches[-1] = {key: value[: max(own_rows, 1)] for key, value in batches[-1].items()}
-            batches[-1][_OWN_ROWS] = own_rows
+        if self.step_graphs is None and batches:
+            self._weigh(batches)
         return batches, items
 
+    def _weigh(self, batches: list[dict[str, Any]]) -> None:
+        """Add to each batch of a step the factor of its loss, so that the step's loss is a mean over all its rows."""
+        processes = self.args.world_size
+        global_rows = [len(batch["labels"]) * processes for batch in batches]
+        own_rows = [len(batch["labels"]) for batch in batches]
+        last_rows = len(self.train_dataset) % (self.args.train_batch_size * processes)
+        if processes > 1 and last_rows and self.accelerator.gradient_state.end_of_dataloader:
+            global_rows[-1] = last_rows
+            own_rows[-1] = own_rows_of_last_batch(last_rows, self.args.train_batch_size, self.args.process_index)
+            batches[-1] = {key: value[: max(own_rows[-1], 1)] for key, value in batches[-1].items()}
+        for batch, rows in zip(batches, own_rows, strict=True):
+            batch[_OWN_ROWS] = rows
+            batch[_LOSS_SCALE] = batch_loss_scale(rows, sum(global_rows), len(batches), processes)
+
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """The model's own loss, or cross-entropy with class weights."""
+        """The model's own loss, or the loss with class weights."""
         if self.class_weights is None:
             loss = super().compute_loss(model, inputs, *args, **kwargs)
             return loss if kwargs.get("return_outputs") else loss * self.loss_scale
         labels = inputs.pop("labels")
         outputs = model(**inputs)
-        logits = outputs.logits.float()
-        loss = nn.functional.cross_entropy(logits, labels, weight=self.class_weights)
+        loss = weighted_loss(outputs.logits.float(), labels, self.class_weights, self.task)
         return (loss, {"loss": loss, **outputs}) if kwargs.get("return_outputs") else loss * self.loss_scale
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
@@ -188,21 +205,14 @@ class AdapterTrainer(AdapterCheckpointTrainer):
         if self.step_graphs is not None:
             loss = self._graph_step(model, self.step_graphs, inputs["rows"])
         else:
-            own_rows = inputs.pop(_OWN_ROWS, None)
-            mask = inputs["attention_mask"][:own_rows]
+            self.loss_scale = inputs.pop(_LOSS_SCALE)
+            mask = inputs["attention_mask"][: inputs.pop(_OWN_ROWS)]
             self.speed_monitor.count(len(mask), mask.numel(), mask.sum())
-            self._set_loss_scale(inputs["labels"][:own_rows], is_filled=own_rows is not None)
             loss = super().training_step(model, inputs, num_items_in_batch)
         self.loss_log.add(loss)
         if self._checks_every_loss():
             self._check_losses(self.state.global_step + 1)
         return loss
-
-    def _set_loss_scale(self, labels: Tensor, *, is_filled: bool) -> None:
-        """Set the scale for a batch; it is 1 if every process has equally many rows of equal weight."""
-        self.loss_scale = 1.0
-        if self.args.world_size > 1 and (is_filled or self.class_weights is not None):
-            self.loss_scale = process_loss_scale(labels, self.class_weights, self.accelerator)
 
     def _graph_step(self, model: nn.Module, graphs: StepGraphs, row_numbers: list[int]) -> Tensor:
         """A step on the rows with these numbers: by a graph where their shape has one."""
