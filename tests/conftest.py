@@ -29,8 +29,8 @@ from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import parse_config
 from adapter_tune.data.custom import resolve_config
 from adapter_tune.demo.dataset import write_data
+from adapter_tune.demo.glue import DEMO_TASKS
 from adapter_tune.foundation.console import limit_library_output
-from adapter_tune.tasks.glue import TASKS
 from tests.helpers import save_backbone
 
 limit_library_output(quiet=True)
@@ -97,10 +97,10 @@ def make_config(backbone: str, glue: str, tmp_path: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def trained_runs(backbone: str, glue: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The folder of a finished run of every GLUE task, by task; to be read, not written. Test sets have 24 rows."""
+    """The folder of a finished run of each of the demo's tasks; to be read, not written. Test sets have 24 rows."""
     make = configurations(backbone, glue, tmp_path_factory.mktemp("trained"))
     folders = {}
-    for task in TASKS:
+    for task in DEMO_TASKS:
         config = make(task, max_steps=1)
         adapter_tune.run(config)
         folders[task] = str(config.folder)

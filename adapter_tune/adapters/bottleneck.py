@@ -155,7 +155,8 @@ class Adapted(nn.Module):
     """A sub-layer's dropout followed by an adapter: dense -> dropout -> adapter -> add -> LayerNorm.
 
     It replaces the dropout, which has no tensors, so every name in the backbone's state dict stays. With h the output
-    of the dropout, x the input of the sub-layer and A the bottleneck, the result is
+    of the dropout, x the input of the sub-layer and A the adapter (a ``Bottleneck``, or any module from d to d values),
+    the result is
 
         serial          h + A(h)         the adapter of the paper, its skip connection included
         parallel        h + A(x)
@@ -164,10 +165,10 @@ class Adapted(nn.Module):
     and h itself while ``bypassed``.
     """
 
-    def __init__(self, dropout: nn.Module | None, adapter: Bottleneck, insertion: Insertion = "serial") -> None:
+    def __init__(self, dropout: nn.Module | None, adapter: nn.Module, insertion: Insertion = "serial") -> None:
         super().__init__()
         self.dropout = dropout
-        self.adapter = adapter
+        self.adapter: Any = adapter  # which module it is depends on the strategy
         self.insertion = insertion
         self.bypassed = False
         self.input: Tensor | None = None
@@ -203,7 +204,7 @@ class Adapted(nn.Module):
 class AdaptedProjection(Adapted):
     """The same where no dropout follows the projection: it replaces the projection and keeps its tensors' names."""
 
-    def __init__(self, projection: nn.Linear, adapter: Bottleneck, insertion: Insertion = "serial") -> None:
+    def __init__(self, projection: nn.Linear, adapter: nn.Module, insertion: Insertion = "serial") -> None:
         super().__init__(None, adapter, insertion)
         self.weight = projection.weight
         self.bias = projection.bias

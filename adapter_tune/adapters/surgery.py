@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from adapter_tune.adapters.bottleneck import Adapted, AdaptedProjection, AttentionMaskHolder, Bottleneck, Insertion
+from adapter_tune.adapters.bottleneck import Adapted, AdaptedProjection, AttentionMaskHolder, Insertion
 from adapter_tune.adapters.families import SubLayer, SubLayerPaths, family_of
 from adapter_tune.adapters.layer_ranges import LayerRange, layers_in
 from adapter_tune.adapters.model_parts import adapters_of, base_of, layer_norms, layers_of
@@ -70,10 +70,11 @@ def sites(model: nn.Module) -> list[Site]:
     ]
 
 
-def attach(model: nn.Module, site: Site, adapter: Bottleneck, insertion: Insertion = "serial") -> Adapted:
+def attach(model: nn.Module, site: Site, adapter: nn.Module, insertion: Insertion = "serial") -> Adapted:
     """Put an adapter between the site's dropout and its residual addition, in the training mode of the site.
 
-    The LayerNorms are copied first, so that ``detach`` can restore them.
+    The adapter maps d values to d; ``Adapted`` says what is done with its output. The LayerNorms are copied first, so
+    that ``detach`` can restore them.
 
     Raises:
         RunError: the site has one already.

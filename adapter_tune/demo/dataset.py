@@ -8,7 +8,6 @@ from typing import Any
 
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation import atomic_files
-from adapter_tune.tasks.glue import TASKS
 
 _SOURCES = Path(__file__).parent
 
@@ -35,7 +34,7 @@ def located_data(source: str) -> str:
 
 
 def write_data(folder: Path, train: int | None = None, validation: int | None = None, seed: int = 0) -> None:
-    """Write all tasks and the diagnostic set; ``load_dataset(folder, task)`` then reads them as it reads GLUE.
+    """Write the demo's tasks and the diagnostic set; ``load_dataset(folder, task)`` then reads them as it reads GLUE.
 
     Args:
         folder: appears when it is complete.
@@ -49,11 +48,11 @@ def write_data(folder: Path, train: int | None = None, validation: int | None = 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from adapter_tune.demo.glue import DIAGNOSTIC, rows, splits
+    from adapter_tune.demo.glue import DEMO_TASKS, DIAGNOSTIC, rows, splits
 
     card = ["---", "configs:"]  # the data set card tells load_dataset which file is which split
     with atomic_files.new_folder(folder) as new:
-        for task in (*TASKS, DIAGNOSTIC):
+        for task in (*DEMO_TASKS, DIAGNOSTIC):
             (new / task).mkdir()
             card += [f"- config_name: {task}", "  data_files:"]
             schema = _schema(task)

@@ -140,3 +140,6 @@ _WRITERS: dict[str, Callable[[World, int], tuple[tuple[str, ...], float]]] = {
     DIAGNOSTIC: _mnli,
 }
 """By task: what draws the texts and the label of the row with an index."""
+
+DEMO_TASKS: tuple[str, ...] = tuple(task for task in TASKS if task in _WRITERS)
+"""The tasks that have rows in the demo language; any other task needs data from the Hub or a local copy."""

@@ -16,7 +16,7 @@ from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.run_files.result import is_demo, read_result
 from adapter_tune.runs.predict import PREDICTION, predict_split
 from adapter_tune.runs.reload import predictor
-from adapter_tune.tasks.glue import TASKS, get_task
+from adapter_tune.tasks.glue import get_task
 
 log = logging.getLogger("adapter_tune")
 
@@ -119,15 +119,15 @@ def _check_row_count(file: File, count: int, official_rows: int, allow_partial: 
 
 def _by_task(runs: Sequence[Path], allow_partial: bool) -> dict[str, Path]:
     """The run of each task."""
+    tasks = dict.fromkeys(file.task for file in FILES)
     folders: dict[str, Path] = {}
     for folder in runs:
         task = read_result(folder).task
-        if task not in TASKS:
+        if task not in tasks:
             raise UsageError(f"{folder} is a run of task {task}, which the leaderboard does not have; leave it out")
         if task in folders:
             raise UsageError(f"two runs of {task}: {folders[task]} and {folder}; name one")
         folders[task] = folder
-    tasks = dict.fromkeys(file.task for file in FILES)
     missing = [task for task in tasks if task not in folders]
     if missing and not allow_partial:
         raise UsageError(f"no run for {', '.join(missing)}; name one, or fill with the majority class: --allow-partial")

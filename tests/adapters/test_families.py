@@ -25,7 +25,8 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str
     config = config_of(family, FIRST[family])
     config.vocab_size, config.max_position_embeddings, config.pad_token_id = len(TOKENIZER), 48, 0
     torch.manual_seed(0)
-    kind = AutoModelForPreTraining if family in ("bert", "electra") else AutoModelForMaskedLM
+    has_own = type(config) in AutoModelForPreTraining._model_mapping
+    kind = AutoModelForPreTraining if has_own else AutoModelForMaskedLM
     kind.from_config(config).save_pretrained(tmp_path)
     tokenizer = TOKENIZER.__class__.from_pretrained(TOKENIZER.name_or_path)
     if family not in ("bert", "electra"):
@@ -49,7 +50,7 @@ def test_a_pooler_is_frozen_only_where_it_was_pretrained(checkpoint: tuple[str, 
     family, folder = checkpoint
     prepared = build_model(make_config("rte", model=folder))
     pooler = pooler_parameters(prepared.model)
-    assert bool(pooler) == (family in ("bert", "modernbert"))
+    assert bool(pooler) == (FAMILIES[family].pooler is not None)
     assert not any(p.requires_grad for p in pooler)
     assert prepared.notes == []
     head = {
@@ -74,7 +75,7 @@ def test_a_choice_about_a_pooler_that_is_not_there_is_refused(
 ) -> None:
     family, folder = checkpoint
     config = make_config("rte", model={"id": folder, "pooler": pooler})
-    if family in ("bert", "modernbert"):
+    if FAMILIES[family].pooler is not None:
         build_model(config)
         return
     with pytest.raises(UsageError, match=rf"model.pooler: a {family} backbone has none"):
@@ -83,7 +84,8 @@ def test_a_choice_about_a_pooler_that_is_not_there_is_refused(
 
 def test_positions_that_no_token_takes_are_counted_out(checkpoint: tuple[str, str], make_config: Any) -> None:
     family, folder = checkpoint
-    positions = 46 if family in ("roberta", "xlm-roberta", "mpnet") else 48  # theirs begin after the padding id
+    positions = 48 - FAMILIES[family].lost_positions
+    AutoModelForSequenceClassification.from_pretrained(folder)(input_ids=torch.ones(1, positions, dtype=torch.long))
     check_backbone_fits(make_config("rte", model=folder, data={"max_length": positions}))
     with pytest.raises(UsageError, match=f"the backbone has {positions} positions"):
         check_backbone_fits(make_config("rte", model=folder, data={"max_length": positions + 1}))

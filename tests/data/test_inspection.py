@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from adapter_tune.cli import main
+from adapter_tune.demo.glue import DEMO_TASKS
 from adapter_tune.demo.location import DEMO
 from adapter_tune.tasks.glue import TASKS
 
@@ -41,7 +42,7 @@ def test_the_table_has_every_fact(files: list[str], capsys: pytest.CaptureFixtur
     assert "b: [CLS] the dog 1 [SEP]" in out
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", DEMO_TASKS)
 def test_every_task_can_be_inspected(task: str, glue: str, backbone: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["inspect-data", "--task", task, "--model", backbone, "--set", f"data.source={glue}", "--json"])
     inspection = json.loads(capsys.readouterr().out)

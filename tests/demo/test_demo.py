@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -23,7 +24,7 @@ from adapter_tune.config.resolved import resolved
 from adapter_tune.demo import scenes
 from adapter_tune.demo.corpus import documents
 from adapter_tune.demo.dataset import located_data, write_data
-from adapter_tune.demo.glue import DIAGNOSTIC, columns, rows, splits
+from adapter_tune.demo.glue import DEMO_TASKS, DIAGNOSTIC, columns, rows, splits
 from adapter_tune.demo.grammar import Style, question, sentence, written
 from adapter_tune.demo.lexicon import LEXICON, POOLS, participle, past, plural, senses, third
 from adapter_tune.demo.location import BACKBONE, DEMO
@@ -32,7 +33,7 @@ from adapter_tune.demo.world import World
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.tasks.glue import TASKS
 
-ALL = (*TASKS, DIAGNOSTIC)
+ALL = (*DEMO_TASKS, DIAGNOSTIC)
 POOL = {form: sense.pool for sense in LEXICON.values() for form in sense.forms()}
 
 
@@ -62,7 +63,7 @@ def test_training_rows_and_the_others_share_no_content_word(task: str) -> None:
         assert used == set(pools), split
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", DEMO_TASKS)
 def test_training_and_validation_share_function_words_only(task: str) -> None:
     """About forty small words, and no content word."""
     shared = words_of(task, "train", 300) & words_of(task, TASKS[task].validation[0], 300)
@@ -72,10 +73,9 @@ def test_training_and_validation_share_function_words_only(task: str) -> None:
 
 DIGEST = """
 import hashlib, json
-from adapter_tune.demo.glue import DIAGNOSTIC, rows, splits
-from adapter_tune.tasks.glue import TASKS
+from adapter_tune.demo.glue import DEMO_TASKS, DIAGNOSTIC, rows, splits
 digest = hashlib.sha256()
-for task in (*TASKS, DIAGNOSTIC):
+for task in (*DEMO_TASKS, DIAGNOSTIC):
     for split in splits(task):
         digest.update(json.dumps(list(rows(task, split, 60, seed=3))).encode())
 print(digest.hexdigest())
@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_rows_in_every_process() -> None:
     assert first != second
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", DEMO_TASKS)
 def test_labels_are_balanced_and_no_row_occurs_twice(task: str) -> None:
     drawn = list(rows(task, "train", 300))
     texts = [tuple(row[column] for column in columns(task)) for row in drawn]
@@ -128,6 +128,17 @@ def demo_rows(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("demo") / "rows"
     write_data(folder, train=20, validation=12)
     return str(folder)
+
+
+def test_a_task_without_rows_here_leaves_the_demo_as_it_is(
+    tmp_path: Path, demo_rows: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TASKS, "anli", replace(TASKS["mnli"], name="anli", validation=("validation",)))
+    write_data(tmp_path / "rows", train=2, validation=2)
+    assert {path.name for path in (tmp_path / "rows").iterdir() if path.is_dir()} == set(ALL)
+    with pytest.raises(SystemExit):
+        main(["inspect-data", "--model", DEMO, "--task", "anli", "--set", f"data.source={demo_rows}"])
+    assert "the data set has no such task" in capsys.readouterr().err
 
 
 DOG, CAT, ANIMAL = LEXICON["dog"], LEXICON["cat"], LEXICON["animal"]
