@@ -69,7 +69,7 @@ def located_rows(source: str, columns: Sequence[str]) -> Iterator[LocatedRow]:
             if column not in row:
                 raise RunError(f"{path}, {location}: {missing_column(column, row)}")
             if not isinstance(row[column], str):
-                problem = "is empty" if row[column] is None else f"holds {type(row[column]).__name__}, not text"
+                problem = "is empty" if row[column] is None else f"contains {type(row[column]).__name__}, not text"
                 raise RunError(f"{path}, {location}: column '{column}' {problem}; fix or remove the row")
         yield location, row
 
@@ -87,7 +87,7 @@ def existing_file(source: str) -> Path:
     """
     path = Path(source)
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; name a CSV, TSV, JSONL or Parquet file")
+        raise UsageError(f"{path}: no such file; give a CSV, TSV, JSONL or Parquet file")
     _extension(path)
     return path
 
@@ -143,7 +143,7 @@ def _with_known_columns(rows: Iterator[Row], columns: list[str], target: Path) -
         unknown = [column for column in row if column not in known]
         if unknown:
             raise RunError(
-                f"cannot write {target}: row {number} has a column '{unknown[0]}' that the first row lacks; "
+                f"cannot write {target}: row {number} has a column '{unknown[0]}' that the first row does not have; "
                 "add it to the first row too, or write a .jsonl file"
             )
         yield row
@@ -156,7 +156,7 @@ def check_target(target: Path) -> str:
         UsageError: the extension is unknown, the folder does not exist, or the target is a folder.
     """
     if target.is_dir() or not target.parent.is_dir():
-        raise UsageError(f"{target}: cannot be written; name a file in an existing folder")
+        raise UsageError(f"{target}: cannot be written; choose a file in an existing folder")
     return _extension(target)
 
 
@@ -192,7 +192,7 @@ def _read_csv(path: Path, delimiter: str = ",") -> Iterator[LocatedRow]:
             lines = filter(None, reader)  # empty lines are skipped
             header = next(lines, None)
             if not header:
-                raise RunError(f"{path}: the file is empty; its first line should name the columns")
+                raise RunError(f"{path}: the file is empty; its first line should contain the column names")
             _check_header(path, header)
             for cells in lines:
                 location = f"line {reader.line_num}"
@@ -230,7 +230,7 @@ def _parse_json_row(line: str, where: str) -> Row:
             json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         surrogate = f"\\u{ord(error.object[error.start]):04x}"
-        raise RunError(f"{where}: {surrogate} is half a character; fix or remove the row") from None
+        raise RunError(f"{where}: {surrogate} is an incomplete character; fix or remove the row") from None
     except (ValueError, RecursionError) as error:
         raise RunError(f"{where}: not JSON ({error}); write one object per line") from None
     if not isinstance(row, dict):

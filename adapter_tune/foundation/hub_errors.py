@@ -98,7 +98,7 @@ def _reasons() -> tuple[_Reason, ...]:
         (
             (),
             ("trust_remote_code",),
-            "it brings code of its own, which is never run here; choose a model of a family that transformers has",
+            "it contains its own code, which is never executed; choose a model family that is part of transformers",
         ),
         (
             (),
@@ -109,7 +109,7 @@ def _reasons() -> tuple[_Reason, ...]:
         (
             (SafetensorError,),
             (),
-            "its weights cannot be read ({first}); the file is damaged or cut short, download it again",
+            "its weights cannot be read ({first}); the file is damaged or incomplete, download it again",
         ),
         (
             (),
@@ -129,8 +129,8 @@ def _reasons() -> tuple[_Reason, ...]:
         (
             (hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError),
             ("couldn't connect", "couldn't reach", "connecterror", "offline"),
-            "the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), name local "
-            "folders with --model DIR and --set data.source=DIR, or try the tool without the Hub: --demo",
+            "the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), give local "
+            "folders with --model DIR and --set data.source=DIR, or use --demo, which needs no Hub",
         ),
         (
             (

@@ -60,7 +60,7 @@ def scores_by_range(config: RunConfig, prepared: PreparedModel, rows: Any, token
     """
     if not any(site.adapted and sub_layer in (None, site.sub_layer) for site in sites(prepared.model)):
         kind = f"{sub_layer.replace('_', '-')} " if sub_layer else ""
-        raise UsageError(f"the run (strategy {config.strategy.name}) has no {kind}adapters to take out")
+        raise UsageError(f"the run (strategy {config.strategy.name}) has no {kind}adapters to remove")
     prepare_to_compute(prepared, config.training)
     compute = resolve_compute(config.training)
     model = prepared.model.to(compute.device).eval()

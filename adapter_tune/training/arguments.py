@@ -73,6 +73,8 @@ def check_training(config: RunConfig) -> None:
     distributed.per_process_batch_size(config.training.batch_size)
     distributed.check_launcher()
     if config.training.shard_backbone and distributed.world_size() == 1:
-        raise UsageError("training.shard_backbone is for several processes: start it with torchrun, or leave it out")
+        raise UsageError(
+            "training.shard_backbone needs several processes; start the run with torchrun, or remove the option"
+        )
     if config.training.class_weights != "none" and (config.task_spec.is_regression or config.task_spec.is_multi_label):
-        raise UsageError("training.class_weights: balanced needs rows with one class each; leave it out")
+        raise UsageError("training.class_weights: balanced is only for single-label classification; remove the option")

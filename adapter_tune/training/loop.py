@@ -73,7 +73,10 @@ def train(config: RunConfig, prepared: PreparedModel, splits: Splits, tokenizer:
         trainer = _trained(config, prepared, splits, tokenizer, folder, checkpoint, extra_callbacks, speed_monitor)
         state = trainer.state
         if state.best_model_checkpoint is None:
-            raise RunError(f"{folder}: the best checkpoint (step {state.best_global_step}) is gone; use --no-resume")
+            raise RunError(
+                f"{folder}: the best checkpoint (step {state.best_global_step}) is missing; "
+                "start again with --no-resume"
+            )
         best = [entry for entry in state.log_history if entry["step"] == state.best_global_step]
         values = {key: value for entry in best for key, value in entry.items()}
         speed = _speed(trainer, speed_monitor, state.log_history, splits.validation)
