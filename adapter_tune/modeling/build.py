@@ -39,7 +39,7 @@ _ASSUMED_FROZEN = (
     "assumption, as no weights are loaded: the pooler stays frozen, because it is pretrained in BERT's own checkpoints"
 )
 _ASSUMED_TRAINED = (
-    "assumed without weights: the pooler is trained, as for a checkpoint without its pretraining objective "
+    "assumption, as no weights are loaded: the pooler is not pretrained, so it is trained "
     "(model.pooler=frozen counts it as frozen)"
 )
 

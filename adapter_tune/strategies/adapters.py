@@ -73,7 +73,7 @@ class Injection(Strategy):
     layer_norm: Literal["adapter", "all", "none"] = "adapter"
     """Trained LayerNorms: adapter (those after an adapter, 2d in the formula), all (as in the released code), none."""
     scale: Annotated[float, Field(gt=0, le=1000)] | Literal["learnt"] = 1.0
-    """Factor on the adapter's output; learnt trains the factor, from 1 on, and adds one parameter."""
+    """Factor on the adapter's output; learnt means a trained factor (initially 1), one more parameter."""
 
     def sizes(self, layers: int) -> list[int]:
         """Return the bottleneck size of each layer; 0 means no adapter.
@@ -179,7 +179,7 @@ class Injection(Strategy):
 
 @strategy("houlsby")
 class Houlsby(Injection):
-    """Two adapters per layer, after the attention and after the feed-forward, and the LayerNorms that follow them."""
+    """Two adapters per layer, after attention and feed-forward network, and the LayerNorms that follow them."""
 
     paper: ClassVar[str] = "Houlsby et al. 2019"
     drawing: ClassVar[str] = """
@@ -201,7 +201,7 @@ class AttentionOnly(Injection):
 
 @strategy("feed_forward_only")
 class FeedForwardOnly(Injection):
-    """One adapter per layer, after the feed-forward, and the LayerNorm that follows it."""
+    """One adapter per layer, after the feed-forward network, and the LayerNorm that follows it."""
 
     paper: ClassVar[str] = "Pfeiffer et al. 2021"
     sub_layers: ClassVar[tuple[SubLayer, ...]] = ("feed_forward",)
