@@ -1,4 +1,4 @@
-# Every target installs what it needs into .venv first; only Python 3.10+ and make are asked for.
+# Every target installs what it needs into .venv first; only Python 3.10+ and make are required before.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -7,43 +7,43 @@ BIN := .venv/bin
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-setup: .venv/installed ## make .venv and install the package with its development tools
+setup: .venv/installed ## create .venv and install the package with its development tools
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: setup ## train three strategies on three tasks of the embedded world and print one table; no network
+demo: setup ## train three strategies on three tasks of the embedded demo and print one table; needs no Hub
 	$(BIN)/python scripts/demo.py
 
-paper-demo: setup ## the paper's experiments in miniature on the embedded world, with a report; resumable, no network
+paper-demo: setup ## the paper's experiments in miniature on the embedded demo, with a report; resumable, needs no Hub
 	ADAPTER_TUNE=$(BIN)/adapter-tune scripts/reproduce_paper.sh --demo
 
-test: lint type ## lint, types, and the tests with coverage
+test: lint type ## run lint, type checks, and the tests with coverage
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
-test-long: setup ## the checks that take their time: 30 kills, 2,000 evaluations, 10,000 trials, 4 processes, stored bits
+test-long: setup ## run the slow tests: 30 kills, 2,000 evaluations, 10,000 sweep trials, 4 processes, bit-identical results
 	$(BIN)/python -m pytest -m slow
 
-fuzz: setup ## 100,000 inputs of every kind that come from elsewhere: a valid one, or one clear error
+fuzz: setup ## fuzz all readers of files and options: 100,000 random inputs, each must be valid or give one clear error
 	$(BIN)/python -m pytest --hypothesis-profile=long tests/test_fuzz.py
 
-audit: setup ## known holes in the installed packages
+audit: setup ## check the installed packages for known vulnerabilities
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/python -m pip_audit --skip-editable
 
-lint: setup ## style, without changing anything
+lint: setup ## check the code style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: setup ## mend the style
+format: setup ## fix the code style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-type: setup ## static types, strict
+type: setup ## check types with mypy (strict)
 	$(BIN)/mypy
 
-clean: ## remove .venv and everything that tools wrote
+clean: ## remove .venv, build folders and caches
 	rm -rf .venv build dist .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

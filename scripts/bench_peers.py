@@ -1,8 +1,8 @@
-"""Train the same tasks with adapter-tune and with its peers in turns; ratios of speed, and scores.
+"""Train the same tasks with adapter-tune and with other libraries (peers) in alternation; compare speed and scores.
 
-Each peer gets an environment of its own (made once, in --envs), its documented trainer, and its defaults: float32, rows
-padded to 128 tokens. adapter-tune runs twice, as it is by default and at the peers' settings (float32, padded to 128,
-the stock dropout left on). Example:
+Each peer has its own environment (created once, in --envs), its documented trainer, and its defaults: float32, rows
+padded to 128 tokens. adapter-tune runs twice: with its defaults, and at the peers' settings (float32, padded to 128,
+PyTorch's dropout). Example:
 
     python scripts/bench_peers.py --model sentence-transformers/all-MiniLM-L6-v2 --seeds 3
 """
@@ -97,15 +97,17 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--tasks", default="rte,stsb,sst2")
     parser.add_argument("--m", type=int, default=64)
-    parser.add_argument("--rows", type=int, default=1000, help="training rows a task")
+    parser.add_argument("--rows", type=int, default=1000, help="training rows per task")
     parser.add_argument("--epochs", type=float, default=2)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--who", help="only these, with commas; all by default")
-    parser.add_argument("--once", default="peft_lora,at equal settings", help="what runs with the first seed alone")
+    parser.add_argument("--who", help="only these libraries, separated by commas; default: all")
+    parser.add_argument(
+        "--once", default="peft_lora,at equal settings", help="libraries that run with the first seed only"
+    )
     parser.add_argument("--envs", type=Path, default=Path("peer-environments"))
-    parser.add_argument("--json", type=Path, help="write every run there, too")
+    parser.add_argument("--json", type=Path, help="also write every run to this file")
     args = parser.parse_args()
     pythons = {name: environment(args.envs.resolve(), name) for name in PEERS}
     runs: dict[str, Callable[[str, int], dict[str, Any]]] = {

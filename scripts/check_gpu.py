@@ -119,7 +119,7 @@ def demo_config(task, precision, output, **training):
 
 
 def prepare():
-    """The embedded data into the cache."""
+    """Write the demo data into the cache."""
     from adapter_tune.demo.dataset import located_data
     from adapter_tune.demo.location import DEMO
 
@@ -127,7 +127,7 @@ def prepare():
 
 
 def scores(precision):
-    """The embedded tasks on one device in one precision."""
+    """The demo tasks on one device in one precision."""
     import torch
 
     from adapter_tune import run

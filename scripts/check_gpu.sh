@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Everything that only a GPU can show, in at most nine minutes on one GPU with 16 cores and without a network:
+# All checks that need a GPU, in at most nine minutes on one GPU with 16 cores, without a network:
 #   scripts/check_gpu.sh [FOLDER]        FOLDER (default $OUT, else ./gpu-check) gets summary.txt and logs.txt
-#   PARTS="env resume loop" scripts/check_gpu.sh      some parts alone: env scores tests resume loop families bench
-# scores, tests, resume and families run side by side (they ask what is right); env, loop and bench have the GPU to
-# themselves (they ask how long it takes). CASES, TESTS and SCORES choose among cases, files and precisions. PYTHON names the interpreter; LIMIT is the time for all of it in seconds.
-# DEVICE=cpu SMALL=1 tries the script itself on a machine without a GPU.
+#   PARTS="env resume loop" scripts/check_gpu.sh      only these parts, of: env scores tests resume loop families bench
+# scores, tests, resume and families run at the same time (they check results); env, loop and bench use the GPU
+# alone (they measure time). CASES, TESTS and SCORES select cases, files and precisions. PYTHON is the interpreter; LIMIT is the total time in seconds.
+# DEVICE=cpu SMALL=1 tests the script itself on a machine without a GPU.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ -d adapter_tune ] || cd "${REPO:?name the clone in REPO}"
@@ -48,7 +48,7 @@ if wanted loop; then
     say "" && say "== training on random rows of MNLI's lengths, 32 a step, m = 64" && note < "$logs/loop.log"
 fi
 
-# ---- what is right: side by side, once the embedded data lie in the cache (several first runs at once fall over each other)
+# ---- what is right: side by side, once the demo data are in the cache
 { wanted scores || wanted resume; } && "${check[@]}" prepare
 jobs=()
 background() { run "$@" & jobs+=($!); }
@@ -76,7 +76,7 @@ fi
 wanted families && background 100 families "${check[@]}" families
 [ ${#jobs[@]} -gt 0 ] && wait "${jobs[@]}"  # each has its own limit
 if wanted scores; then
-    say "" && say "== scores of the embedded tasks (houlsby), by device and precision" && "${check[@]}" compare | note
+    say "" && say "== scores of the demo tasks (houlsby), by device and precision" && "${check[@]}" compare | note
     grep -hE "Error|error:" "$logs"/scores-*.log | sort | uniq -c | head -5 | note
 fi
 if wanted tests; then

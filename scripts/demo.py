@@ -1,4 +1,4 @@
-"""The main job on the embedded backbone and data: scores beside trained parameters, in one table.
+"""The main use on the embedded demo: scores and trained parameters of several strategies, in one table.
 
 python scripts/demo.py                                # what "make demo" runs: three tasks, one seed
 python scripts/demo.py --all --seeds 3 --controls     # the table of docs/demo.md
@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is asked of the Hub
+os.environ["HF_HUB_OFFLINE"] = "1"  # the Hub is not used
 
 import typer
 from rich.progress import track
@@ -36,11 +36,11 @@ WORDS = "bag of words"
 NEXT = """
 Scores are of the validation split, times 100: {headlines}.
 Next:
-  .venv/bin/adapter-tune eval --output {output}               score the newest run again, from disk
+  .venv/bin/adapter-tune eval --output {output}               evaluate the newest run again, from disk
   .venv/bin/adapter-tune train --task rte --m 8 --demo        another task, another size
   .venv/bin/adapter-tune train --task rte --model DIR         your own backbone, or one from the Hub
   .venv/bin/adapter-tune list                                 tasks, strategies, configurations
-docs/demo.md says what this small world is and what it shows."""
+docs/demo.md describes the demo data and what the table shows."""
 
 
 def train(cell: tuple[str, str, int], output: Path, sets: list[str]) -> Result:
@@ -70,7 +70,7 @@ def train(cell: tuple[str, str, int], output: Path, sets: list[str]) -> Result:
 
 
 def random_backbone(output: Path) -> Path:
-    """The embedded backbone's shape and tokenizer with random weights."""
+    """The demo backbone's shape and tokenizer with random weights."""
     folder = output / "random-backbone"
     if not (folder / "model.safetensors").is_file():
         import torch
@@ -125,9 +125,9 @@ def mean_row(tasks: list[str], columns: list[str], scores: dict[tuple[str, str],
 
 
 def parameter_rows(columns: list[str], parameters: dict[str, ParameterCount]) -> list[list[str]]:
-    """The number of trained parameters, and its share of the backbone's; empty for a column without a model."""
+    """The number of trained parameters, and its share   of the model without adapters; empty for a column without a model."""
     counts = ["trained parameters"]
-    shares = ["of the backbone's"]
+    shares = ["  of the model without adapters"]
     for column in columns:
         count = parameters.get(column)
         counts.append("" if count is None else f"{count.trained:,}")
@@ -145,14 +145,20 @@ def runs_of(cells: list[tuple[str, str, int]], output: Path, sets: list[str], wo
 
 
 def main(
-    tasks: Annotated[str, typer.Option("--task", help="Tasks, with commas.")] = "cola,mnli,wnli",
+    tasks: Annotated[str, typer.Option("--task", help="Tasks, separated by commas.")] = "cola,mnli,wnli",
     every: Annotated[bool, typer.Option("--all", help="All nine tasks.")] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs a cell, with other seeds.")] = 1,
-    methods: Annotated[str, typer.Option(help="Strategies or shipped configurations, with commas.")] = STRATEGIES,
-    controls: Annotated[bool, typer.Option("--controls", help="Add head, random backbone, bag of words.")] = False,
-    output: Annotated[Path, typer.Option(help="The folder that holds the run folders.")] = Path("runs/demo"),
-    set_: Annotated[list[str] | None, typer.Option("--set", help="As of train: training.epochs=2. Repeatable.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, for each task and strategy.")] = 1,
+    methods: Annotated[
+        str, typer.Option(help="Strategies or shipped configurations, separated by commas.")
+    ] = STRATEGIES,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Add the controls: head, random backbone, bag of words.")
+    ] = False,
+    output: Annotated[Path, typer.Option(help="Folder in which the run folders are created.")] = Path("runs/demo"),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Set any option, as in train: training.epochs=2. Can be repeated.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of runs at the same time, one thread each.")] = 1,
 ) -> None:
     """Train every strategy on every task and print one table."""
     names = list(TASKS) if every else tasks.split(",")
@@ -174,7 +180,7 @@ def main(
         rows.append([f"{task}, {TASKS[task].headline}", *(spread(scores[task, column]) for column in columns)])
     parameters = {column: groups[names[0], column][0].parameters for column in columns if column != WORDS}
     rows += [mean_row(names, columns, scores), *parameter_rows(columns, parameters)]
-    show("the embedded world", ["task, score", *columns], rows)
+    show("the embedded demo", ["task, score", *columns], rows)
     print(NEXT.format(output=output, headlines="each task's headline metric (Matthews and Spearman from -100)"))
 
 

@@ -1,6 +1,6 @@
-"""The table of docs/methods.md, from run folders: one row a method, one column a task; means over seeds.
+"""The table of docs/methods.md, from run folders: one row per method, one column per task; means over seeds.
 
-python scripts/methods_table.py runs/methods/*/          # --cost adds seconds an epoch and peak memory
+python scripts/methods_table.py runs/methods/*/          # --cost adds seconds per epoch and peak memory
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def seconds(results: list[Result]) -> str:
 
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Run folders.")],
-    leave_out: Annotated[str, typer.Option(help="A task that has no part in the mean.")] = "",
-    cost: Annotated[bool, typer.Option("--cost", help="Add seconds an epoch by task, and peak memory.")] = False,
+    leave_out: Annotated[str, typer.Option(help="Task that is left out of the mean.")] = "",
+    cost: Annotated[bool, typer.Option("--cost", help="Add seconds per epoch for each task, and peak memory.")] = False,
 ) -> None:
     """Print the table as Markdown."""
     results = [read_result(folder) for folder in folders if (folder / "result.json").is_file()]

@@ -122,12 +122,12 @@ def loss_and_hits(
 
 
 def main(
-    output: Annotated[Path, typer.Option(help="Folder for weights, tokenizer and card.")] = Path("demo-backbone"),
-    count: Annotated[int, typer.Option("--documents", help="Documents of text.")] = 300_000,
-    epochs: Annotated[int, typer.Option(help="Passes over them.")] = 4,
-    batch_size: Annotated[int, typer.Option(help="Documents a step.")] = 64,
+    output: Annotated[Path, typer.Option(help="Folder for weights, tokenizer and model card.")] = Path("demo-backbone"),
+    count: Annotated[int, typer.Option("--documents", help="Number of documents.")] = 300_000,
+    epochs: Annotated[int, typer.Option(help="Number of epochs.")] = 4,
+    batch_size: Annotated[int, typer.Option(help="Batch size: documents per step.")] = 64,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
-    seed: Annotated[int, typer.Option(help="Of text, masks, weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of text, masks and weights.")] = 0,
 ) -> None:
     """Pretrain the demo backbone."""
     set_seed(seed)

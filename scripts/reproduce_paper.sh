@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The paper's experiments, from sweeps to the report, by calls of the command line alone. Start it again where it stopped.
+# The paper's experiments, from sweeps to the report, with the command line only. Run it again to resume.
 #     scripts/reproduce_paper.sh [--demo|--minilm|--bert-base|--bert-large] [FOLDER]
-# --demo (the default) needs no network; --minilm is for two cores and an evening, the BERTs are for GPUs (WORKERS=N
-# processes here, more machines with scripts/slurm_sweep.sh). 'adapter-tune sweep NAME --dry-run' estimates the time.
+# --demo (the default) needs no network; --minilm takes several hours on two cores; the others need GPUs (WORKERS=N
+# processes on this machine, more machines with scripts/slurm_sweep.sh). 'adapter-tune sweep NAME --dry-run' estimates the time.
 set -euo pipefail
 kind=--demo
 if [[ ${1:-} == --* ]]; then kind=$1; shift; fi

@@ -1,4 +1,4 @@
-"""A Markdown table of scores beside trained parameters, from run folders: one row a task, one column a strategy.
+"""A Markdown table of scores and trained parameters, from run folders: one row per task, one column per strategy.
 
 python scripts/results_table.py runs/*/
 """
@@ -24,7 +24,7 @@ def scores(result: Result) -> str:
 
 
 def trained(result: Result) -> str:
-    """Trained parameters and their share of the unadapted model."""
+    """Trained parameters and their share of the model without adapters."""
     return f"{result.parameters.trained:,} ({result.parameters.trained_percent:.1f} %)"
 
 
@@ -34,7 +34,7 @@ def table(results: list[Result]) -> str:
     tasks = [task for task in TASKS if any(r.task == task for r in results)]
     found = {(r.task, r.strategy): r for r in results}
     if len(found) < len(results):
-        sys.exit("two runs of one task and strategy; name the one to show")
+        sys.exit("two runs of one task and strategy; give only one of them")
     head = ["task", *(f"{name}: {what}" for name in strategies for what in ("scores", "trained"))]
     lines = [head, ["---"] * len(head)]
     for task in tasks:

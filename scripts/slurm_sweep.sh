@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A sweep as an array job: every job takes runs from one study until none is left. A job that is stopped loses nothing.
+# A sweep as a SLURM array job: every job takes runs from one study until none is left. Stopped jobs can be resumed.
 #     sbatch scripts/slurm_sweep.sh paper/sweeps/glue postgresql://user@host/sweeps
 #SBATCH --array=0-15
 #SBATCH --gres=gpu:1

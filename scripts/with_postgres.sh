@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A PostgreSQL of its own on loopback for one command, which finds its URL in $STORAGE; gone afterwards. For example
+# Start a temporary local PostgreSQL server for one command; its URL is in $STORAGE. For example
 #     scripts/with_postgres.sh bash -c 'adapter-tune sweep FILE.yaml --workers 2 --storage "$STORAGE"'
-# Needs PostgreSQL's programs (Debian: postgresql) and pip install 'adapter-tune[postgres]'.
+# Needs the PostgreSQL server programs (Debian: postgresql) and pip install 'adapter-tune[postgres]'.
 set -euo pipefail
 [[ $# -gt 0 ]] || { sed -n '2,4s/^# //p' "$0" >&2; exit 2; }
 programs=$(dirname "$(command -v initdb || find /usr/lib/postgresql -name initdb | sort -V | tail -1)")

@@ -1,4 +1,4 @@
-"""The shape of the project: rooms and files that import only from below, every command and option documented."""
+"""The structure of the project: files import only from below; all commands and options are documented."""
 
 import ast
 import re
@@ -23,21 +23,21 @@ DOCUMENTS = "\n".join(path.read_text() for path in (ROOT / "README.md", *(ROOT /
 
 
 def listed() -> list[str]:
-    """Rooms and files from the top down, as the document lists them; a room comes before its own files."""
+    """Subpackages and files from the top down, as the document lists them; a subpackage comes before its own files."""
     block = (ROOT / "docs" / "architecture.md").read_text().split("```")[1]
-    names, room = [], ""
+    names, subpackage = [], ""
     for line in filter(str.strip, block.splitlines()):
         name = line.split()[0].removesuffix(".py")
         if line.startswith(" "):
-            names.append(f"{room}.{name}")
+            names.append(f"{subpackage}.{name}")
         else:
-            room = name.rstrip("/")
-            names.append(room)
+            subpackage = name.rstrip("/")
+            names.append(subpackage)
     return names
 
 
 def name_of(path: Path) -> str:
-    """A file's dotted name in the package; ``__init__.py`` has its room's name, the package's own has none."""
+    """A file's dotted name in the package; ``__init__.py`` has its subpackage's name, the package's own has none."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
@@ -80,12 +80,12 @@ def test_a_file_imports_only_from_below(path: Path) -> None:
 
 
 def test_a_room_imports_only_rooms_below() -> None:
-    rooms = list(dict.fromkeys(name.split(".")[0] for name in listed()))
+    subpackages = list(dict.fromkeys(name.split(".")[0] for name in listed()))
     for path, own in files().items():
-        room = own.split(".")[0]
-        if room:
-            others = {name.split(".")[0] for name in imports(path)} - {room}
-            assert others <= set(rooms[rooms.index(room) + 1 :]), path
+        subpackage = own.split(".")[0]
+        if subpackage:
+            others = {name.split(".")[0] for name in imports(path)} - {subpackage}
+            assert others <= set(subpackages[subpackages.index(subpackage) + 1 :]), path
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/__init__.py")), ids=lambda p: p.parent.name)
@@ -96,8 +96,8 @@ def test_a_room_says_what_it_is_and_nothing_else(path: Path) -> None:
 
 
 def test_the_tests_have_the_same_rooms() -> None:
-    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")} <= rooms
+    subpackages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")} <= subpackages
 
 
 def test_no_test_module_imports_another() -> None:

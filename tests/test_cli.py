@@ -66,7 +66,7 @@ def test_train_eval_and_the_stored_result(cli: Any, small_world: list[str]) -> N
     assert "\x1b" not in trained.out + trained.err
     scored = cli("eval", "--output", "runs", "--output-json", "scores.json")
     assert scored.code == 0, scored.err
-    assert "the newest run: runs/mnli-houlsby-m4-" in scored.err
+    assert "using the newest run: runs/mnli-houlsby-m4-" in scored.err
     folder = next(Path("runs").iterdir())
     assert json.loads(Path("scores.json").read_text())["scores"] == read_result(folder).scores
 
@@ -149,12 +149,12 @@ WRONG = [
     (["train", "--task", "rte", "--set", "training.epoch=3"], "did you mean 'epochs'?"),
     (
         ["train", "--task", "rte", "--m", "0"],
-        "--m: should be a number from 1 to 65536, or a list with one per layer, got 0",
+        "--m: should be a whole number from 1 to 65536, or a list with one number per layer, got 0",
     ),
     (["train", "--task", "rte", "--m", "-5"], "got -5"),
     (
         ["train", "--task", "rte", "--m", "abc"],
-        "--m: should be a number from 1 to 65536, or a list with one per layer, got 'abc'",
+        "--m: should be a whole number from 1 to 65536, or a list with one number per layer, got 'abc'",
     ),
     (["train", "--task", "rte", "--m", "8", "--strategy", "full"], "unknown option 'm'"),
     (["train", "--task", "rte", "--lr", "fast"], "--lr: should be a valid number"),
@@ -191,7 +191,7 @@ WRONG = [
     (["count-params", "--m", "[1,2]"], "the list has 2 numbers, but the backbone has 12 layers"),
     (["count-params", "--strategy", "top_n", "--set", "strategy.n=13"], "13 is more than the backbone's 12 layers"),
     (["train", "--demo", "--task", "rte", "--set", "strategy.layers=top-5"], "more than the backbone's 4 layers"),
-    (["train", "--task", "rte", "--set", "strategy.m=[0,0]"], "no adapter anywhere"),
+    (["train", "--task", "rte", "--set", "strategy.m=[0,0]"], "at least one above 0"),
     (["train", "--demo", "--task", "rte", "--set", "training.precision=fp16"], "fp16 needs a GPU"),
     (["eval"], "no finished run in runs"),
     (["eval", "."], "no result.json in it"),
@@ -223,7 +223,7 @@ def test_what_fails_on_the_way_exits_with_1(cli: Any, small_world: list[str], ba
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     cut = cli("train", "--task", "rte", *small_world, "--model", str(tmp_path / "cut"))
-    assert_one_line(cut, 1, "its weights cannot be read", "damaged or cut short")
+    assert_one_line(cut, 1, "its weights cannot be read", "damaged or incomplete")
     weights.unlink()
     empty = cli("train", "--task", "rte", *small_world, "--model", str(tmp_path / "cut"))
     assert_one_line(empty, 1, "it has no model.safetensors", "--model DIR")
@@ -240,7 +240,7 @@ def test_a_truncated_adapter_is_refused(cli: Any, small_world: list[str]) -> Non
     assert cli("train", "--task", "rte", "--m", "4", *small_world).code == 0
     weights = next(Path("runs").rglob("adapter_model.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-100])
-    assert_one_line(cli("eval"), 1, str(weights), "damaged or cut short")
+    assert_one_line(cli("eval"), 1, str(weights), "damaged or incomplete")
 
 
 def test_a_full_disk_ends_in_one_line_and_loses_nothing(cli: Any, small_world: list[str]) -> None:
@@ -333,7 +333,7 @@ def test_a_damaged_run_does_not_hide_the_others(cli: Any, small_world: list[str]
     assert scored.code == 0, scored.err
     assert "runs/damaged/result.json: not valid JSON" in scored.err
     assert "this run is skipped" in scored.err
-    assert f"the newest run: {whole}" in scored.err
+    assert f"using the newest run: {whole}" in scored.err
     shutil.rmtree(whole)
     assert_one_line(cli("eval", "--output", "runs"), 1, "runs/damaged/result.json: not valid JSON")
 

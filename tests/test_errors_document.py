@@ -13,8 +13,8 @@ from adapter_tune.cli import main
 DOCUMENT = Path(__file__).parent.parent / "docs" / "errors.md"
 HEAD = """# Error messages
 
-Each row is what `adapter-tune` prints after `error: `, with the exit code: 2 for an error in what you wrote, 1 for an
-error while running. Existing files are unchanged after an error, and no unfinished file is left behind.
+Each row shows what `adapter-tune` prints after `error: `, and the exit code: 2 for a wrong command or configuration, 1
+for any other error. After an error, existing files are unchanged, and there is no incomplete file.
 `tests/test_errors_document.py` writes this table and checks it.
 
 | input | command | message | code |
@@ -56,13 +56,13 @@ CASES: list[tuple[str, Files, str]] = [
     ("an empty label", {"train.csv": "text,label\nx,a\ny,\n"}, TRAIN),
     ("a row with too many fields", {"train.csv": "text,label\nx,a\ny,b,c\n"}, TRAIN),
     ("a quote that is not closed", {"train.csv": 'text,label\n"x,a\n'}, TRAIN),
-    ("another encoding than UTF-8", {"train.csv": b"text,label\ncaf\xe9,a\n"}, TRAIN),
-    ("too few rows for a held-out part", {"train.csv": "text,label\nx,a\ny,b\n"}, TRAIN),
-    ("a word where a number should be", {"train.csv": "text,label\nx,1.5\ny,two\n"}, f"{TRAIN} --problem regression"),
-    ("NaN for a label", {"train.csv": "text,label\nx,1.5\ny,nan\n"}, f"{TRAIN} --problem regression"),
+    ("an encoding other than UTF-8", {"train.csv": b"text,label\ncaf\xe9,a\n"}, TRAIN),
+    ("too few rows to hold some out", {"train.csv": "text,label\nx,a\ny,b\n"}, TRAIN),
+    ("a word instead of a number", {"train.csv": "text,label\nx,1.5\ny,two\n"}, f"{TRAIN} --problem regression"),
+    ("NaN as a label", {"train.csv": "text,label\nx,1.5\ny,nan\n"}, f"{TRAIN} --problem regression"),
     ("mixed types", {"rows.jsonl": '{"text": "a", "label": "x"}\n{"text": "b", "label": {"y": 1}}\n'},
      "train --train-file rows.jsonl --model demo"),
-    ("a number for a text", {"rows.jsonl": '{"text": "a", "label": "x"}\n{"text": 3, "label": "y"}\n'},
+    ("a number instead of a text", {"rows.jsonl": '{"text": "a", "label": "x"}\n{"text": 3, "label": "y"}\n'},
      "train --train-file rows.jsonl --validation-file rows.jsonl --model demo"),
     ("a label in validation that training lacks", {"train.csv": GOOD, "dev.csv": "text,label\nx,a\ny,c\n"},
      f"{TRAIN} --validation-file dev.csv"),
@@ -73,12 +73,12 @@ CASES: list[tuple[str, Files, str]] = [
      "dev.csv": "text,label\nx,1.5\n"}, f"{TRAIN} --validation-file dev.csv"),
     ("many different whole numbers as labels", {"train.csv": "text,label\n" + "".join(f"x,{i}\n" for i in range(300))},
      TRAIN),
-    ("a class named twice", {"train.csv": GOOD}, f"{TRAIN} --set data.custom.labels=[a,b,a]"),
+    ("a class listed twice", {"train.csv": GOOD}, f"{TRAIN} --set data.custom.labels=[a,b,a]"),
     ("an incomplete Unicode character", {"rows.jsonl": '{"text": "a\\ud800", "label": "x"}\n'},
      "train --train-file rows.jsonl --model demo"),
-    ("a metric for two classes with three classes", {"train.csv": GOOD + "the cat,c\nthe cat,c\n"},
+    ("a two-class metric with three classes", {"train.csv": GOOD + "the cat,c\nthe cat,c\n"},
      f"{TRAIN} --set data.custom.metric=f1"),
-    ("a metric for numbers with classes", {"train.csv": GOOD}, f"{TRAIN} --set data.custom.metric=r2"),
+    ("a regression metric with classes", {"train.csv": GOOD}, f"{TRAIN} --set data.custom.metric=r2"),
     ("an unknown metric", {"train.csv": GOOD}, f"{TRAIN} --set data.custom.metric=acuracy"),
     ("a metric that needs probabilities", {"train.csv": GOOD}, f"{TRAIN} --set data.custom.metric=roc_auc"),
     ("class weights for a regression", {"train.csv": "text,label\n" + "x,1.5\ny,2\n" * 20},

@@ -1,4 +1,4 @@
-"""Files from elsewhere: nothing in them is executed, leads out of its folder, or is believed unseen."""
+"""Files from elsewhere: nothing in them is executed, refers to a place outside its folder, or is believed unseen."""
 
 import json
 import pickle
@@ -62,20 +62,20 @@ def long_header(folder: Path) -> None:
 
 
 DAMAGE: list[tuple[Callable[[Path], None], str]] = [
-    (flip, r"adapter_model.safetensors: tensor [\w.]+ is not what was saved"),
-    (cut, "damaged or cut short"),
-    (long_header, "damaged or cut short"),
-    (edit(sha256=""), "adapter_model.safetensors: it is not what was saved"),
-    (edit(format=FORMAT + 1), "newer than this version reads"),
-    (edit(strategy__m=65_536), r"asks for 17,\d+,\d+ trained parameters and adapter_model.safetensors holds"),
-    (edit(strategy__m=10**12), "should be a number from 1 to 65536"),
-    (edit(strategy__m=8, strategy__depth=64), "trained parameters and"),
+    (flip, r"adapter_model.safetensors: tensor [\w.]+ has changed since it was saved"),
+    (cut, "damaged or incomplete"),
+    (long_header, "damaged or incomplete"),
+    (edit(sha256=""), "adapter_model.safetensors: it has changed since it was saved"),
+    (edit(format=FORMAT + 1), "too new for this version"),
+    (edit(strategy__m=65_536), r"needs 17,\d+,\d+ trained parameters, but adapter_model.safetensors contains"),
+    (edit(strategy__m=10**12), "should be a whole number from 1 to 65536"),
+    (edit(strategy__m=8, strategy__depth=64), "trained parameters, but"),
     (edit(strategy__name="os.system"), "unknown strategy"),
     (edit(max_length=10**12), "max_length"),
-    (edit(data={"source": "/etc"}), "data.source has no place in it"),
-    (edit(data={"train_file": "/etc/passwd"}), "data.train_file has no place in it"),
+    (edit(data={"source": "/etc"}), "data.source should not be in it"),
+    (edit(data={"train_file": "/etc/passwd"}), "data.train_file should not be in it"),
     (edit(model__trust_remote_code=True), "trust_remote_code"),
-    (edit(model__id="../../elsewhere"), "leads out of its folder"),
+    (edit(model__id="../../elsewhere"), "refers to a place outside its folder"),
     (edit(labels=["a"] * 9), "are not those of rte"),
     (edit(fingerprint="0" * 64), "the adapter belongs to backbone"),
     (edit(task="custom"), "data.custom.text_column: is missing"),
@@ -88,7 +88,7 @@ def test_a_changed_adapter_is_refused(
 ) -> None:
     folder = shutil.copytree(trained, tmp_path / "adapter")
     load(folder)
-    if "trained parameters and" in message:
+    if "trained parameters, but" in message:
         monkeypatch.setattr(reload, "build_model", lambda *_: pytest.fail("it was built before it was checked"))
     damage(folder)
     with pytest.raises(AdapterTuneError, match=message) as caught:
@@ -105,7 +105,7 @@ def test_a_flipped_bit_is_traced_to_its_tensor(trained: Path, tmp_path: Path) ->
         changed = bytearray(whole)
         changed[start + (first + last) // 2] ^= 16
         path.write_bytes(changed)
-        with pytest.raises(RunError, match=f"tensor {re.escape(name)} is not what was saved"):
+        with pytest.raises(RunError, match=f"tensor {re.escape(name)} has changed since it was saved"):
             load(path.parent)
 
 
@@ -134,7 +134,7 @@ def test_code_that_comes_with_a_model_is_not_run(make_config: Any, backbone: str
     config = json.loads((folder / "config.json").read_text())
     config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config"}}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(RunError, match="brings code of its own, which is never run here"):
+    with pytest.raises(RunError, match="contains its own code, which is never executed"):
         build_model(make_config(model=str(folder)))
     assert not proof.exists()
 

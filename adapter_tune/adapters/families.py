@@ -130,8 +130,8 @@ FAMILIES: dict[str, Family] = {
 }
 
 _UNSUPPORTED = {
-    "albert": "its layers share one set of weights, so an adapter would be in all of them at once, and choosing "
-    "layers or taking adapters out of them would mean nothing"
+    "albert": "its layers share one set of weights, so they would share one adapter, and adapters of single layers "
+    "could not be chosen or removed"
 }
 
 

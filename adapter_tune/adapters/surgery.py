@@ -135,7 +135,7 @@ def detach(model: nn.Module) -> None:
         RunError: the model has no adapters.
     """
     if not adapters_of(model):
-        raise RunError("the model has no adapters to take out")
+        raise RunError("the model has no adapters to remove")
     for site in sites(model):
         if site.adapted is not None:
             site.put(site.adapted.original())

@@ -34,7 +34,7 @@ def sample_lengths(lengths: str, rows: int, max_length: int, seed: int = 0) -> n
     if lengths.isdecimal():
         if not 2 <= int(lengths) <= max_length:
             raise UsageError(
-                f"--lengths: {lengths} tokens a row are not possible, as data.max_length is {max_length}; "
+                f"--lengths: {lengths} tokens per row are not possible with data.max_length={max_length}; "
                 f"give a number from 2 to {max_length}"
             )
         return np.full(rows, int(lengths))

@@ -25,11 +25,12 @@ def ablate(
 ) -> None:
     """Evaluate a finished run without some of its adapters.
 
-    Removes the adapters of each range of layers in turn, as in Figure 6 of the paper. Nothing is trained.
+    Evaluates once for each range of layers, without the adapters of that range (Figure 6 of the paper). Nothing is
+    trained.
     """
     if attention_only and feed_forward_only:
         raise UsageError(
-            "--attention-only and --feed-forward-only: give only one of them, or none to remove both kinds"
+            "--attention-only and --feed-forward-only: give only one; without them, both kinds are removed"
         )
     folder = run_or_newest(run, runs, demo)
     prepare_libraries(demo)

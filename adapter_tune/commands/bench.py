@@ -32,7 +32,7 @@ def bench(
 ) -> None:
     """Compare the speed and the memory of strategies.
 
-    Trains and evaluates on random weights and random rows.
+    Trains and evaluates models with random weights on random rows.
     """
     import json
     from dataclasses import asdict

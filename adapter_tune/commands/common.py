@@ -26,7 +26,7 @@ def as_yaml(flag: str, text: str | None) -> Any:
         return None
     value = parse_value(text, flag)
     if value is None:
-        raise UsageError(f"{flag}: the value is empty; leave the option out to use its default")
+        raise UsageError(f"{flag}: the value is empty; remove the option to use its default")
     return value
 
 
@@ -60,7 +60,7 @@ def run_or_newest(run: Path | None, runs_folder: Path, demo: bool) -> Path:
     Args:
         run: the run folder, if one was given.
         runs_folder: the folder in which the newest run is looked up.
-        demo: look up only runs on the embedded data.
+        demo: look up only runs on the demo data.
 
     Raises:
         UsageError: there is no finished run.
@@ -80,11 +80,11 @@ def run_or_newest(run: Path | None, runs_folder: Path, demo: bool) -> Path:
             last_error = error
             continue
         if is_match:
-            log.info("the newest run: %s", folder)
+            log.info("using the newest run: %s", folder)
             return folder
     if last_error is not None:
         raise last_error
-    raise UsageError(f"no finished {'demo ' if demo else ''}run in {runs_folder}; name a run folder, or train first")
+    raise UsageError(f"no finished {'demo ' if demo else ''}run in {runs_folder}; give a run folder, or train first")
 
 
 def print_counts(

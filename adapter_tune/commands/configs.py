@@ -16,7 +16,7 @@ def config_show(name: o.ConfigName) -> None:
 def config_validate(file: o.AnyConfig, task: o.Task = None) -> None:
     """Check a configuration.
 
-    Checks every key and every value, and reads your own data if the configuration names some.
+    Checks every key and every value. For task custom, the data files are read too.
     """
     from adapter_tune.config.compose import compose
     from adapter_tune.config.resolved import resolved

@@ -18,7 +18,7 @@ def count_params(
 ) -> None:
     """Count trained parameters without loading weights.
 
-    Counts by formula and from the model; it is an error if the two counts differ.
+    Counts by formula and from the model, and reports an error if the two counts differ.
     """
     from adapter_tune.config.compose import compose
 

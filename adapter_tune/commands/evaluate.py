@@ -23,7 +23,7 @@ def evaluate(
     from adapter_tune.report.command_output import show_result
 
     if output_json is not None and (output_json.is_dir() or not output_json.parent.is_dir()):
-        raise UsageError(f"--output-json: {output_json} cannot be written; name a file in an existing folder")
+        raise UsageError(f"--output-json: {output_json} cannot be written; choose a file in an existing folder")
     folder = run_or_newest(run, output, demo)
     prepare_libraries(demo)
     from adapter_tune.runs.reload import evaluate_run

@@ -24,7 +24,7 @@ def inspect_data(
 ) -> None:
     """Inspect the data before training.
 
-    Prints the labels, the lengths in tokens, the repeated rows, and a few rows as the model sees them.
+    Prints the labels, the lengths in tokens, the duplicate rows, and a few rows after tokenisation.
     """
     from adapter_tune.config.compose import compose
 

@@ -18,7 +18,7 @@ ConfigFile = Annotated[
 ]
 Task = Annotated[str | None, typer.Option("--task", help="GLUE task (see 'list tasks'), or custom for your own data.")]
 StrategyName = Annotated[
-    str | None, typer.Option("--strategy", help="Which parameters are trained (see 'list strategies').")
+    str | None, typer.Option("--strategy", help="Strategy, which decides what is trained (see 'list strategies').")
 ]
 Size = Annotated[
     str | None,
@@ -31,7 +31,7 @@ Sizes = Annotated[
 Model = Annotated[
     str | None, typer.Option("--model", help="Backbone: a model on the Hugging Face Hub, or a local folder.")
 ]
-Demo = Annotated[bool, typer.Option("--demo", help="Use the embedded backbone and data. No network is needed.")]
+Demo = Annotated[bool, typer.Option("--demo", help="Use the embedded demo backbone and data. No network is needed.")]
 TrainPooler = Annotated[
     bool, typer.Option("--train-pooler", help="Train the pooler even if the checkpoint has a pretrained one.")
 ]
@@ -39,14 +39,18 @@ LearningRate = Annotated[str | None, typer.Option("--lr", help="Peak learning ra
 Epochs = Annotated[str | None, typer.Option("--epochs", help="Number of training epochs.")]
 BatchSize = Annotated[str | None, typer.Option("--batch-size", help="Training batch size (over all processes).")]
 Seed = Annotated[str | None, typer.Option("--seed", help="Random seed (new weights, row order, dropout).")]
-Output = Annotated[str | None, typer.Option("--output", help="Folder for the run folders. Default: runs.")]
+Output = Annotated[
+    str | None, typer.Option("--output", help="Folder in which the run folders are created. Default: runs.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Set any option by its path: training.warmup=0.2. Can be repeated."
     ),
 ]
-Resume = Annotated[bool, typer.Option(help="Resume an unfinished run from its last checkpoint, or start it again.")]
+Resume = Annotated[
+    bool, typer.Option(help="Resume an unfinished run from its last checkpoint, or start from the beginning.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Train again even if the run is finished.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the configuration and the parameter counts; train nothing.")
@@ -101,7 +105,9 @@ MovedModel = Annotated[
 EvalBatchSize = Annotated[
     int | None, typer.Option("--batch-size", min=1, help="Evaluation batch size. Default: that of the run.")
 ]
-EvalSplit = Annotated[str | None, typer.Option("--split", help="Split with labels. Default: all validation splits.")]
+EvalSplit = Annotated[
+    str | None, typer.Option("--split", help="Split to evaluate; it needs labels. Default: all validation splits.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OutputJson = Annotated[Path | None, typer.Option("--output-json", help="Also write the result to this file.")]
 
@@ -113,7 +119,7 @@ PredictSplit = Annotated[
 ]
 Input = Annotated[
     str | None,
-    typer.Option("--input", help="CSV, TSV, JSONL or Parquet file, or - for standard input with one text per line."),
+    typer.Option("--input", help="CSV, TSV, JSONL or Parquet file. With -, standard input is read, one text per line."),
 ]
 InputTextColumn = Annotated[
     str | None,
@@ -121,20 +127,24 @@ InputTextColumn = Annotated[
 ]
 InputTextPairColumn = Annotated[
     str | None,
-    typer.Option("--text-pair-column", help="Column of the input file with the second text. Default: the run's."),
+    typer.Option(
+        "--text-pair-column", help="Column of the input file with the second text. Default: the run's column."
+    ),
 ]
 Predictions = Annotated[
     Path | None,
-    typer.Option("--output", help="File to write. Its ending sets the format: .csv, .tsv, .jsonl or .parquet."),
+    typer.Option("--output", help="File to write. Its extension sets the format: .csv, .tsv, .jsonl or .parquet."),
 ]
-Text = Annotated[str | None, typer.Option("--text", help="One text to predict on.")]
-TextPair = Annotated[str | None, typer.Option("--text-pair", help="The second text, if the task has two.")]
+Text = Annotated[str | None, typer.Option("--text", help="Text to predict on.")]
+TextPair = Annotated[str | None, typer.Option("--text-pair", help="Second text, for a task with text pairs.")]
 
 # ablate
 
 AblationSplit = Annotated[
     str | None,
-    typer.Option("--split", help="Split with labels. Default: the split that chose the best checkpoint."),
+    typer.Option(
+        "--split", help="Split to evaluate; it needs labels. Default: the split that selected the best checkpoint."
+    ),
 ]
 AttentionOnly = Annotated[
     bool, typer.Option("--attention-only", help="Remove only the adapters of the attention sub-layers.")
@@ -143,7 +153,8 @@ FeedForwardOnly = Annotated[
     bool, typer.Option("--feed-forward-only", help="Remove only the adapters of the feed-forward sub-layers.")
 ]
 AblationFolder = Annotated[
-    Path | None, typer.Option("--output", help="Folder to write to. Default: a folder in the run folder.")
+    Path | None,
+    typer.Option("--output", help="Folder to write to. Default: a folder in the run folder, such as ablation."),
 ]
 
 # submit
@@ -162,12 +173,12 @@ BenchStrategies = Annotated[
     list[str] | None,
     typer.Option(
         "--strategy",
-        help="Strategy with its options: 'houlsby layers=top-6'. Can be repeated. Default: full and houlsby.",
+        help="Strategy, with options if needed: 'houlsby layers=top-6'. Can be repeated. Default: full and houlsby.",
     ),
 ]
 Lengths = Annotated[
     str,
-    typer.Option("--lengths", help="GLUE task whose row lengths are used, or the number of tokens of every row."),
+    typer.Option("--lengths", help="GLUE task whose row lengths are used, or a number of tokens for all rows."),
 ]
 Steps = Annotated[
     int, typer.Option("--steps", min=1, max=100_000, help="Number of measured training steps for each strategy.")
@@ -176,15 +187,15 @@ FrozenLayerCache = Annotated[
     bool,
     typer.Option(
         "--kept",
-        help="Strategies that leave the lowest layers frozen are measured again without dropout, "
-        "and with the outputs of these layers cached.",
+        help="If the lowest layers are frozen, also measure the strategy without dropout, "
+        "and with the cached outputs of these layers.",
     ),
 ]
 
 # sweep
 
 SweepFile = Annotated[
-    str, typer.Argument(help="YAML file of a sweep, or the name of a shipped sweep (see 'list sweeps').")
+    str, typer.Argument(help="YAML file of a sweep, or the name of a shipped one (see 'list sweeps').")
 ]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=1024, help="Number of worker processes on this machine.")]
 StorageUrl = Annotated[
@@ -195,7 +206,7 @@ StorageUrl = Annotated[
         "Default: SQLite in the sweep's folder.",
     ),
 ]
-SweepsFolder = Annotated[Path, typer.Option("--output", help="Folder for the sweep folders; each sweep has its own.")]
+SweepsFolder = Annotated[Path, typer.Option("--output", help="Folder in which the sweep folders are created.")]
 SweepDryRun = Annotated[
     bool,
     typer.Option(

@@ -31,10 +31,10 @@ def predict(
     """
     _check_source({"--split": split, "--input": input_, "--text": text}, output)
     if text_pair is not None and text is None:
-        raise UsageError("--text-pair is only for --text; leave it out")
+        raise UsageError("--text-pair needs --text; give --text, or remove --text-pair")
     for flag, column in (("--text-column", text_column), ("--text-pair-column", text_pair_column)):
         if column is not None and input_ in (None, "-"):
-            raise UsageError(f"{flag} is only for --input FILE; leave it out")
+            raise UsageError(f"{flag} needs --input FILE; give --input, or remove {flag}")
     from adapter_tune.data.row_files import check_target, write_rows
 
     if output is not None:

@@ -17,5 +17,5 @@ def report(folders: o.ReportFolders, output: o.ReportFolder = Path("report")) ->
 
     collected = collect(folders)
     page, *files = write_report(collected, output)
-    counts = f"{len(collected.runs)} runs, {len(collected.ablations)} ablations"
-    print(f"{page}: {counts}; {len(files)} files with tables and figures")
+    counts = f"runs: {len(collected.runs)}, ablations: {len(collected.ablations)}"
+    print(f"{page} ({counts}); {len(files)} files with tables and figures")

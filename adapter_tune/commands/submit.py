@@ -17,7 +17,7 @@ def submit(
 ) -> None:
     """Write the zip file for GLUE's leaderboard.
 
-    Needs finished runs, one for each task.
+    Needs one finished run for each task.
     """
     prepare_libraries(demo)
     from adapter_tune.report.terminal import show

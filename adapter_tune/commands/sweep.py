@@ -95,15 +95,19 @@ def _check_complete(study: SweepStudy, folder: Path) -> None:
     if progress.failed:
         errors = study.errors()
         first = f"{json.dumps(errors[0][0])}: {errors[0][1]}" if errors else "its worker died"
-        raise RunError(f"{progress.failed} runs failed; the first: {first}; run the same command again to retry them")
+        raise RunError(
+            f"{progress.failed} runs failed; the first error: {first}; run the same command again to retry them"
+        )
     left = progress.waiting + progress.running
     if left:
         logs = f"{folder}/worker-*.log"
-        raise RunError(f"{left} runs are left, but no worker: see {logs}; run the same command again to resume")
+        raise RunError(
+            f"{left} runs are not finished, and no worker is running: see {logs}; run the same command again to resume"
+        )
     ended = progress.done + progress.pruned
     if ended < progress.total:
         log.warning(
-            "%d of %d runs: the search found no further values; give more values, or fewer trials",
+            "the search ended after %d of %d runs: all values have been tried; give more values, or fewer trials",
             ended,
             progress.total,
         )

@@ -34,7 +34,7 @@ def train(
 ) -> None:
     """Train on a task, evaluate, and print the results.
 
-    The results are the scores, the numbers of trained parameters, the speed and the peak memory.
+    The results are the scores, the number of trained parameters, the speed and the peak memory.
     """
     from adapter_tune.config.compose import compose
     from adapter_tune.config.yaml_files import to_yaml

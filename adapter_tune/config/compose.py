@@ -37,9 +37,7 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
         path = find_config(name)
         found, lines = read_yaml(path)
         if ("parameters",) in lines:
-            raise UsageError(
-                f"{path} is a sweep and not a configuration; 'adapter-tune sweep {name} --dry-run' checks it"
-            )
+            raise UsageError(f"{path} is a sweep, not a configuration; 'adapter-tune sweep {name} --dry-run' checks it")
         if dotted := next((loc for loc in lines if "." in loc[-1]), None):
             section, _, key = dotted[-1].rpartition(".")
             raise UsageError(f"{path}:{lines[dotted]}: '{dotted[-1]}' should be '{key}' in a section '{section}'")
@@ -55,7 +53,7 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
     # A strategy's name goes first, since another strategy has other options.
     for flag, key, value in sorted(given, key=lambda item: item[1] not in ("strategy", "strategy.name")):
         if key == "data.custom.digest":
-            raise UsageError(f"{flag}: data.custom.digest is written down by the run; leave it out")
+            raise UsageError(f"{flag}: data.custom.digest is set by the run; remove it")
         _assign(values, key, value)
         origins[tuple(key.split("."))] = flag
     try:

@@ -30,42 +30,42 @@ class ModelConfig(Section):
     id: str = "google-bert/bert-base-uncased"
     """A model on the Hub, or a local folder; "demo" is the embedded one."""
     revision: str | None = None
-    """Branch, tag or commit on the Hub; null takes the newest."""
+    """Branch, tag or commit on the Hub; null uses the newest."""
     pooler: Literal["auto", "frozen", "train"] = "auto"
-    """auto freezes the pooler only where the checkpoint holds the objective it was pretrained with."""
+    """auto freezes the pooler only if the checkpoint contains its pretraining objective; otherwise it is trained."""
 
 
 class CustomDataConfig(Section):
-    """The user's own data; goes with task custom."""
+    """The user's own data; only for task custom."""
 
     train_file: str | None = None
     """A CSV, TSV, JSONL or Parquet file to train on."""
     validation_file: str | None = None
-    """A file to evaluate on; null holds out a share of the training rows."""
+    """Validation file; null holds out a share of the training rows."""
     test_file: str | None = None
-    """A file for predict --split test; its labels are not needed."""
+    """Test file for predict --split test; it needs no labels."""
     subset: str | None = None
-    """Without files: the configuration of the data set that source names."""
+    """Configuration of the data set in data.source, if that is used instead of files."""
     text_column: str | None = None
-    """The column with the text; null guesses."""
+    """The column with the text; null guesses it from the column names."""
     text_pair_column: str | None = None
-    """The column with the second text; null guesses from the usual pairs of names, or takes none."""
+    """The column with the second text; null guesses it from usual pairs of names, or there is none."""
     label_column: str | None = None
     """The column with the label; for multi_label also several, separated by commas."""
     problem: Literal["auto", "classification", "multi_label", "regression"] = "auto"
-    """Kind of task; auto takes regression where a label has decimals, multi_label where it is a list."""
+    """Kind of problem; auto means regression if a label has decimals, multi_label if it is a list."""
     labels: list[str] | None = None
-    """Names of the classes in the order of their ids; null sorts those of the training rows."""
+    """Names of the classes in the order of their ids; null uses the sorted classes of the training rows."""
     holdout: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the training rows held out, by class, where there are no validation rows."""
+    """Share of the training rows that is held out, stratified by class, if there are no validation rows."""
     metric: str | None = None
-    """The headline score, any of scikit-learn's on predicted labels; null takes accuracy or r2."""
+    """Headline metric: a scikit-learn scorer that needs only predicted labels; null means accuracy, or r2."""
     digest: str | None = None
-    """Of the rows; written down by the run, so that changed data make another run."""
+    """Hash of the rows; set by the run, so that changed data start a new run."""
 
 
 class DataConfig(Section):
-    """The data and how it is cut."""
+    """The data, and how rows are truncated and padded."""
 
     source: str = "nyu-mll/glue"
     """The data set on the Hub, or a local copy of it; "demo" is the embedded one."""
@@ -74,11 +74,11 @@ class DataConfig(Section):
     padding: Literal["batch", "max_length"] = "batch"
     """Pad rows to the longest row of their batch, or always to max_length (slow)."""
     max_train_samples: int | None = Field(default=None, ge=1)
-    """Train on this many rows, drawn at random, the same ones for every seed; null takes all."""
+    """Train on this many rows, drawn at random, the same ones for every seed; null uses all."""
     max_eval_samples: int | None = Field(default=None, ge=1)
-    """Evaluate on this many rows of each split, drawn in the same way; null takes all."""
+    """Evaluate on this many rows of each split, drawn in the same way; null uses all."""
     custom: CustomDataConfig = CustomDataConfig()
-    """With task custom: where the user's own rows are, and what their columns mean."""
+    """For task custom: where the user's own rows are, and what their columns mean."""
 
     @model_validator(mode="before")
     @classmethod
@@ -94,16 +94,16 @@ class DataConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Optimisation, as in the paper where nothing else is said."""
+    """Optimisation; the defaults are those of the paper unless stated otherwise."""
 
     epochs: float = Field(default=3.0, gt=0, le=_MANY)
-    """Passes over the training rows."""
+    """Number of training epochs."""
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after this many optimiser steps; overrides epochs."""
     learning_rate: float | None = Field(default=None, gt=0, le=1000)
-    """Peak learning rate; null takes the strategy's own."""
+    """Peak learning rate; null uses the strategy's default."""
     learning_rate_factor: float = Field(default=1.0, gt=0, le=1000)
-    """Factor on the strategy's own learning rate; small backbones need larger steps."""
+    """Factor on the strategy's default learning rate; small backbones need higher rates."""
     batch_size: int = Field(default=32, ge=1, le=_MANY)
     """Training batch size: rows of one forward pass, over all processes together."""
     eval_batch_size: int = Field(default=32, ge=1, le=_MANY)
@@ -115,37 +115,37 @@ class TrainingConfig(Section):
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps over which the learning rate rises linearly from 0; then it falls linearly to 0."""
     weight_decay: float = Field(default=0.01, ge=0, le=1000)
-    """Decoupled; none on LayerNorm and biases."""
+    """Decoupled weight decay (AdamW); not applied to LayerNorms and biases."""
     adam_epsilon: float = Field(default=1e-6, gt=0)
     """AdamW's epsilon."""
     max_grad_norm: float = Field(default=1.0, ge=0)
-    """Gradient norm is clipped at this; 0 does not clip."""
+    """Maximum gradient norm; larger gradients are clipped. 0 turns clipping off."""
     early_stopping: int | None = Field(default=None, ge=1)
     """Stop after this many evaluations without a better headline score; null never stops early."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
-    """Number type of matrix products and of the frozen weights; auto takes bf16 where that is faster."""
+    """Number type of matrix products and of the frozen weights; auto uses bf16 if that is faster on this machine."""
     fast: bool = True
-    """Faster dropout and attention, unused token positions skipped, CUDA graphs; false keeps transformers' layers."""
+    """Faster dropout and attention, unused token positions skipped, CUDA graphs; false uses transformers' layers."""
     backbone_dropout: Literal["on", "frozen-off", "off"] = "on"
-    """The backbone's own dropout; frozen-off turns it off below the first trained tensor; off keeps only the head's."""
+    """The backbone's dropout; frozen-off turns it off below the first trained tensor; off: outside the head."""
     cache_frozen_prefix: Literal["auto", "on", "off"] = "auto"
-    """Store the outputs of the frozen lowest layers on disk; auto does so where no dropout acts in them."""
+    """Store the outputs of the frozen lowest layers on disk; auto: if they have no dropout and epochs > 1."""
     cache_limit: float = Field(default=8.0, gt=0, le=_MANY)
-    """GiB of such stored outputs in the output folder; the least recently used ones are deleted first."""
+    """Maximum size of these outputs in the output folder, in GiB; the least recently used ones are deleted first."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to train; auto takes the best there is."""
+    """Device; auto uses a GPU if there is one."""
     threads: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
-    """CPU threads to compute with; auto takes the cores that no other program keeps busy when the run starts."""
+    """Number of CPU threads; auto uses the cores that are idle when the run starts."""
     deterministic: bool = False
-    """Use only operations that give the same bits every time: slower on a GPU; on a CPU all of them do."""
+    """Use only deterministic operations; slower on a GPU, no difference on a CPU."""
     checkpoint_minutes: float = Field(default=10.0, gt=0, le=_MANY)
     """Also write a checkpoint within an epoch after this many minutes without one."""
     shard_backbone: bool = False
-    """With several processes: each holds a shard of the frozen backbone, gathered layer by layer."""
+    """With several processes: each stores a shard of the frozen backbone; shards are gathered layer by layer."""
     logging_steps: int = Field(default=20, ge=1)
-    """Log the training loss every so many steps."""
+    """Number of steps between two log lines with the training loss."""
     seed: int = Field(default=42, ge=0, lt=2**32)
     """Random seed (new weights, row order, dropout)."""
 
@@ -163,10 +163,10 @@ def _model_section(value: object) -> object:
 
 
 class RunConfig(Section):
-    """All that decides a run. ``run(config)`` is a pure function of it."""
+    """The configuration of a run. ``run(config)`` is a pure function of it."""
 
     task: Annotated[str, BeforeValidator(_task_name)]
-    """A GLUE task, or custom for data of your own."""
+    """A GLUE task, or custom for your own data."""
     model: Annotated[ModelConfig, BeforeValidator(_model_section)] = ModelConfig()
     """The backbone; a plain string is taken as its id."""
     strategy: Annotated[Strategy, BeforeValidator(parse_strategy), PlainSerializer(Strategy.to_dict)] = Houlsby()
@@ -176,7 +176,7 @@ class RunConfig(Section):
     training: TrainingConfig = TrainingConfig()
     """The optimisation."""
     output: str = "runs"
-    """The folder that holds the run folders."""
+    """Folder in which the run folders are created."""
 
     @model_validator(mode="after")
     def _check_combinations(self) -> RunConfig:

@@ -30,7 +30,7 @@ def parse_value(text: str, origin: str) -> Any:
         UsageError: the text is empty or not YAML; the message begins with ``origin``.
     """
     if not text.strip():
-        raise UsageError(f"{origin}: the value is empty; leave the option out for its default")
+        raise UsageError(f"{origin}: the value is empty; remove the option to use its default")
     try:
         return _yaml().load(text)
     except (YAMLError, *_BROKEN):
@@ -53,13 +53,13 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
     except ReaderError as error:
         before = text[: error.position]
         where = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
-        raise UsageError(f"{path}:{where}: not valid YAML: a character that may not stand there") from None
+        raise UsageError(f"{path}:{where}: not valid YAML: it contains a character that is not allowed") from None
     except (YAMLError, *_BROKEN) as error:
         raise UsageError(f"{path}: not valid YAML: {first_line(error)[:200]}") from None
     if values is None:
         return {}, {}
     if not isinstance(values, dict):
-        raise UsageError(f"{path}: should hold keys and values, as in 'task: mnli'; got {type(values).__name__}")
+        raise UsageError(f"{path}: should contain keys and values, as in 'task: mnli'; got {type(values).__name__}")
     return values, dict(_lines(node, (), set()))
 
 

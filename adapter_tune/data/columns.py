@@ -63,7 +63,7 @@ def resolve_columns(data: DataConfig, columns: list[str], source: str) -> DataCo
         if resolved[option] is None:
             what = option.replace("_", " ")
             raise UsageError(
-                f"{source}: cannot guess the {what}; name it with {_flag(option)}; the columns are {', '.join(columns)}"
+                f"{source}: cannot guess the {what}; set it with {_flag(option)}; the columns are {', '.join(columns)}"
             )
     resolved_data = data.with_custom(**resolved)
     _check_distinct(resolved_data, source)
@@ -91,10 +91,10 @@ def _check_distinct(data: DataConfig, source: str) -> None:
             continue
         first_option = option_by_column[column]
         if option == first_option:
-            use = f"named twice in {_flag(option)}"
+            use = f"used twice in {_flag(option)}"
         else:
-            use = f"named by both {_flag(first_option)} and {_flag(option)}"
-        raise UsageError(f"{source}: column '{column}' is {use}; name another column")
+            use = f"used for both {_flag(first_option)} and {_flag(option)}"
+        raise UsageError(f"{source}: column '{column}' is {use}; choose another column")
 
 
 def _named_columns(data: DataConfig) -> list[tuple[str, str]]:

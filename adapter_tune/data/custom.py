@@ -73,7 +73,7 @@ def _resolve(data: DataConfig) -> DataConfig:
     source = describe_source(data, "train")
     rows = list(split_rows(data, "train"))
     if not rows:
-        raise RunError(f"{source}: no rows; training needs some")
+        raise RunError(f"{source}: no rows; add training rows")
     _, first_row = rows[0]
     data = resolve_columns(data, list(first_row), source)
     if data.custom.labels is not None:
@@ -132,7 +132,9 @@ def _hold_out(rows: datasets.Dataset, config: ResolvedConfig) -> tuple[datasets.
     least = 2 if task.is_regression else task.num_labels  # r2 needs two numbers
     count = max(round(config.data.custom.holdout * len(rows)), least if can_stratify else 1)
     if len(rows) - count < task.num_labels:
-        raise RunError(f"{len(rows)} rows are too few to hold out validation rows; name some with --validation-file")
+        raise RunError(
+            f"{len(rows)} rows are too few to hold out validation rows; give validation rows with --validation-file"
+        )
     if not can_stratify:
         log.info("a class has only one row, so the held-out rows are not stratified by class")
     train_rows, held_out_rows = train_test_split(
@@ -142,7 +144,7 @@ def _hold_out(rows: datasets.Dataset, config: ResolvedConfig) -> tuple[datasets.
         stratify=labels if labels and can_stratify else None,
     )
     log.info(
-        "no validation rows were named: %d of %d training rows are held out (seed %d)", count, len(rows), _HOLDOUT_SEED
+        "no validation rows were given: %d of %d training rows are held out (seed %d)", count, len(rows), _HOLDOUT_SEED
     )
     return rows.select(sorted(train_rows)), rows.select(sorted(held_out_rows))
 
@@ -165,7 +167,7 @@ def _table(config: ResolvedConfig, split: str) -> datasets.Dataset:
         for column in task.text:
             columns[column].append(row[column])
     if not columns[label_column]:
-        raise RunError(f"{source}: no rows; add some, or leave it out")
+        raise RunError(f"{source}: no rows; add rows, or remove the file")
     text_features = {column: datasets.Value("string") for column in task.text}
     features = datasets.Features({**text_features, label_column: _label_feature(task)})
     return datasets.Dataset.from_dict(columns, features)

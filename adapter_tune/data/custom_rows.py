@@ -45,7 +45,7 @@ def split_rows(data: DataConfig, split: str, text_columns: tuple[str, ...] = ())
 
     Raises:
         UsageError: the file does not exist.
-        RunError: a row cannot be read, or one of the text columns holds no text.
+        RunError: a row cannot be read, or one of the text columns contains no text.
     """
     file = _file(data, split)
     if file is not None:
@@ -56,7 +56,7 @@ def split_rows(data: DataConfig, split: str, text_columns: tuple[str, ...] = ())
         row = {name: _with_class_names(value, table.features[name]) for name, value in values.items()}
         for column in text_columns:
             if not isinstance(row.get(column), str):
-                raise RunError(f"{describe_source(data, split)}, row {number}: column '{column}' holds no text")
+                raise RunError(f"{describe_source(data, split)}, row {number}: column '{column}' contains no text")
         yield f"row {number}", row
 
 
@@ -70,7 +70,7 @@ def check_sources(data: DataConfig) -> None:
     if data.custom.holdout != _DEFAULT_HOLDOUT and has_split(data, "validation"):
         raise UsageError(
             f"data.custom.holdout={data.custom.holdout:g}: no rows are held out if there are validation rows, as in "
-            f"{describe_source(data, 'validation')}; leave one of them out"
+            f"{describe_source(data, 'validation')}; remove one of them"
         )
     if data.custom.train_file is None:
         return
@@ -80,7 +80,7 @@ def check_sources(data: DataConfig) -> None:
         )
     if data.custom.subset is not None:
         raise UsageError(
-            f"data.custom.subset={data.custom.subset} is a part of the data set in data.source; leave it out with "
+            f"data.custom.subset={data.custom.subset} selects a part of the data set in data.source; remove it with "
             f"--train-file {data.custom.train_file}"
         )
 

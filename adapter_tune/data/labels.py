@@ -58,9 +58,9 @@ def check_class_names(names: list[str]) -> None:
     """
     for name, count in Counter(names).items():
         if count > 1:
-            raise UsageError(f"data.custom.labels: '{name}' appears twice; name every class once")
+            raise UsageError(f"data.custom.labels: '{name}' appears twice; list every class once")
     if len(names) < 2:
-        raise UsageError(f"data.custom.labels: {len(names)} classes; name two or more, or leave it out")
+        raise UsageError(f"data.custom.labels: {len(names)} classes; list at least two, or remove the option")
 
 
 def class_names(rows: list[LocatedRow], data: DataConfig, source: str) -> list[str]:
@@ -128,7 +128,7 @@ def multi_label_of(row: Row, data: DataConfig, where: str) -> list[str]:
         return [name for name in names if name]
     if isinstance(value, list) and all(isinstance(name, str | int) for name in value):
         return [str(name) for name in value]
-    raise RunError(f"{where}: column '{column}' holds {value!r}, not a list of labels; {_FIX}")
+    raise RunError(f"{where}: column '{column}' contains {value!r}, not a list of labels; {_FIX}")
 
 
 def _is_one(row: Row, column: str, where: str) -> bool:
@@ -138,7 +138,7 @@ def _is_one(row: Row, column: str, where: str) -> bool:
         return True
     if text in ("0", "0.0", "false"):
         return False
-    raise RunError(f"{where}: column '{column}' holds {value!r}, not 0 or 1; {_FIX}")
+    raise RunError(f"{where}: column '{column}' contains {value!r}, not 0 or 1; {_FIX}")
 
 
 def class_of(row: Row, data: DataConfig, where: str) -> str:
@@ -156,7 +156,7 @@ def class_of(row: Row, data: DataConfig, where: str) -> str:
         return str(value)
     if isinstance(value, str) and value.strip():
         return value.strip()
-    problem = "is empty" if value in (None, "") else f"holds {value!r}, which is not a class name"
+    problem = "is empty" if value in (None, "") else f"contains {value!r}, which is not a class name"
     raise RunError(f"{where}: column '{data.custom.label_column}' {problem}; {_FIX}")
 
 
@@ -172,9 +172,9 @@ def number_of(row: Row, data: DataConfig, where: str, bounds: tuple[float, float
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise RunError(f"{where}: column '{data.custom.label_column}' holds {value!r}, not a number; {_FIX}")
+        raise RunError(f"{where}: column '{data.custom.label_column}' contains {value!r}, not a number; {_FIX}")
     low, high = bounds
     if not low <= number <= high:
-        problem = f"holds {value!r}; labels must be between {low:g} and {high:g}"
+        problem = f"contains {value!r}; labels must be between {low:g} and {high:g}"
         raise RunError(f"{where}: column '{data.custom.label_column}' {problem}; {_FIX}")
     return number

@@ -59,7 +59,7 @@ def _schema(rows: list[dict[str, Any]], columns: list[str], source_schema: pa.Sc
         try:
             column_type = pa.array([row.get(name) for row in rows]).type
         except _CONVERSION_ERRORS as error:
-            raise RunError(f"column '{name}' holds several types ({first_line(error)}); {_FIX}") from None
+            raise RunError(f"column '{name}' contains several types ({first_line(error)}); {_FIX}") from None
         schema = schema.append(pa.field(name, _without_null_type(column_type)))
     return schema
 
@@ -77,7 +77,7 @@ def _array(values: list[Any], field: pa.Field, is_type_given: bool) -> pa.Array:
     if is_type_given or _fits(values, field.type):
         return pa.array(values, field.type)
     misfit = next((value for value in values if not _fits([value], field.type)), None)
-    problem = f"holds {reprlib.repr(misfit)} where the first rows hold {field.type}"
+    problem = f"contains {reprlib.repr(misfit)}, but the first rows contain {field.type}"
     raise RunError(f"column '{field.name}' {problem}; {_FIX}")
 
 

@@ -20,7 +20,7 @@ def check_split(task: Task, split: str) -> None:
         UsageError: the task has no such split, or it has no labels to score with.
     """
     if split in task.test and task.name == CUSTOM:
-        raise UsageError(f"your own test rows are predicted, not scored; evaluate on {task.validation[0]}")
+        raise UsageError(f"your own test rows cannot be scored, only predicted; evaluate on {task.validation[0]}")
     if split in task.test:
         raise UsageError(f"the labels of {task.name}'s {split} split are not public; evaluate on {task.validation[0]}")
     if split not in ("train", *task.validation):
@@ -49,7 +49,7 @@ def check_texts(rows: Any, task: Task, where: str) -> None:
         _check_column_exists(rows, column, where)
         column_type = rows.data.schema.field(column).type
         if not pa.types.is_string(column_type) and not pa.types.is_large_string(column_type):
-            raise RunError(f"{where}: column '{column}' holds {column_type}, not text")
+            raise RunError(f"{where}: column '{column}' contains {column_type}, not text")
         empty = rows.data.column(column).null_count
         if empty:
             raise RunError(f"{where}: column '{column}' is empty in {empty} rows; fix or remove them")
@@ -87,5 +87,5 @@ def check_has_score(rows: Any, task: Task, where: str) -> None:
     labels = rows[label_name(task)][:]
     reason = undefined_reason(task.headline, labels, labels, quiet=True)
     if reason is not None:
-        problem = f"{task.headline} cannot be computed from {len(rows)} rows ({reason})"
+        problem = f"{task.headline} cannot be computed from {len(rows)} row{'s' * (len(rows) != 1)} ({reason})"
         raise RunError(f"{where}: {problem}; add validation rows")

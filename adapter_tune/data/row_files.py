@@ -54,7 +54,7 @@ def _check_text(row: Row, column: str, where: str) -> None:
         raise RunError(f"{where}: {missing_column(column, row)}")
     value = row[column]
     if not isinstance(value, str):
-        problem = "is empty" if value is None else f"holds {type(value).__name__}, not text"
+        problem = "is empty" if value is None else f"contains {type(value).__name__}, not text"
         raise RunError(f"{where}: column '{column}' {problem}; fix or remove the row")
 
 
@@ -71,7 +71,7 @@ def existing_file(source: str) -> Path:
     """
     path = Path(source)
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; name a CSV, TSV, JSONL or Parquet file")
+        raise UsageError(f"{path}: no such file; give a CSV, TSV, JSONL or Parquet file")
     _extension(path)
     return path
 
@@ -127,7 +127,7 @@ def _with_known_columns(rows: Iterator[Row], columns: list[str], target: Path) -
         unknown = [column for column in row if column not in known]
         if unknown:
             raise RunError(
-                f"cannot write {target}: row {number} has a column '{unknown[0]}' that the first row lacks; "
+                f"cannot write {target}: row {number} has a column '{unknown[0]}' that the first row does not have; "
                 "add it to the first row too, or write a .jsonl file"
             )
         yield row
@@ -140,7 +140,7 @@ def check_target(target: Path) -> str:
         UsageError: the extension is unknown, the folder does not exist, or the target is a folder.
     """
     if target.is_dir() or not target.parent.is_dir():
-        raise UsageError(f"{target}: cannot be written; name a file in an existing folder")
+        raise UsageError(f"{target}: cannot be written; choose a file in an existing folder")
     return _extension(target)
 
 

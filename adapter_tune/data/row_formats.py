@@ -68,7 +68,7 @@ def _read_csv(path: Path, delimiter: str = ",") -> Iterator[LocatedRow]:
             lines = filter(None, reader)  # empty lines are skipped
             header = next(lines, None)
             if not header:
-                raise RunError(f"{path}: the file is empty; its first line should name the columns")
+                raise RunError(f"{path}: the file is empty; its first line should contain the column names")
             _check_header(path, header)
             for cells in lines:
                 location = f"line {reader.line_num}"
@@ -106,7 +106,7 @@ def _parse_json_row(line: str, where: str) -> _Row:
             json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         surrogate = f"\\u{ord(error.object[error.start]):04x}"
-        raise RunError(f"{where}: {surrogate} is half a character; fix or remove the row") from None
+        raise RunError(f"{where}: {surrogate} is an incomplete character; fix or remove the row") from None
     except (ValueError, RecursionError) as error:
         raise RunError(f"{where}: not JSON ({error}); write one object per line") from None
     if not isinstance(row, dict):

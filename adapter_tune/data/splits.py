@@ -28,7 +28,7 @@ from adapter_tune.tasks.glue import CUSTOM
 
 log = logging.getLogger("adapter_tune")
 
-_LOCAL = "name a local copy with --set data.source=DIR"
+_LOCAL = "give a local copy with --set data.source=DIR"
 _IS_CUT = "cut"  # the column that says which rows were cut
 _TOKENIZER_ATTRIBUTES = ("model_input_names", "truncation_side", "split_special_tokens")
 """What decides a tokenizer's output beside its tokenizer.json."""
@@ -189,7 +189,11 @@ def _tokenise(rows: Any, config: ResolvedConfig, tokenizer: PreTrainedTokenizerB
     cut = pc.sum(tokenised.data.column(_IS_CUT)).as_py()
     if cut:
         log.info(
-            "%s: %d of %d rows are longer than data.max_length=%d tokens and are cut", split, cut, len(rows), max_length
+            "%s: %d of %d rows are longer than data.max_length=%d tokens and are truncated",
+            split,
+            cut,
+            len(rows),
+            max_length,
         )
     return tokenised.remove_columns(_IS_CUT)
 

@@ -1,4 +1,4 @@
-"""The embedded data: GLUE in miniature, written once into a folder that ``load_dataset`` reads."""
+"""The embedded demo data: GLUE in miniature, written once into a folder that ``load_dataset`` reads."""
 
 from __future__ import annotations
 

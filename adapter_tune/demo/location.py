@@ -9,5 +9,5 @@ BACKBONE = Path(__file__).parent / "backbone"
 
 
 def located_model(model_id: str) -> str:
-    """Return what ``from_pretrained`` needs for a model: its id, or the folder of the embedded backbone."""
+    """Return what ``from_pretrained`` needs for a model: its id, or the folder of the embedded demo backbone."""
     return str(BACKBONE) if model_id == DEMO else model_id

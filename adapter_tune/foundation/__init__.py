@@ -1,1 +1,1 @@
-"""Basics that every room uses; it knows nothing about adapters, models or tasks."""
+"""Basics that every subpackage uses; independent of adapters, models and tasks."""

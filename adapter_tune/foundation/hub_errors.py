@@ -103,7 +103,7 @@ def _reasons() -> tuple[_Reason, ...]:
             words=("no space left", "file too large", "quota exceeded"),
         ),
         _Reason(
-            "it brings code of its own, which is never run here; choose a model of a family that transformers has",
+            "it contains its own code, which is never executed; choose a model family that is part of transformers",
             words=("trust_remote_code",),
         ),
         _Reason(
@@ -112,7 +112,7 @@ def _reasons() -> tuple[_Reason, ...]:
             words=("named model.safetensors",),
         ),
         _Reason(
-            "its weights cannot be read ({first}); the file is damaged or cut short, download it again",
+            "its weights cannot be read ({first}); the file is damaged or incomplete, download it again",
             types=(SafetensorError,),
         ),
         _Reason(
@@ -128,8 +128,8 @@ def _reasons() -> tuple[_Reason, ...]:
             words=("corresponds to no data",),
         ),
         _Reason(
-            "the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), name local "
-            "folders with --model DIR and --set data.source=DIR, or try the tool without the Hub: --demo",
+            "the Hub cannot be reached and no copy is in the cache; check the network (or HF_ENDPOINT), give local "
+            "folders with --model DIR and --set data.source=DIR, or use --demo, which needs no Hub",
             words=("couldn't connect", "couldn't reach", "connecterror", "offline"),
             types=(hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError),
         ),

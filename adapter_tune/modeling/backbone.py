@@ -32,7 +32,7 @@ from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.hub_errors import loading
 from adapter_tune.tasks.glue import Task
 
-_LOCAL_HINT = "name a local folder with --model DIR"
+_LOCAL_HINT = "give a local folder with --model DIR"
 
 
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:

@@ -36,9 +36,11 @@ from adapter_tune.modeling.backbone import (
 from adapter_tune.strategies import Strategy
 
 _HEAD_STD = 0.02  # as in the released code: a normal distribution, cut at two standard deviations
-_ASSUMED_FROZEN = "assumed without weights: the pooler stays frozen, since BERT's own checkpoints pretrained it"
+_ASSUMED_FROZEN = (
+    "assumption, as no weights are loaded: the pooler stays frozen, because it is pretrained in BERT's own checkpoints"
+)
 _ASSUMED_TRAINED = (
-    "assumed without weights: the pooler is trained, as for a checkpoint without its pretraining objective "
+    "assumption, as no weights are loaded: the pooler is not pretrained, so it is trained "
     "(model.pooler=frozen counts it as frozen)"
 )
 
@@ -66,13 +68,17 @@ def check_backbone_fits(config: ResolvedConfig) -> None:
             positions, or gradient checkpointing that it does not support.
     """
     if config.model.revision is not None and Path(located_model(config.model.id)).is_dir():
-        raise UsageError(f"model.revision: {config.model.id} is a local folder, which has no revisions; leave it out")
+        raise UsageError(
+            f"model.revision: {config.model.id} is a local folder, which has no revisions; remove model.revision"
+        )
     backbone = load_config(config.model, {})
     config.strategy.formula(shape_of(backbone))
     check_length(config.data.max_length, backbone)
     model_class = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(backbone)]
     if config.training.gradient_checkpointing and not model_class.supports_gradient_checkpointing:
-        raise UsageError(f"training.gradient_checkpointing: {backbone.model_type} does not have it; leave it out")
+        raise UsageError(
+            f"training.gradient_checkpointing: {backbone.model_type} does not support it; remove the option"
+        )
 
 
 def build_model(config: ResolvedConfig, cache: RunCache | None = None) -> PreparedModel:
@@ -175,7 +181,7 @@ def _decide_pooler(config: ResolvedConfig, loaded: LoadedBackbone) -> tuple[Any,
     if not pooler_parameters(model):
         if config.model.pooler != "auto":
             kind = cast(Any, model.config).model_type
-            raise UsageError(f"model.pooler: a {kind} backbone has none (its whole head is trained); leave it out")
+            raise UsageError(f"model.pooler: a {kind} backbone has none (its whole head is trained); remove the option")
         return "auto", []
     if config.strategy.trains_pooler:
         return "train", []
@@ -186,5 +192,5 @@ def _decide_pooler(config: ResolvedConfig, loaded: LoadedBackbone) -> tuple[Any,
         return "frozen", []
     pooler = {id(p) for p in pooler_parameters(model)}
     is_random = any(name in loaded.newly_initialized for name, p in model.named_parameters() if id(p) in pooler)
-    state = "has no pooler" if is_random else f"has no {objective}, so its pooler may be stale"
-    return "train", [f"the pooler is trained with the head: the checkpoint {state} (model.pooler=frozen keeps it)"]
+    state = "has no pooler" if is_random else f"has no {objective}, so its pooler may be out of date"
+    return "train", [f"the pooler is trained with the head: the checkpoint {state} (model.pooler=frozen prevents this)"]

@@ -78,7 +78,7 @@ class FrozenLayerCache:
         with FileLock(f"{folder}.lock"):  # one run computes the states, the others wait for it
             if not state_store.exists(folder):
                 state_store.make_room(folder.parent, layout.size, int(config.training.cache_limit * _GIB))
-                log.info("the lowest %d layers are frozen: computing them once", self.depth)
+                log.info("the lowest %d layers are frozen: computing their outputs once", self.depth)
                 all_rows = _all_splits(splits)
                 batch_size = config.training.eval_batch_size
                 outputs = frozen_layer_outputs(prepared.model, all_rows, self._collate, batch_size, compute)
@@ -143,7 +143,7 @@ def cache_folder(config: ResolvedConfig, prepared: PreparedModel, splits: Splits
 def _obstacle(config: ResolvedConfig, prepared: PreparedModel, splits: Splits, compute: ComputeSettings) -> str:
     """Return why the frozen layers cannot be cached, or an empty string."""
     if config.training.shard_backbone:
-        return "training.shard_backbone splits the frozen layers over the processes"
+        return "training.shard_backbone distributes the frozen layers over the processes"
     if not frozen_layers(prepared.model):
         return f"strategy {config.strategy.name} trains the lowest layer or something below it"
     size = _layout(prepared, splits, compute).size / _GIB

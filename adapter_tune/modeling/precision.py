@@ -78,7 +78,7 @@ def resolve_precision(requested: Literal["auto", "float32", "bf16", "fp16"], dev
     if requested == "auto":
         return "bf16" if has_bf16(device) else "float32"
     if requested == "fp16" and device != "cuda":
-        raise UsageError(f"training.precision: fp16 needs a GPU, and this runs on {device}; choose bf16 or float32")
+        raise UsageError(f"training.precision: fp16 needs a GPU, but the device is {device}; choose bf16 or float32")
     return requested
 
 

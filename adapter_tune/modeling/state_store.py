@@ -47,7 +47,7 @@ class StateStore:
         self.layout = layout
         self._ends = np.cumsum(layout.tokens)
         if (folder / _STATES).stat().st_size != layout.size:
-            raise RunError(f"{folder}: the file of states has the wrong size; remove the folder and run again")
+            raise RunError(f"{folder}: the cached outputs have the wrong size; remove the folder and run again")
         try:
             self.notes: dict[str, Any] = dict(json.loads((folder / _META).read_text(encoding="utf-8")))
         except (ValueError, TypeError):
@@ -90,7 +90,7 @@ def write(
             (new / _META).write_text(json.dumps(notes), encoding="utf-8")
     except OSError as error:
         raise RunError(
-            f"{folder.parent}: {error.strerror} (states of {layout.size:,} bytes); free some space, or set "
+            f"{folder.parent}: {error.strerror} (cached outputs of {layout.size:,} bytes); free some space, or set "
             "training.cache_frozen_prefix=off"
         ) from error
 
@@ -114,7 +114,7 @@ def make_room(parent: Path, size: int, limit: int) -> None:
     stored = []
     for file in parent.glob(f"[!.]*/{_STATES}"):  # names with a leading dot are still being written
         meta = file.with_name(_META)
-        with suppress(FileNotFoundError):  # another run may be making room at the same time
+        with suppress(FileNotFoundError):  # another run may delete old entries at the same time
             last_use = meta.stat().st_mtime if meta.exists() else 0.0
             stored.append((last_use, file.stat().st_size, file.parent))
     total = sum(stored_size for _, stored_size, _ in stored)

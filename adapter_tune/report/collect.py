@@ -185,7 +185,7 @@ def collect(folders: Iterable[Path]) -> Collected:
         for file in sorted(folder.rglob(ablation_result.FILE)):
             ablations[file.resolve()] = read_ablation(file.parent)
     if not files:
-        raise UsageError(f"no finished run in {', '.join(map(str, folders))}; train first, or give another folder")
+        raise UsageError(f"no finished run in {', '.join(map(str, folders))}; train first, or choose another folder")
     results = {file.parent: _read(file) for file in files.values()}
     runs = []
     for folder, (setting, task) in zip(results, settings_and_tasks(results.values()), strict=True):
@@ -205,4 +205,4 @@ def _read(file: Path) -> tuple[Result, StoredConfig]:
         return result, parse_stored_config(result)
     except FieldError as error:
         key = ".".join(error.loc)
-        raise RunError(f"{file}: {key} {error.problem}; fix the file or leave its folder out") from None
+        raise RunError(f"{file}: {key} {error.problem}; fix the file, or do not include its folder") from None

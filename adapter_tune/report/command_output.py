@@ -32,11 +32,11 @@ def show_result(result: Result) -> None:
         rows += [[f"{name} ({split})", f"{value:.4f}"] for name, value in scores.items()]
     rows += [
         ["headline", f"{headline.metric} {headline.value:.4f} on {headline.split}"],
-        ["per adapter, by formula", _integer(per_adapter)],
+        ["parameters per adapter", _integer(per_adapter)],
         ["adapters", _integer(parameters.adapter_count)],
-        ["trained", f"{parameters.trained:,} ({groups})"],
-        ["  of the unadapted model", f"{parameters.trained_percent:.2f} %"],
-        ["  of its encoder layers", f"{parameters.trained_percent_encoder:.2f} %"],
+        ["trained parameters", f"{parameters.trained:,} ({groups})"],
+        ["  of the model without adapters", f"{parameters.trained_percent:.2f} %"],
+        ["  of the encoder layers", f"{parameters.trained_percent_encoder:.2f} %"],
         ["training", _rate(result.speed.train_examples_per_second)],
         ["evaluation", _rate(result.speed.eval_examples_per_second)],
         ["peak memory", _bytes(result.speed.peak_memory_bytes)],
@@ -58,8 +58,8 @@ def show_count(model: str, strategy: Strategy, count: ParameterCount, formula: F
         ["trained", "", _integer(count.trained)],
         ["backbone", "", _integer(count.backbone)],
         ["total", "", _integer(count.total)],
-        ["trained, % of the unadapted model", "", f"{count.trained_percent:.2f}"],
-        ["trained, % of its encoder layers", "", f"{count.trained_percent_encoder:.2f}"],
+        ["trained, % of the model without adapters", "", f"{count.trained_percent:.2f}"],
+        ["trained, % of the encoder layers", "", f"{count.trained_percent_encoder:.2f}"],
     ]
     title = ", ".join(part for part in (model, strategy.name, strategy.tag()) if part)
     show(title, ["parameters", "formula", "model"], rows)
@@ -104,11 +104,14 @@ def show_inspection(inspection: dict[str, Any]) -> None:
     rows = [
         fact("rows", "rows", text="{:,}".format),
         *(fact(f"label {label}", "labels", label, text=label_text) for label in labels),
-        *(fact(f"tokens, {name}", "tokens", name, text=str) for name in splits[0]["tokens"]),
-        fact("cut at max_length", "cut_share", text="{:.1%}".format),
+        *(
+            fact(f"tokens, {name.replace(' %', 'th percentile')}", "tokens", name, text=str)
+            for name in splits[0]["tokens"]
+        ),
+        fact("truncated at max_length", "cut_share", text="{:.1%}".format),
         fact("with an empty text", "empty", text="{:,}".format),
-        fact("repeated", "repeated", text="{:,}".format),
-        fact("repeated with another label", "contradicted", text="{:,}".format),
+        fact("duplicates", "repeated", text="{:,}".format),
+        fact("duplicates with another label", "contradicted", text="{:,}".format),
         fact("also in train", "in_train", text="{:,}".format),
     ]
     title = f"{inspection['task']}: {' and '.join(inspection['columns'])}"
@@ -127,7 +130,7 @@ def show_bench(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
     gigaflops = 2 * about["products_per_second"] / 1e9
     title = (
         f"{about['model']}, {about['lengths']} tokens, batch {about['batch_size']}, {about['precision']} on "
-        f"{about['device']} ({about['threads']} threads); matrix products {gigaflops:,.0f} GFLOP/s"
+        f"{about['device']} ({about['threads']} threads); matmul rate {gigaflops:,.0f} GFLOP/s"
     )
     header = [
         "strategy",
@@ -135,14 +138,14 @@ def show_bench(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
         "backward ms",
         "optimiser ms",
         "step ms",
-        "to full",
+        "ratio to full",
         "examples/s",
         "tokens/s",
-        "of peak",
-        "memory",
-        "to full",
+        "share of matmul rate",
+        "peak memory",
+        "ratio to full",
         "checkpoint",
-        "evaluating, examples/s",
+        "evaluation, examples/s",
     ]
     show(title, header, [_bench_cells(row) for row in rows])
     longest = max(row["step_ms"] for row in rows)
@@ -150,7 +153,7 @@ def show_bench(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
     for row in rows:
         bar = "#" * max(1, round(50 * row["step_ms"] / longest))
         bars.append([row["name"], f"{row['step_ms']:,.0f} ms", bar])
-    show("a training step", ["", "", ""], bars)
+    show("time of a training step", ["", "", ""], bars)
 
 
 def _bench_cells(row: dict[str, Any]) -> list[str]:
@@ -179,11 +182,11 @@ def show_ablation(ablation: Ablation) -> None:
     no_adapter = next(entry.scores for entry in ablation.spans if (entry.first, entry.last) == all_layers)
     rows = [
         ["whole model", "none", *score_cells(ablation.whole)],
-        ["no adapter", "all", *score_cells(no_adapter)],
+        ["no adapters", "all", *score_cells(no_adapter)],
     ]
     if ablation.majority is not None:
         rows.append(["majority class", "", *score_cells(ablation.majority)])
-    show(f"{ablation.task} ({ablation.split})", ["", "layers taken out", *ablation.metrics], rows)
+    show(f"{ablation.task} ({ablation.split})", ["", "adapters removed", *ablation.metrics], rows)
     matrix_rows = []
     for first, scores in enumerate(ablation.matrix()):
         matrix_rows.append([str(first), *("" if score is None else f"{score:.4f}" for score in scores)])
@@ -202,7 +205,7 @@ def show_best_choices(best: Sequence[dict[str, Any]]) -> None:
                 options.append(f"{path.rpartition('.')[2]} {value}")
         score = f"{entry['metric']} {entry['mean']:.4f}"
         rows.append([*group, ", ".join(options), score, str(entry["seeds"]), str(entry["of_choices"])])
-    show("the best of each group", [*group_names, "choice", "mean headline", "seeds", "choices"], rows)
+    show("best choice of each group", [*group_names, "choice", "mean headline", "seeds", "choices"], rows)
 
 
 def _text(value: object) -> str:

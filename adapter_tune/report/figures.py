@@ -104,8 +104,8 @@ def over_tasks(collected: Collected) -> Any | None:
     for method, points in series.items():
         _draw_gaps(axes, method, points)
     axes.axhline(0, color=BLACK, linewidth=0.8)
-    _use_log_axis(axes, "trained parameters a task")
-    axes.set_ylabel("score minus full fine-tuning's, points")
+    _use_log_axis(axes, "trained parameters per task")
+    axes.set_ylabel("score minus that of full fine-tuning, points")
     axes.set_title(f"{len(tasks)} tasks ({', '.join(tasks)}): percentiles 20, 50, 80", fontsize=9)
     _draw_legend(axes)
     axes.grid(alpha=0.3)
@@ -159,7 +159,7 @@ def learning_curves(collected: Collected, task: str) -> Any | None:
         axes.plot(curve.steps, curve.scores, label=curve.label, **style)
     axes.set_xlabel("optimiser steps")
     axes.set_ylabel("headline score x 100")
-    axes.set_title(f"{task}: validation after each epoch, one seed a method", fontsize=9)
+    axes.set_title(f"{task}: validation after each epoch, one seed per method", fontsize=9)
     _draw_legend(axes)
     axes.grid(alpha=0.3)
     return figure
@@ -177,12 +177,12 @@ def heatmap(ablation: Ablation) -> Any:
                 colour = "white" if change < data.lowest / 2 else "black"
                 axes.text(last, first, f"{change:.0f}", ha="center", va="center", fontsize=7, color=colour)
         axes.add_patch(_single_layer_mark(first))
-    axes.set_xlabel("last layer taken out")
-    axes.set_ylabel("first layer taken out")
+    axes.set_xlabel("last layer without adapters")
+    axes.set_ylabel("first layer without adapters")
     axes.set_xticks(range(layers))
     axes.set_yticks(range(layers))
     axes.set_title(data.title, fontsize=9)
-    figure.colorbar(image, ax=axes, label="change, % of the whole model's", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="change, % of the whole model's score", shrink=0.8)
     return figure
 
 
@@ -240,6 +240,6 @@ def _draw_legend(axes: Any) -> None:
 def _seeds_text(seeds: list[int]) -> str:
     """Return how many seeds the points of a figure have."""
     if seeds == [1]:
-        return "one seed a point"
+        return "one seed per point"
     numbers = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"{numbers} seeds a point, bars are standard errors"
+    return f"{numbers} seeds per point, bars are standard errors"

@@ -82,7 +82,7 @@ def write_report(collected: Collected, folder: Path) -> list[Path]:
         sections.append(Section(title, tables, images, cost_table))
     heatmaps = _save_pictures(_heatmaps(collected), folder, files)
     if heatmaps:
-        sections.append(Section("Layers taken out", [], heatmaps))
+        sections.append(Section("Adapters removed", [], heatmaps))
     page = folder / "report.html"
     run_table = every_run(collected, folder)
     files += run_table.save(folder)
@@ -154,7 +154,7 @@ def _about(collected: Collected) -> str:
     """Return the first paragraph of the page."""
     backbones = ", ".join(sorted({run.result.model.id for run in collected.runs}))
     return (
-        f"{len(collected.runs)} runs of {len(collected.tasks)} tasks; backbones: {backbones}. "
+        f"Runs: {len(collected.runs)}; tasks: {len(collected.tasks)}; backbones: {backbones}. "
         "Scores are on validation splits. Runs with another backbone, other data or another number of rows are not "
         "comparable, so each such setting has its own section."
     )

@@ -42,10 +42,10 @@ def table_1(collected: Collected, folder: Path) -> Grid:
         rows.append(_table_1_row(label, groups, tasks, folder))
     adapter_indices = [index for index, label in enumerate(labels) if _is_plain_houlsby(label)]
     if len(adapter_indices) > 1:
-        row = _table_1_row("houlsby, best size by task", _best_size_by_task(collected), tasks, folder)
+        row = _table_1_row("houlsby, best size for each task", _best_size_by_task(collected), tasks, folder)
         rows.insert(adapter_indices[0], row)
     rows += [_paper_row(method, columns) for method in paper.TABLE_1]
-    header = ["", "total parameters", "trained a task", *columns, "mean"]
+    header = ["", "total parameters", "trained per task", *columns, "mean"]
     return Grid("table-1", "Scores and parameters (the paper's Table 1)", header, rows, _TABLE_1_NOTES)
 
 
@@ -130,7 +130,7 @@ def costs(collected: Collected, folder: Path) -> Grid:
         "trained",
         "training, s",
         "examples/s",
-        "evaluating, examples/s",
+        "evaluation, examples/s",
         "peak memory, MiB",
         "saved, MiB",
         "score",

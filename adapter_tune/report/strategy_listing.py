@@ -38,7 +38,7 @@ def show_strategy(name: str) -> None:
     options = [[key, _text(field.default), texts[key]] for key, field in cls.model_fields.items()]
     if options:
         show("options", ["name", "default", "what"], options)
-    show("at the defaults", ["", ""], _facts(cls))
+    show("with the default options", ["", ""], _facts(cls))
 
 
 def _facts(cls: type[Strategy]) -> list[list[str]]:
@@ -52,7 +52,7 @@ def _facts(cls: type[Strategy]) -> list[list[str]]:
     if formula.adapter_count:
         facts.append(["adapters in BERT-base", f"{formula.adapter_count}"])
     counts = f"{_trained_parameters(strategy):,} ({_percent_trained(strategy):.2f} %)"
-    facts.append(["in BERT-base, backbone only", counts])
+    facts.append(["trained in BERT-base, without head", counts])
     return facts
 
 

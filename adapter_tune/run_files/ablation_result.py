@@ -58,7 +58,7 @@ class Ablation(BaseModel):
     def _check_complete(self) -> Ablation:
         all_ranges = [(first, last) for first in range(self.layers) for last in range(first, self.layers)]
         if sorted((layer_range.first, layer_range.last) for layer_range in self.spans) != all_ranges:
-            raise FieldError(("spans",), f"should hold every range of {self.layers} layers once")
+            raise FieldError(("spans",), f"should contain every range of {self.layers} layers once")
         self._check_metrics("whole", self.whole)
         for layer_range in self.spans:
             self._check_metrics("spans", layer_range.scores)

@@ -105,7 +105,9 @@ def load_weights(
     _check_same_tensors(path, expected, stored)
     if config is not None and config.format > 1 and atomic_files.sha256(path) != config.sha256:
         damaged = _damaged_part(stored, checksums)
-        raise RunError(f"{path}: {damaged} is not what was saved (SHA-256 differs from {CONFIG}'s); copy it again")
+        raise RunError(
+            f"{path}: {damaged} has changed since it was saved (the SHA-256 is not the one in {CONFIG}); copy it again"
+        )
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(stored[name])
@@ -142,8 +144,8 @@ def check_size(folder: Path, parameters: int) -> None:
         stored = sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     if stored < parameters:
         raise RunError(
-            f"{folder}: {CONFIG} asks for {parameters:,} trained parameters and {WEIGHTS} holds {stored:,}; load it "
-            "onto the backbone it was trained on, or, if this is that backbone, copy both files again: one is damaged"
+            f"{folder}: {CONFIG} needs {parameters:,} trained parameters, but {WEIGHTS} contains {stored:,}; use the "
+            "backbone it was trained on; if this is that backbone, one file is damaged: copy both again"
         )
 
 
@@ -156,7 +158,7 @@ def _open_weights(folder: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except (OSError, SafetensorError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); the file is damaged or cut short, copy it again") from None
+        raise RunError(f"{path}: cannot be read ({error}); the file is damaged or incomplete, copy it again") from None
 
 
 def save_adapter(folder: Path, model: nn.Module, newly_initialized: frozenset[str], config: AdapterConfig) -> None:

@@ -34,7 +34,7 @@ def read_json(path: Path, schema: type[Model], newest: int, fix: str) -> Model:
         values = json.loads(path.read_text(encoding="utf-8"))
         version = values.get("format") if isinstance(values, dict) else None
         if isinstance(version, int) and version > newest:
-            raise RunError(f"{path}: format {version} is newer than this version reads; update adapter-tune")
+            raise RunError(f"{path}: format {version} is too new for this version of adapter-tune; update it")
         problem = _not_finite(values)
         if problem is not None:
             raise RunError(f"{path}: {problem}; the file is damaged, {fix}")

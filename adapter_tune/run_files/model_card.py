@@ -24,8 +24,8 @@ _TEMPLATE = """---
 # {{ result.task }}-{{ result.strategy }}
 
 Task {{ result.task }}, strategy {{ result.strategy }}, on `{{ result.model.id }}` (fingerprint `{{ fingerprint }}`).
-{{ trained }} parameters were trained, {{ trained_percent }} % of the backbone's; this folder holds them
-and nothing of the backbone.
+{{ trained }} parameters were trained, {{ trained_percent }} % of the model without adapters.
+This folder contains them, but not the backbone.
 
 | split | metric | value |
 | --- | --- | --- |
@@ -43,7 +43,7 @@ model, tokenizer = adapter_tune.load("path/to/this/folder")
 
 ## How it was made
 
-Seed {{ result.seed }}, configuration `{{ result.config_hash }}`; all of it is in `config.yaml` of the run folder.
+Seed {{ result.seed }}, configuration hash `{{ result.config_hash }}`; see `config.yaml` in the run folder.
 Versions: {{ versions }}.
 """
 

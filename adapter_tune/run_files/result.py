@@ -122,7 +122,7 @@ def finished_runs(output: Path) -> list[Path]:
 
 
 def is_demo(folder: Path) -> bool:
-    """True if the finished run in this folder used the embedded data."""
+    """True if the finished run in this folder used the embedded demo data."""
     return bool(read_result(folder).config.get("data", {}).get("source") == DEMO)
 
 

@@ -66,7 +66,7 @@ def scores_by_range(
     """
     if not _adapted_layers(prepared.model, sub_layer):
         kind = f"{sub_layer.replace('_', '-')} " if sub_layer else ""
-        raise UsageError(f"the run (strategy {config.strategy.name}) has no {kind}adapters to take out")
+        raise UsageError(f"the run (strategy {config.strategy.name}) has no {kind}adapters to remove")
     prepare_to_compute(prepared, config.training)
     compute = resolve_compute(config.training)
     model = prepared.model.to(compute.device).eval()

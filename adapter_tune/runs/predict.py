@@ -163,7 +163,9 @@ def predict_file(predictor: Predictor, source: str, target: Path, columns: Seque
     """
     names = predictor.task.text
     if len(names) == 1 and columns[1] is not None:
-        raise UsageError(f"--text-pair-column: task {predictor.task.name} reads one text, {names[0]}; leave it out")
+        raise UsageError(
+            f"--text-pair-column: task {predictor.task.name} reads one text, {names[0]}; remove the option"
+        )
     wanted = [given or name for given, name in zip(columns, names, strict=False)]
     renamed = list(names) if source == "-" else wanted
     rows = read_rows(source, renamed)
@@ -179,5 +181,5 @@ def predict_text(predictor: Predictor, *texts: str) -> Row:
     names = predictor.task.text
     if len(texts) != len(names):
         needed = "--text and --text-pair" if len(names) == 2 else "--text alone"
-        raise UsageError(f"task {predictor.task.name} reads {' and '.join(names)}: give {needed}")
+        raise UsageError(f"task {predictor.task.name} reads {' and '.join(names)}; give {needed}")
     return next(predictor.rows(iter([dict(zip(names, texts, strict=True))]), names))

@@ -65,7 +65,7 @@ def evaluate_run(
         split: one labelled split; None takes the task's validation splits.
         batch_size: rows of a forward pass; None takes the run's own, which gives bit-identical scores.
         model: path or id of the backbone, if it has moved since training.
-        demo: use the embedded backbone, unless ``model`` names one, and the embedded data, unless the data are custom.
+        demo: use the demo backbone, unless ``model`` is given, and the demo data, unless the data are custom.
 
     Returns:
         The stored result with newly measured scores, headline, evaluation speed and warnings.
@@ -97,7 +97,7 @@ def ablate_run(
         sub_layer: take out only the adapters of this sub-layer.
         batch_size: rows of a forward pass; None takes the run's own.
         model: path or id of the backbone, if it has moved since training.
-        demo: use the embedded backbone, unless ``model`` names one, and the embedded data, unless the data are custom.
+        demo: use the demo backbone, unless ``model`` is given, and the demo data, unless the data are custom.
     """
     stored = read_result(folder)
     read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
@@ -183,11 +183,11 @@ def _load_prepared(folder: Path, model: str | None) -> PreparedModel:
     section = {**adapter.model, "id": model, "revision": None} if model else adapter.model
     strange = sorted(adapter.data.keys() - set(DATA))
     if strange:
-        raise RunError(f"{path}: data.{strange[0]} has no place in it; the file is damaged")
+        raise RunError(f"{path}: data.{strange[0]} should not be in it; the file is damaged")
     values = {"task": adapter.task, "model": section, "strategy": adapter.strategy}
     config = _parse_stored({**values, "data": {"max_length": adapter.max_length, "custom": adapter.data}}, path)
     if ".." in Path(config.model.id).parts:
-        raise RunError(f"{path}: model.id leads out of its folder; name the backbone with --model")
+        raise RunError(f"{path}: model.id refers to a place outside its folder; give the backbone with --model")
     if list(config.task_spec.labels) != adapter.labels:
         raise RunError(f"{folder}: labels {adapter.labels} are not those of {config.task}; the file is damaged")
     adapter_files.check_size(folder, config.strategy.formula(shape_of(load_config(config.model, {}))).trained)

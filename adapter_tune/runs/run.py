@@ -57,7 +57,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, cache: R
     resolved = resolve_config(config, cache.custom_data if cache else None)
     folder = resolved.folder
     if (folder / FILE).is_file() and not force:
-        log.info("%s is finished; this is its stored result (--force runs it anew)", folder)
+        log.info("%s is finished; this is its stored result (--force trains again)", folder)
         return read_result(folder)
     check_training(resolved)
     with lock_run_folder(folder) if distributed.is_main_process() else nullcontext():
@@ -71,7 +71,7 @@ def _run(
 ) -> Result:  # fmt: skip
     folder = config.folder
     if checkpoint is not None:
-        log.info("%s is unfinished; going on from %s", folder, checkpoint.name)
+        log.info("%s is unfinished; resuming from %s", folder, checkpoint.name)
     check_backbone_fits(config)
     tokenizer, splits = load_tokenizer_and_splits(config, cache or RunCache())
     set_seed(config.training.seed)
@@ -130,7 +130,7 @@ def _save(
         result = result.model_copy(update={"storage": Storage(folder=str(folder), adapter_bytes=size)})
         result.save(folder)
     except OSError as error:
-        raise RunError(f"cannot write to {folder}: {error}; free some space and run the same again") from error
+        raise RunError(f"cannot write to {folder}: {error}; free some space and run the same command again") from error
     checkpoints.keep_only(folder, set())
     return result
 

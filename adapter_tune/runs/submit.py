@@ -68,24 +68,24 @@ FILES = (
 def submit(
     runs: Sequence[Path], target: Path, *, allow_partial: bool = False, model: str | None = None, demo: bool = False
 ) -> list[list[str]]:
-    """Predict every test set and write the zip, whole or not at all.
+    """Predict every test set and write the zip file, completely or not at all.
 
     Args:
-        runs: finished runs, one a task.
+        runs: finished runs, one for each task.
         target: the zip.
-        allow_partial: fill tasks without a run with the majority class, and take test sets of other sizes.
-        model: where the backbone lies now, if not where it lay in training.
-        demo: the embedded backbone and data; its own sizes are then the ones to match.
+        allow_partial: fill tasks without a run with the majority class, and accept test sets of other sizes.
+        model: path or id of the backbone, if it has moved since training.
+        demo: use the demo backbone and data; the test sets must then have the demo's sizes.
 
     Returns:
         A row for each file: name, task, rows, where its predictions are from.
 
     Raises:
-        UsageError: two runs of one task, one of no GLUE task, a task without a run, or a target that cannot be written.
-        RunError: a test set is not of the official size, or a line is not as the leaderboard wants it.
+        UsageError: two runs of one task, a run of a task outside GLUE, a task without a run, or an invalid target.
+        RunError: a test set is not of the official size, or a line has another format than the leaderboard requires.
     """
     if target.suffix != ".zip" or target.is_dir() or not target.parent.is_dir():
-        raise UsageError(f"{target}: name a .zip file in a folder that is there")
+        raise UsageError(f"{target}: choose a .zip file in an existing folder")
     by_task = _by_task(runs, allow_partial)
     texts = {}
     table = []
@@ -97,7 +97,7 @@ def submit(
             source = str(folder)
             _check_row_count(file, len(labels), official_rows, allow_partial)
         else:
-            source = "majority class: no run" if folder is None else "majority class: not served"
+            source = "majority class: no run" if folder is None else "majority class: no test set"
             labels = [file.majority] * official_rows
         texts[f"{file.name}.tsv"] = _checked(file, labels)
         table.append([file.name, file.task, f"{len(labels):,}", source])
@@ -113,7 +113,7 @@ def _check_row_count(file: File, count: int, official_rows: int, allow_partial: 
         return
     problem = f"{file.name}: the test set has {count:,} rows, the official one {official_rows:,}"
     if not allow_partial:
-        raise RunError(f"{problem}; fetch the whole set, or write it all the same with --allow-partial")
+        raise RunError(f"{problem}; use the official test set, or accept this one with --allow-partial")
     log.info("%s", problem)
 
 
@@ -124,13 +124,16 @@ def _by_task(runs: Sequence[Path], allow_partial: bool) -> dict[str, Path]:
     for folder in runs:
         task = read_result(folder).task
         if task not in tasks:
-            raise UsageError(f"{folder} is a run of task {task}, which the leaderboard does not have; leave it out")
+            raise UsageError(f"{folder} is a run of task {task}, which the leaderboard does not have; remove it")
         if task in folders:
-            raise UsageError(f"two runs of {task}: {folders[task]} and {folder}; name one")
+            raise UsageError(f"two runs of {task}: {folders[task]} and {folder}; give only one")
         folders[task] = folder
     missing = [task for task in tasks if task not in folders]
     if missing and not allow_partial:
-        raise UsageError(f"no run for {', '.join(missing)}; name one, or fill with the majority class: --allow-partial")
+        raise UsageError(
+            f"no run for {', '.join(missing)}; add a run for each, or use --allow-partial to predict "
+            "the majority class for them"
+        )
     return folders
 
 
@@ -152,6 +155,8 @@ def _checked(file: File, labels: list[str]) -> str:
     for index, label in enumerate(labels):
         is_valid = label in file.labels if file.labels else 0 <= float(label) <= 5
         if not is_valid:
-            raise RunError(f"{file.name}, index {index}: '{label}' is no label of {file.task}; please report this bug")
+            raise RunError(
+                f"{file.name}, index {index}: '{label}' is not a label of {file.task}; please report this bug"
+            )
     lines = [f"{index}\t{label}" for index, label in enumerate(labels)]
     return "\n".join([HEADER, *lines, ""])

@@ -42,11 +42,11 @@ def _check_size(value: object) -> object:
     if isinstance(value, tuple | list):
         if all(type(m) is int and 0 <= m <= _WIDEST for m in value) and any(value):
             return list(value)
-        problem = "needs one number from 0 to 65536 per layer, and one above 0, or there is no adapter anywhere"
+        problem = "needs one number from 0 to 65536 per layer, and at least one above 0"
         raise ValueError(f"a list {problem}, got {reprlib.repr(value)}")
     if type(value) is int and 1 <= value <= _WIDEST:
         return value
-    raise ValueError("should be a number from 1 to 65536, or a list with one per layer")
+    raise ValueError("should be a whole number from 1 to 65536, or a list with one number per layer")
 
 
 class Injection(Strategy):
@@ -57,23 +57,23 @@ class Injection(Strategy):
     learning_rate: ClassVar[float] = 3e-4  # as in the example of the released code
 
     m: Annotated[int | list[int], BeforeValidator(_check_size)] = 64
-    """Bottleneck size, or a list with one per layer; 0 means no adapter in that layer."""
+    """Bottleneck size, or a list with one size per layer; 0 means no adapter in that layer."""
     layers: LayerRangeOption = "all"
     """Layers that get adapters: all, a range such as 6-11, top-6, or a list."""
     activation: Activation = "gelu"
     """Activation between the projections; the released code uses GELU."""
     depth: int = Field(default=1, ge=1, le=64)
-    """Bottleneck layers in one adapter; each beyond the first adds m^2 + m parameters."""
+    """Number of bottleneck layers in an adapter; each one after the first adds m^2 + m parameters."""
     norm: Literal["none", "layer", "batch"] = "none"
-    """Normalisation before each activation; batch counts real tokens only. Adds 2m parameters per bottleneck layer."""
+    """Normalisation before each activation; batch ignores padding. Adds 2m parameters per bottleneck layer."""
     init_std: float = Field(default=1e-2, gt=0, le=100)
-    """Standard deviation of the initial weights, cut at two deviations; 1e-2 in the paper, 1e-3 in its code."""
+    """Standard deviation of the initial weights (normal, truncated at two deviations); paper 1e-2, its code 1e-3."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout in the bottleneck, before the up-projection."""
     layer_norm: Literal["adapter", "all", "none"] = "adapter"
-    """LayerNorms trained: adapter (those after an adapter: 2d in the formula), all (as in the released code), none."""
+    """Trained LayerNorms: adapter (those after an adapter, 2d in the formula), all (as in the released code), none."""
     scale: Annotated[float, Field(gt=0, le=1000)] | Literal["learnt"] = 1.0
-    """Factor for the adapter's output; learnt starts at 1 and adds one parameter."""
+    """Factor on the adapter's output; learnt means a trained factor (initially 1), one more parameter."""
 
     def sizes(self, layers: int) -> list[int]:
         """Return the bottleneck size of each layer; 0 means no adapter.
@@ -87,7 +87,7 @@ class Injection(Strategy):
         m_by_layer = self.m if isinstance(self.m, list) else [self.m] * layers
         sizes = [m if layer in chosen else 0 for layer, m in enumerate(m_by_layer)]
         if not any(sizes):
-            raise UsageError("strategy.m: it is 0 in every layer of strategy.layers, so there is no adapter anywhere")
+            raise UsageError("strategy.m: it is 0 in every layer of strategy.layers, so there would be no adapter")
         return sizes
 
     def bottleneck_config(self) -> BottleneckConfig:
@@ -179,7 +179,7 @@ class Injection(Strategy):
 
 @strategy("houlsby")
 class Houlsby(Injection):
-    """Two adapters in every layer, after the attention's and the feed-forward's dropout, and their LayerNorms."""
+    """Two adapters per layer, after attention and feed-forward network, and the LayerNorms that follow them."""
 
     paper: ClassVar[str] = "Houlsby et al. 2019"
     drawing: ClassVar[str] = """
@@ -190,7 +190,7 @@ class Houlsby(Injection):
 
 @strategy("attention_only")
 class AttentionOnly(Injection):
-    """One adapter a layer, after the attention's dropout, and its LayerNorm."""
+    """One adapter per layer, after the attention, and the LayerNorm that follows it."""
 
     paper: ClassVar[str] = "Houlsby et al. 2019, section 3.6"
     sub_layers: ClassVar[tuple[SubLayer, ...]] = ("attention",)
@@ -201,7 +201,7 @@ class AttentionOnly(Injection):
 
 @strategy("feed_forward_only")
 class FeedForwardOnly(Injection):
-    """One adapter a layer, after the feed-forward's dropout, and its LayerNorm."""
+    """One adapter per layer, after the feed-forward network, and the LayerNorm that follows it."""
 
     paper: ClassVar[str] = "Pfeiffer et al. 2021"
     sub_layers: ClassVar[tuple[SubLayer, ...]] = ("feed_forward",)
@@ -212,7 +212,7 @@ class FeedForwardOnly(Injection):
 
 @strategy("parallel")
 class Parallel(Injection):
-    """Two bottlenecks a layer that read the sub-layer's input; their output is added before the LayerNorm."""
+    """Two bottlenecks per layer that read the sub-layer's input; their output is added before the LayerNorm."""
 
     paper: ClassVar[str] = "Houlsby et al. 2019, section 3.6; He et al. 2022"
     insertion: ClassVar[Insertion] = "parallel"
@@ -224,7 +224,7 @@ class Parallel(Injection):
 
 @strategy("multiplicative")
 class Multiplicative(Injection):
-    """Two bottlenecks a layer that read the sub-layer's input x and scale its output h: h * (1 + A(x))."""
+    """Two bottlenecks per layer that read the sub-layer's input x and scale its output h: h * (1 + A(x))."""
 
     paper: ClassVar[str] = "Houlsby et al. 2019, section 3.6"
     insertion: ClassVar[Insertion] = "multiplicative"

@@ -100,7 +100,7 @@ class LayerNorm(Strategy):
     learning_rate: ClassVar[float] = 1e-3
     drawing: ClassVar[str] = """
         x -> attention -> dropout -> + x -> LayerNorm* -> x'
-        x' -> feed-forward -> dropout -> + x' -> LayerNorm*          * trained, and the embeddings' one"""
+        x' -> feed-forward -> dropout -> + x' -> LayerNorm*          * trained, also in the embeddings"""
 
     def apply(self, model: nn.Module) -> None:
         """Unfreeze every LayerNorm, also that of the embeddings."""
@@ -157,7 +157,7 @@ class Bias(Strategy):
 
 @strategy("head")
 class Head(Strategy):
-    """Only the classification head (and the pooler, where it was not pretrained) is trained."""
+    """Only the classification head (and the pooler, if it was not pretrained) is trained."""
 
     paper: ClassVar[str] = "Peters et al. 2019, feature extraction"
     learning_rate: ClassVar[float] = 1e-3
@@ -169,4 +169,4 @@ class Head(Strategy):
 
     def formula(self, shape: Shape) -> Formula:
         """Nothing of the backbone is trained."""
-        return Formula(text="nothing of the encoder", filled="0")
+        return Formula(text="no encoder parameters", filled="0")

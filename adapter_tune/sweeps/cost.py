@@ -74,7 +74,10 @@ def estimate_cost(sweep: Sweep, folder: Path) -> CostEstimate:
         RunError: the backbone or the data cannot be loaded.
     """
     if sweep.method != "grid":
-        raise UsageError(f"--dry-run: the runs of method: {sweep.method} are drawn during the sweep; leave it out")
+        raise UsageError(
+            f"--dry-run: the runs of method: {sweep.method} are drawn during the sweep and not known before; "
+            "remove --dry-run"
+        )
     cache = RunCache()
     groups: dict[str, list[ResolvedConfig]] = {}
     for values in cells(sweep):
@@ -88,7 +91,7 @@ def estimate_cost(sweep: Sweep, folder: Path) -> CostEstimate:
     for key, configs in groups.items():
         seconds = sum(_seconds(config, cache, rates) for config in configs)
         rows.append(StrategyCost(described(configs[0].strategy.to_dict()), len(configs), trained[key], seconds))
-    return CostEstimate(rows, f"measured over {_PROBE_STEPS} steps of one run for each strategy and task")
+    return CostEstimate(rows, f"estimated from {_PROBE_STEPS} measured steps of one run for each strategy and task")
 
 
 def _trained_parameters(configs: list[ResolvedConfig]) -> int:

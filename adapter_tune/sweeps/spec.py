@@ -17,7 +17,7 @@ from adapter_tune.foundation.errors import FieldError, UsageError, unknown_name
 from adapter_tune.foundation.validation_messages import first_problem
 from adapter_tune.strategies import REGISTRY, Strategy
 
-NO_PATH = "is no path of an option; write a path such as training.learning_rate"
+NO_PATH = "is not the path of an option; write a path such as training.learning_rate"
 
 Values = dict[str, Any]
 """Value by dotted path: ``{"task": "cola", "strategy.name": "houlsby", "strategy.m": 8}``."""
@@ -44,7 +44,7 @@ class Sweep(Section):
     base: str | None = None
     """The configuration that every run starts from: a YAML file, or the name of a shipped one."""
     demo: bool = False
-    """Run on the embedded backbone and data."""
+    """Run on the embedded demo backbone and data."""
     set: dict[str, Any] = Field(default={})
     """Values for every run, by path."""
     parameters: dict[str, Any]
@@ -98,14 +98,16 @@ def _line_of(loc: tuple[str, ...], lines: Lines) -> int | None:
 
 def _check(sweep: Sweep) -> None:
     if not sweep.parameters:
-        raise FieldError(("parameters",), "is empty; name at least one, as in training.learning_rate: [1e-4, 3e-4]")
+        raise FieldError(("parameters",), "is empty; give at least one, as in training.learning_rate: [1e-4, 3e-4]")
     _check_paths(sweep)
     for path, value in sweep.parameters.items():
         _check_parameter(sweep, path, value)
     if sweep.method != "grid" and sweep.trials is None:
         raise FieldError(("trials",), f"is missing; give the number of runs, which method: {sweep.method} needs")
     if sweep.method == "grid" and sweep.trials is not None:
-        raise FieldError(("trials",), "is only for method: random or tpe; leave it out, as a grid runs every cell")
+        raise FieldError(
+            ("trials",), "is only for method: random or tpe; remove it, because a grid runs all combinations"
+        )
     missing = [path for path in sweep.average_over if path in sweep.parameters and path not in sweep.repeat]
     if sweep.repeat and missing:
         raise FieldError(("repeat",), f"lacks {missing[0]}, which is in average_over; give its values")

@@ -68,7 +68,7 @@ def _regression_problem(name: str) -> str | None:
 def _classification_problem(name: str, problem: str, classes: int) -> str | None:
     """Why a metric cannot score class ids or lists of labels, or None."""
     if undefined_reason(name, *_SAMPLE_NUMBERS) is None:
-        return "it scores numbers"
+        return "it is for regression"
     true = np.eye(classes, dtype=int) if problem == "multi_label" else np.arange(2 * classes) % classes
     return undefined_reason(name, true, np.roll(true, 1, axis=0), quiet=True)
 
@@ -83,7 +83,7 @@ def undefined_reason(
             value = metric(name)(np.asarray(true), np.asarray(predicted))
     except (TypeError, ValueError, Warning) as error:
         return first_line(error)
-    return None if np.isfinite(value) else "it is not a number"
+    return None if np.isfinite(value) else "the result is NaN"
 
 
 def metric(name: str) -> Callable[[Values, Values], float]:

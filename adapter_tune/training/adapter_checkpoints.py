@@ -40,7 +40,7 @@ class AdapterCheckpointTrainer(Trainer):
                 raise
             raise RunError(
                 f"cannot write a checkpoint to {self.args.output_dir}: {first_line(error)}; "
-                "free some space and run the same again"
+                "free some space and run the same command again"
             ) from error
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
@@ -64,5 +64,5 @@ def _unreadable_checkpoint_as_run_error(checkpoint: str | None) -> Iterator[None
         yield
     except Exception as error:  # unpickling raises whatever the bytes make it
         raise RunError(
-            f"{checkpoint}: cannot be read ({first_line(error)}); remove it, or start anew with --no-resume"
+            f"{checkpoint}: cannot be read ({first_line(error)}); remove it, or start again with --no-resume"
         ) from error

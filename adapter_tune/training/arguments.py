@@ -77,9 +77,13 @@ def check_training(config: ResolvedConfig) -> None:
     _compare_with_launcher(resolve_compute(config.training))
     distributed.per_process_batch_size(config.training.batch_size)
     if config.training.shard_backbone and distributed.world_size() == 1:
-        raise UsageError("training.shard_backbone is for several processes: start it with torchrun, or leave it out")
+        raise UsageError(
+            "training.shard_backbone needs several processes; start the run with torchrun, or remove the option"
+        )
     if config.training.class_weights != "none" and config.task_spec.is_regression:
-        raise UsageError("training.class_weights: balanced needs classes, and this task is a regression; leave it out")
+        raise UsageError(
+            "training.class_weights: balanced needs classes, and this task is a regression; remove the option"
+        )
 
 
 def _compare_with_launcher(compute: ComputeSettings) -> None:

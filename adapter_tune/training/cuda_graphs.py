@@ -93,7 +93,9 @@ class CudaGraphs:
                 self._graphs[key] = self._recorded(inputs, sizes)
             except (RuntimeError, ValueError, NotImplementedError) as error:  # it asks the device, or memory is short
                 reason = first_line(error)
-                log.info("%s cannot be recorded as CUDA graphs (%s) and go on without, more slowly", self.what, reason)
+                log.info(
+                    "%s cannot be recorded as CUDA graphs (%s); they run without graphs, more slowly", self.what, reason
+                )
                 self.is_on = False
                 self._graphs.clear()
                 self._stream = self._pool = None

@@ -81,7 +81,10 @@ def train(
         trainer = _run_trainer(config, prepared, splits, tokenizer, folder, checkpoint, extra_callbacks, speed_monitor)
         state = trainer.state
         if state.best_model_checkpoint is None:
-            raise RunError(f"{folder}: the best checkpoint (step {state.best_global_step}) is gone; use --no-resume")
+            raise RunError(
+                f"{folder}: the best checkpoint (step {state.best_global_step}) is missing; "
+                "start again with --no-resume"
+            )
         best_values: dict[str, Any] = {}
         for entry in state.log_history:
             if entry["step"] == state.best_global_step:

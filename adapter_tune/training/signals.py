@@ -66,7 +66,9 @@ class CheckpointOnSignal(TrainerCallback):
         if self.signal:
             self._end()
         self.signal = number
-        log.info("stopping with a checkpoint at the end of the step (a second signal stops at once)")
+        log.info(
+            "a checkpoint is written at the end of this step, then the run stops (a second signal stops immediately)"
+        )
 
     def _end(self) -> NoReturn:
         if self.signal == signal.SIGINT:

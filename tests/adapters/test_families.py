@@ -101,7 +101,7 @@ def test_recomputing_is_refused_where_the_family_has_none(checkpoint: tuple[str,
     family, folder = checkpoint
     config = make_config("rte", model=folder, gradient_checkpointing=True, max_steps=1)
     if family == "mpnet":
-        with pytest.raises(UsageError, match="mpnet does not have it"):
+        with pytest.raises(UsageError, match="mpnet does not support it"):
             check_backbone_fits(config)
     else:
         assert adapter_tune.run(config).history

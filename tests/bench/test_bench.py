@@ -177,7 +177,7 @@ def test_other_lengths_are_refused(what: str, message: str) -> None:
         (["--strategy", "houlsby rank=3"], "strategy.rank"),
         (["--lengths", "mrcp", "--set", "data.max_length=16"], "did you mean 'mrpc'"),
         (["--strategy", "houlsby layers=top-9", "--set", "data.max_length=16"], "layers"),
-        (["--set", "training.shard_backbone=true", "--set", "data.max_length=16"], "is for several processes"),
+        (["--set", "training.shard_backbone=true", "--set", "data.max_length=16"], "needs several processes"),
     ],
 )
 def test_what_the_user_wrote_wrong_is_exit_code_2(

@@ -108,18 +108,18 @@ WRONG: list[tuple[str, list[str], str]] = [
     (
         "task: rte\nstrategy: {m: 0}\n",
         [],
-        r"strategy.m: should be a number from 1 to 65536, or a list with one per layer, got 0",
+        r"strategy.m: should be a whole number from 1 to 65536, or a list with one number per layer, got 0",
     ),
     ("task: rte\nstrategy: {m: -5}\n", [], r"got -5"),
     (
         "task: rte\nstrategy: {m: abc}\n",
         [],
-        r"strategy.m: should be a number from 1 to 65536, or a list with one per layer, got 'abc'",
+        r"strategy.m: should be a whole number from 1 to 65536, or a list with one number per layer, got 'abc'",
     ),
     (
         "task: rte\nstrategy: {m: 6.5}\n",
         [],
-        r"strategy.m: should be a number from 1 to 65536, or a list with one per layer, got 6.5",
+        r"strategy.m: should be a whole number from 1 to 65536, or a list with one number per layer, got 6.5",
     ),
     ("task: rte\nstrategy: {init_std: 0}\n", [], r"strategy.init_std: should be greater than 0, got 0"),
     ("task: rte\nstrategy: {activation: gelo}\n", [], r"should be 'gelu', .*got 'gelo'"),
@@ -139,7 +139,7 @@ WRONG: list[tuple[str, list[str], str]] = [
     (
         "task: custom\ndata: {custom: {train_file: a.csv}}\n",
         ["data.custom.digest=a"],
-        r"--set: data.custom.digest is written down by the run",
+        r"--set: data.custom.digest is set by the run",
     ),
     (
         "task: custom\ndata: {custom: {labels: [a, b], problem: regression}}\n",
@@ -158,10 +158,10 @@ WRONG: list[tuple[str, list[str], str]] = [
     ("task: rte\n", ["task.x=3"], r"task.x: 'task' is not a section but 'rte'"),
     ("task: rte\n  x: [1\n", [], r"my.yaml:2:\d+: not valid YAML"),
     ("task: rte\ntask: cola\n", [], r"my.yaml:2:1: not valid YAML: found duplicate key"),
-    ("- rte\n", [], r"my.yaml: should hold keys and values, .* got list"),
+    ("- rte\n", [], r"my.yaml: should contain keys and values, .* got list"),
     ("task: rte\n1: rte\n", [], r"1: unknown option '1'"),
     ("task: rte\ntraining: {seed: 99999999999}\n", [], r"training.seed: should be less than 4294967296"),
-    ("task: rte\nstrategy: {m: 9999999999999999999999}\n", [], r"strategy.m: should be a number from 1 to 65536"),
+    ("task: rte\nstrategy: {m: 9999999999999999999999}\n", [], r"strategy.m: should be a whole number from 1 to 65536"),
     ("task: rte\ntraining: {batch_size: 9999999999}\n", [], r"training.batch_size: should be less than or equal"),
     ("task: rte\ndata: {max_length: 9999999999}\n", [], r"data.max_length: should be less than or equal"),
     ("task: rte\ntraining: {learning_rate: 1e300}\n", [], r"training.learning_rate: should be less than or equal"),

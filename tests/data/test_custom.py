@@ -64,7 +64,7 @@ def test_from_a_csv_to_predictions_in_three_commands(
     printed = capsys.readouterr()
     assert "2 classes" in printed.err
     assert "6 of 60 training rows are held out (seed 0)" in printed.err
-    assert "headline                  accuracy" in printed.out
+    assert "  headline                         accuracy" in printed.out
     folder = next(runs.iterdir())
     result = read_result(folder)
     assert result.scores["validation"].keys() == {"accuracy", "f1_macro"}
@@ -150,7 +150,7 @@ def test_one_number_is_not_enough_to_score_a_regression(backbone: str, tmp_path:
     assert "r2" in adapter_tune.run(config).scores["validation"]
     write_rows(dev, iter([{"text": "the cat", "label": 1.5}]))
     config = configured(backbone, tmp_path / "other", train_file=str(path), validation_file=str(dev))
-    with pytest.raises(RunError, match=r"dev\.csv: r2 cannot be computed from 1 rows \(it is not a number\); add"):
+    with pytest.raises(RunError, match=r"dev\.csv: r2 cannot be computed from 1 row \(the result is NaN\); add"):
         adapter_tune.run(config)
     assert not (tmp_path / "other" / "config.yaml").exists()
 
@@ -207,7 +207,9 @@ def test_the_message_about_custom_test_rows_does_not_call_their_labels_secret(
 ) -> None:
     data = {"train_file": str(reviews), "test_file": str(reviews), "text_column": "body", "label_column": "opinion"}
     config = resolve_config(configured(backbone, tmp_path, **data))
-    with pytest.raises(UsageError, match=r"^your own test rows are predicted, not scored; evaluate on validation$"):
+    with pytest.raises(
+        UsageError, match=r"^your own test rows cannot be scored, only predicted; evaluate on validation$"
+    ):
         load_rows(config, load_tokenizer(config.model), ["test"])
 
 
@@ -234,7 +236,7 @@ def test_the_demo_data_do_not_replace_custom_data(backbone: str, tmp_path: Path)
 
 def test_a_share_to_hold_out_beside_validation_rows_is_refused(reviews: Path, backbone: str, tmp_path: Path) -> None:
     data: Any = {"train_file": str(reviews), "text_column": "body", "label_column": "opinion", "holdout": 0.2}
-    with pytest.raises(UsageError, match=f"data.custom.holdout=0.2: .* as in {reviews}; leave one of them out"):
+    with pytest.raises(UsageError, match=f"data.custom.holdout=0.2: .* as in {reviews}; remove one of them"):
         resolve_config(configured(backbone, tmp_path, validation_file=str(reviews), **data))
     rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": ["x", "y"]})
     datasets.DatasetDict({"train": rows, "validation": rows}).save_to_disk(str(tmp_path / "set"))
@@ -248,14 +250,14 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
         "no labels",
         "text,mark\nx,a\n",
         [],
-        "cannot guess the label column; name it with --label-column; the columns are text, mark",
+        "cannot guess the label column; set it with --label-column; the columns are text, mark",
         2,
     ),
     (
         "no text",
         "a,b,label\nx,y,z\n",
         [],
-        "cannot guess the text column; name it with --text-column; the columns are a, b, label",
+        "cannot guess the text column; set it with --text-column; the columns are a, b, label",
         2,
     ),
     (
@@ -270,13 +272,13 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
     ("no rows", "text,label\n", [], "train.csv: no rows", 1),
     ("empty file", "", [], "train.csv: the file is empty", 1),
     ("ragged", "text,label\nx,a,b\n", [], "line 2: 3 fields, but the header has 2", 1),
-    ("not a number", "text,label\nx,1.5\ny,two\nz,1\n", ["--problem", "regression"], "holds 'two', not a number", 1),
-    ("nan", "text,label\nx,1.5\ny,nan\nz,1\n", ["--problem", "regression"], "holds 'nan', not a number", 1),
+    ("not a number", "text,label\nx,1.5\ny,two\nz,1\n", ["--problem", "regression"], "contains 'two', not a number", 1),
+    ("nan", "text,label\nx,1.5\ny,nan\nz,1\n", ["--problem", "regression"], "contains 'nan', not a number", 1),
     (
         "beyond",
         "text,label\nx,1.5\ny,1e31\nz,1\n",
         [],
-        "train.csv, line 3: column 'label' holds '1e31'; labels must be between -1e",
+        "train.csv, line 3: column 'label' contains '1e31'; labels must be between -1e",
         1,
     ),
     ("too few", "text,label\nx,a\ny,b\n", [], "2 rows are too few to hold out validation rows", 1),
@@ -305,14 +307,14 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
         "labels twice",
         GOOD,
         ["--set", "data.custom.labels=[a, b, a]"],
-        "data.custom.labels: 'a' appears twice; name every",
+        "data.custom.labels: 'a' appears twice; list every",
         2,
     ),
     (
         "no labels",
         GOOD,
         ["--set", "data.custom.labels=[]"],
-        "data.custom.labels: 0 classes; name two or more, or leave it out",
+        "data.custom.labels: 0 classes; list at least two, or remove the option",
         2,
     ),
     (
@@ -363,7 +365,7 @@ def test_an_unknown_label_in_validation_is_named_with_its_line(
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("none.csv", "no such file; name a"), ("dev.xlsx", "unknown file extension")]
+    ("name", "message"), [("none.csv", "no such file; give a"), ("dev.xlsx", "unknown file extension")]
 )
 @pytest.mark.parametrize("flag", ["--train-file", "--validation-file", "--test-file"])
 def test_a_file_that_cannot_be_read_is_reported_for_every_split(
@@ -400,7 +402,7 @@ def test_a_file_beside_a_data_set_is_read(tmp_path: Path, backbone: str) -> None
     ("data", "message"),
     [
         ({"source": "a/set"}, "data.source=a/set and --train-file .* are both training data"),
-        ({"subset": "x"}, "data.custom.subset=x is a part of"),
+        ({"subset": "x"}, "data.custom.subset=x selects a part of"),
     ],
 )
 def test_two_sources_of_training_rows_are_refused(
@@ -467,8 +469,12 @@ def test_a_row_may_have_several_labels(
 
 def test_bad_lists_of_labels_are_refused(tmp_path: Path, backbone: str) -> None:
     bad: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
-        ([{"text": "a", "label": ["x"]}, {"text": "b", "label": 3}], {}, "holds 3, not a list of labels"),
-        ([{"text": "a", "x": 1, "y": 2}], {"problem": "multi_label", "label_column": "x,y"}, "'y' holds 2, not 0 or 1"),
+        ([{"text": "a", "label": ["x"]}, {"text": "b", "label": 3}], {}, "contains 3, not a list of labels"),
+        (
+            [{"text": "a", "x": 1, "y": 2}],
+            {"problem": "multi_label", "label_column": "x,y"},
+            "'y' contains 2, not 0 or 1",
+        ),
         ([{"text": "a", "label": []}], {}, "no row has a label"),
         ([{"text": "a", "x": 1}], {"problem": "multi_label", "label_column": "x,z"}, "unknown column 'z'"),
     ]
@@ -554,7 +560,7 @@ def test_a_run_is_not_scored_on_a_file_that_changed(
     ("content", "message"),
     [
         ("text,mark\nx,a\n", "dev.csv, line 2: column 'label' is missing; the columns are text, mark"),
-        ("text,label\n", "dev.csv: no rows; add some, or leave it out"),
+        ("text,label\n", "dev.csv: no rows; add rows, or remove the file"),
     ],
 )
 def test_an_incomplete_validation_or_test_file_is_refused(
@@ -644,15 +650,15 @@ def test_the_same_number_written_twice_has_one_order() -> None:
 
 
 CLASHES: list[tuple[dict[str, str], str]] = [
-    ({"text_column": "a", "label_column": "a"}, "'a' is named by both --text-column and --label-column"),
-    ({"text_column": "a", "text_pair_column": "a"}, "'a' is named by both --text-column and --text-pair-column"),
-    ({"text_pair_column": "label"}, "cannot guess the label column; name it with --label-column"),
+    ({"text_column": "a", "label_column": "a"}, "'a' is used for both --text-column and --label-column"),
+    ({"text_column": "a", "text_pair_column": "a"}, "'a' is used for both --text-column and --text-pair-column"),
+    ({"text_pair_column": "label"}, "cannot guess the label column; set it with --label-column"),
     ({"text_column": "a", "label_column": "y,z"}, "'y,z' is several columns, which need --problem multi_label"),
     ({"text_column": "a", "label_column": "y,nowhere"}, "unknown column 'y,nowhere'"),
-    ({"text_column": "a", "label_column": "y,z,y", "problem": "multi_label"}, "'y' is named twice in --label-column"),
+    ({"text_column": "a", "label_column": "y,z,y", "problem": "multi_label"}, "'y' is used twice in --label-column"),
     (
         {"text_column": "y", "label_column": "y,z", "problem": "multi_label"},
-        "'y' is named by both --text-column and --lab",
+        "'y' is used for both --text-column and --lab",
     ),
 ]
 

@@ -36,7 +36,7 @@ def test_the_facts_about_own_files(files: list[str], capsys: pytest.CaptureFixtu
 def test_the_table_has_every_fact(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     main(["inspect-data", *files])
     out = capsys.readouterr().out
-    for name in ("rows", "label a", "tokens, longest", "cut at max_length", "also in train"):
+    for name in ("rows", "label a", "tokens, longest", "truncated at max_length", "also in train"):
         assert f"  {name}" in out
     assert "54.5%" in out
     assert "b: [CLS] the dog 1 [SEP]" in out

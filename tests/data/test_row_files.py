@@ -34,7 +34,13 @@ def test_a_character_in_two_halves_is_whole(tmp_path: Path) -> None:
 
 
 BAD: list[tuple[str, str, bytes, str, type[AdapterTuneError]]] = [
-    ("half a character", "jsonl", b'{"text": "x"}\n{"text": "\\uD800y"}\n', r"line 2: \ud800 is half a char", RunError),
+    (
+        "half a character",
+        "jsonl",
+        b'{"text": "x"}\n{"text": "\\uD800y"}\n',
+        r"line 2: \ud800 is an incomplete char",
+        RunError,
+    ),
     (
         "a second row without the text",
         "jsonl",

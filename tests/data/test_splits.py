@@ -106,7 +106,7 @@ def write_rte(folder: Path, **changes: Any) -> str:
         ({"columns": {"label": ["yes"] * 6}}, "labels are object, not class ids"),
         ({"columns": {"label": [True] * 6}}, "labels are bool, not class ids"),
         ({"columns": {"sentence1": ["a", None, "b", "c", "d", "e"]}}, "column 'sentence1' is empty in 1 rows"),
-        ({"columns": {"sentence1": [1, 2, 3, 4, 5, 6]}}, "column 'sentence1' holds int64, not text"),
+        ({"columns": {"sentence1": [1, 2, 3, 4, 5, 6]}}, "column 'sentence1' contains int64, not text"),
     ],
     ids=str,
 )
@@ -178,7 +178,7 @@ def test_rows_that_are_cut_are_counted(make_config: Any, tokenizer: Any, caplog:
         load_splits(make_config("rte", data={"max_length": max(full_lengths)}), tokenizer)
     cut = sum(length > limit for length in full_lengths)
     assert cut > 0
-    assert f"train: {cut} of 64 rows are longer than data.max_length={limit} tokens and are cut" in caplog.text
+    assert f"train: {cut} of 64 rows are longer than data.max_length={limit} tokens and are truncated" in caplog.text
     assert caplog.text.count("train: ") == 1
     assert "cut" not in splits.train.column_names
     assert lengths(splits.train).max() == limit

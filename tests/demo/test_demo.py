@@ -1,4 +1,4 @@
-"""The embedded data: labels follow from meaning, splits share no content words, a seed decides the rows."""
+"""The embedded demo data: labels follow from meaning, splits share no content words, a seed decides the rows."""
 
 import hashlib
 import json
@@ -275,7 +275,7 @@ def test_flags_and_yaml_override_demo() -> None:
 
 
 def test_every_command_takes_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Train, evaluate and count on the embedded data; scores on unseen words are better than chance."""
+    """Train, evaluate and count on the embedded demo; scores on unseen words are better than chance."""
     words = ["--output", str(tmp_path), "--demo"]
     main(["train", "--task", "cola", "--epochs", "2", *words])
     trained = capsys.readouterr().out

@@ -131,7 +131,7 @@ def test_rows_longer_than_the_positions_are_refused(make_config: Any) -> None:
 
 
 def test_a_revision_of_a_folder_is_refused(make_config: Any, backbone: str) -> None:
-    message = rf"^model\.revision: {backbone} is a local folder, which has no revisions; leave it out$"
+    message = rf"^model\.revision: {backbone} is a local folder, which has no revisions; remove model.revision$"
     with pytest.raises(UsageError, match=message):
         check_backbone_fits(make_config(model={"id": backbone, "revision": "main"}))
     with pytest.raises(UsageError, match=r"^model\.revision: demo is a local folder"):

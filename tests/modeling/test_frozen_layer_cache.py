@@ -132,7 +132,7 @@ def test_no_states_are_cached_of_sharded_layers(make_config: Any, option: str) -
     if option == "auto":
         assert frozen_layer_cache.cache_folder(config, prepared, splits) is None
         return
-    with pytest.raises(UsageError, match="shard_backbone splits the frozen layers"):
+    with pytest.raises(UsageError, match="shard_backbone distributes the frozen layers"):
         frozen_layer_cache.cache_folder(config, prepared, splits)
 
 
@@ -251,7 +251,7 @@ def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
 def test_half_removed_states_are_none(tmp_path: Path, missing: str) -> None:
     for name in "ab":
         state_store.write(tmp_path / name, layout(5), parts(5), {})
-    (tmp_path / "b" / missing).unlink()  # as a process leaves it that dies while it makes room
+    (tmp_path / "b" / missing).unlink()  # as after a process that died while it deleted old entries
     assert not state_store.exists(tmp_path / "b")
     state_store.make_room(tmp_path, layout(5).size, 2 * layout(5).size)
     assert state_store.exists(tmp_path / "a")

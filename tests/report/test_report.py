@@ -81,10 +81,10 @@ def cells(grid: Grid, name: str) -> dict[str, str]:
 
 def test_table_1(study: Path, tmp_path: Path) -> None:
     grid = table_1(collect([study]), tmp_path / "report")
-    full, large, best = (cells(grid, name) for name in ("full", "houlsby m=64", "houlsby, best size by task"))
+    full, large, best = (cells(grid, name) for name in ("full", "houlsby m=64", "houlsby, best size for each task"))
     assert full["total parameters"] == "2.00x"  # one whole model a task
     assert large["total parameters"] == "1.13x"  # one for all, and 6.4 % for each of two
-    assert large["trained a task"] == "6.40 %"
+    assert large["trained per task"] == "6.40 %"
     assert full["mnli"] == "81.5 ± 0.5 (2)"
     assert full["mnli_mm"] == "81.5"
     assert full["mean"] == "81.5 (2 tasks)"
@@ -149,7 +149,7 @@ def test_everything_is_written(study: Path, tmp_path: Path) -> None:
     assert "<script" not in page
     assert "prefers-color-scheme: dark" in page
     with (tmp_path / "report" / "table-1.csv").open() as file:
-        assert next(csv.reader(file))[:3] == ["", "total parameters", "trained a task"]
+        assert next(csv.reader(file))[:3] == ["", "total parameters", "trained per task"]
 
 
 def test_names_are_text_and_never_markup(base: Result, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_formats_of_a_table() -> None:
 
 def test_the_command(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["report", str(study), "--output", str(tmp_path / "r")])
-    assert "23 runs, 0 ablations" in capsys.readouterr().out
+    assert "runs: 23, ablations: 0" in capsys.readouterr().out
     assert json.loads((next(study.glob("*/result.json"))).read_text())["format"] == 1
 
 

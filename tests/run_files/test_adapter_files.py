@@ -132,7 +132,7 @@ def test_a_truncated_file_is_refused(make_config: Any, tmp_path: Path, keep: int
     prepared = build_model(make_config())
     path = adapter_files.save_weights(prepared.model, prepared.newly_initialized, tmp_path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(RunError, match="damaged or cut short"):
+    with pytest.raises(RunError, match="damaged or incomplete"):
         adapter_files.load_weights(prepared.model, prepared.newly_initialized, tmp_path)
 
 
@@ -143,8 +143,8 @@ def test_a_truncated_file_is_refused(make_config: Any, tmp_path: Path, keep: int
         ("[]", "damaged"),
         ('{"format": 1}', "task is missing"),
         ("[" * 100_000, "not valid JSON"),
-        ('{"format": 99, "a later key": 1}', "newer than this version reads"),
-        (None, "newer than this version reads"),
+        ('{"format": 99, "a later key": 1}', "too new for this version"),
+        (None, "too new for this version"),
     ],
 )
 def test_a_damaged_adapter_config_is_refused(make_config: Any, tmp_path: Path, text: str | None, message: str) -> None:

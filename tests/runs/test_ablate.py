@@ -107,11 +107,11 @@ def test_the_majority_class_is_scored_like_a_model() -> None:
     ("changes", "said"),
     [
         ({"layers": 0}, "layers should be greater than or equal to 1"),
-        ({"layers": 2}, "spans should hold every range of 2 layers once"),
+        ({"layers": 2}, "spans should contain every range of 2 layers once"),
         ({"layers": 10**9}, "layers should be less than or equal to"),
         (
             {"spans": [{"first": 0, "last": 3, "scores": {"accuracy": 0.5}}]},
-            "spans should hold every range of 1 layers",
+            "spans should contain every range of 1 layers",
         ),
         ({"spans": [{"first": 0, "last": 0, "scores": {}}]}, "spans has no accuracy"),
         ({"spans": [{"first": 0}]}, "spans.0.last is missing"),
@@ -135,7 +135,7 @@ def test_a_damaged_ablation_is_one_clear_error(changes: dict[str, Any], said: st
 
 def test_a_run_without_adapters_is_refused(make_config: Any) -> None:
     for strategy, kind, message in (
-        ("layer_norm", None, "has no adapters to take out"),
+        ("layer_norm", None, "has no adapters to remove"),
         ({"name": "attention_only", "m": 4}, "feed_forward", "has no feed-forward adapters"),
     ):
         config = make_config("rte", strategy, epochs=1)

@@ -121,7 +121,7 @@ BAD = [
         "unknown file extension '.xlsx'; known: .csv, .tsv, .jsonl, .parquet",
         2,
     ),
-    (["--split", "test", "--output", "nowhere/x.csv"], "name a file in an existing folder", 2),
+    (["--split", "test", "--output", "nowhere/x.csv"], "choose a file in an existing folder", 2),
     (["--input", "none.csv", "--output", "x.csv"], "none.csv: no such file", 2),
 ]
 FILES: list[tuple[str, bytes, str, int]] = [
@@ -134,7 +134,7 @@ FILES: list[tuple[str, bytes, str, int]] = [
     ("in.csv", b"sentence1,sentence2,prediction\na,b,c\n", "a column 'prediction' already", 2),
     ("in.jsonl", b'{"sentence1": "a", "sentence2": "b"}\n{"sentence1": "a"\n', "line 2: not JSON", 1),
     ("in.jsonl", b'{"sentence1": "a", "sentence2": null}\n', "line 1: column 'sentence2' is empty", 1),
-    ("in.jsonl", b'{"sentence1": "a", "sentence2": 3}\n', "column 'sentence2' holds int, not text", 1),
+    ("in.jsonl", b'{"sentence1": "a", "sentence2": 3}\n', "column 'sentence2' contains int, not text", 1),
     ("in.jsonl", b"[1]\n", "line 1: list, not an object", 1),
     ("in.jsonl", b'{"sentence1": "caf\xe9"}\n', "line 1: not UTF-8", 1),
     ("in.parquet", b"PAR1 nonsense", "cannot be read", 1),

@@ -125,14 +125,17 @@ def test_values_that_come_late_are_written_and_mixed_ones_refused(
         assert written(values) == values
     before = target.read_bytes()
     mixed: list[tuple[list[Any], str]] = [
-        ([1, "a"], "column 'n' holds several types"),
-        ([1, 2, "a"], "column 'n' holds 'a' where the first rows hold int64; give its values one type, or write a "),
-        ([None, None, None, 3], "column 'n' holds 3 where the first rows hold string"),
-        (["a", "b", "c", 4], "column 'n' holds 4 where the first rows hold string"),
-        ([1, 2, 2.5], "column 'n' holds 2.5 where the first rows hold int64"),
-        ([{"a": 1}, None, {"a": 1, "b": 2}], "column 'n' holds {'a': 1, 'b': 2} where the first rows hold struct"),
-        ([1, 2, 2**70], "column 'n' holds 1180591620717411303424 where the"),
-        ([2**70], "column 'n' holds several types"),
+        ([1, "a"], "column 'n' contains several types"),
+        (
+            [1, 2, "a"],
+            "column 'n' contains 'a', but the first rows contain int64; give its values one type, or write a ",
+        ),
+        ([None, None, None, 3], "column 'n' contains 3, but the first rows contain string"),
+        (["a", "b", "c", 4], "column 'n' contains 4, but the first rows contain string"),
+        ([1, 2, 2.5], "column 'n' contains 2.5, but the first rows contain int64"),
+        ([{"a": 1}, None, {"a": 1, "b": 2}], "column 'n' contains {'a': 1, 'b': 2}, but the first rows contain struct"),
+        ([1, 2, 2**70], "column 'n' contains 1180591620717411303424, but the"),
+        ([2**70], "column 'n' contains several types"),
         ([{}], "write a .jsonl file"),
     ]
     for values, message in mixed:
@@ -164,13 +167,13 @@ def test_options_that_would_be_passed_over_are_refused(
     folder = trained("classification")
     monkeypatch.chdir(tmp_path)
     cases = [
-        ("--text a --text-column text", "--text-column is only for --input FILE; leave it out"),
-        ("--split train --output x.csv --text-column text", "--text-column is only for --input FILE; leave it out"),
-        ("--input - --output x.csv --text-pair-column b", "--text-pair-column is only for --input FILE; leave it out"),
-        ("--input rows.jsonl --output x.csv --text-pair b", "--text-pair is only for --text; leave it out"),
-        ("--split train --output x.csv --text-pair b", "--text-pair is only for --text; leave it out"),
+        ("--text a --text-column text", "--text-column needs --input FILE; give --input"),
+        ("--split train --output x.csv --text-column text", "--text-column needs --input FILE; give --input"),
+        ("--input - --output x.csv --text-pair-column b", "--text-pair-column needs --input FILE; give --input"),
+        ("--input rows.jsonl --output x.csv --text-pair b", "--text-pair needs --text; give --text"),
+        ("--split train --output x.csv --text-pair b", "--text-pair needs --text; give --text"),
         ("--input rows.jsonl --output x.csv --text-pair-column label",
-         "--text-pair-column: task custom reads one text, text; leave it out"),
+         "--text-pair-column: task custom reads one text, text; remove the option"),
     ]  # fmt: skip
     for words, message in cases:
         error, code = refused(capsys, "predict", folder, *words.split())

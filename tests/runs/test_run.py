@@ -168,7 +168,7 @@ def test_a_loaded_model_is_ready_and_knows_its_labels(make_config: Any) -> None:
 def test_a_larger_backbone_is_not_taken_for_damage(make_config: Any) -> None:
     config = make_config("rte", epochs=1)
     run(config)
-    with pytest.raises(RunError, match=r"asks for [\d,]+ trained parameters and .*; load it onto the backbone it"):
+    with pytest.raises(RunError, match=r"needs [\d,]+ trained parameters, but .*; use the backbone it"):
         load(config.folder, model="demo")
 
 
@@ -250,7 +250,7 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(
     assert not (config.folder / "result.json").exists()
     with caplog.at_level("INFO", logger="adapter_tune"):
         resumed = run(config)
-    assert "is unfinished; going on from checkpoint-8" in caplog.text
+    assert "is unfinished; resuming from checkpoint-8" in caplog.text
     assert resumed.scores == whole.scores
     assert resumed.history == whole.history
     assert examples(resumed) == examples(whole) == 3 * 64
@@ -437,7 +437,7 @@ def test_the_best_checkpoint_is_found_in_a_folder_that_moved(
     Path(config.output).rename(tmp_path / "moved")
     moved = config.model_copy(update={"output": str(tmp_path / "moved")})
     if lost:
-        with pytest.raises(RunError, match=r"best checkpoint \(step 4\) is gone"):
+        with pytest.raises(RunError, match=r"best checkpoint \(step 4\) is missing"):
             run(moved)
         return
     assert run(moved).headline.value == 0.9
@@ -538,7 +538,7 @@ def test_finished_runs_newest_first(make_config: Any) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "not valid JSON"), ('{"format": 1}', "task is missing"), ('{"format": 99}', "newer than this version")],
+    [("{", "not valid JSON"), ('{"format": 1}', "task is missing"), ('{"format": 99}', "too new for this version")],
 )
 def test_a_damaged_result_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "result.json").write_text(text)

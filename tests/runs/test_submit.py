@@ -46,7 +46,7 @@ def test_a_submission_of_all_tasks(
 ) -> None:
     target = tmp_path / "glue.zip"
     error, code = refused(["submit", *trained_runs.values(), "--output", str(target)], capsys)
-    assert "the test set has 24 rows, the official one 1,063; fetch the whole set" in error
+    assert "the test set has 24 rows, the official one 1,063; use the official test set" in error
     assert code == 1
     assert not target.exists()
     main(["submit", *trained_runs.values(), "--output", str(target), "--allow-partial"])
@@ -93,19 +93,19 @@ def test_what_is_refused(trained_runs: dict[str, str], tmp_path: Path, capsys: p
     assert twice[1] == 2
     for output in ("x.tar", str(tmp_path / "none" / "x.zip")):
         error, code = refused(["submit", trained_runs["rte"], "--output", output, "--allow-partial"], capsys)
-        assert "name a .zip file in a folder that is there" in error
+        assert "choose a .zip file in an existing folder" in error
         assert code == 2
     assert "adapter-tune train" in refused(["submit", str(tmp_path)], capsys)[0]
     changed = shutil.copytree(trained_runs["rte"], tmp_path / "changed")
     stored = changed / "result.json"
     stored.write_text(stored.read_text().replace('"task": "rte"', '"task": "custom"', 1))
     error, code = refused(["submit", str(changed), "--allow-partial"], capsys)
-    assert "is a run of task custom, which the leaderboard does not have; leave it out" in error
+    assert "is a run of task custom, which the leaderboard does not have; remove it" in error
     assert code == 2
 
 
 def test_a_label_that_is_none_is_never_written() -> None:
-    with pytest.raises(RunError, match="index 1: '2' is no label of cola"):
+    with pytest.raises(RunError, match="index 1: '2' is not a label of cola"):
         submit._checked(FILES[0], ["1", "2"])
 
 
@@ -125,7 +125,7 @@ def test_a_diagnostic_set_that_is_not_served_is_filled_when_allowed(
     main(["submit", trained_runs["mnli"], "--output", str(target), "--allow-partial"])
     shown = capsys.readouterr()
     assert "AX: data set x (ax): it is not served there" in shown.err
-    assert "majority class: not served" in shown.out
+    assert "majority class: no test set" in shown.out
     assert {name: len(rows) for name, rows in lines(target).items()} == {
         "MNLI-m.tsv": 25,
         "MNLI-mm.tsv": 25,

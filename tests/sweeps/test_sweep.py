@@ -100,11 +100,11 @@ def test_a_cell_is_a_configuration(small: dict[str, Any], tmp_path: Path) -> Non
             "name: s\ndemo: true\nparameters: {task: [rte], strategy.layers: [all, top-9]}\n",
             "more than the backbone's 4",
         ),
-        ("name: s\nparameters: {'': [1]}\n", "is no path of an option"),
-        ('name: s\nparameters: {"\\ta": [1]}\n', "is no path of an option"),
-        ("name: s\nparameters: {strategy: [{name: houlsby, a b: 1}]}\n", "'strategy.a b' is no path of an option"),
+        ("name: s\nparameters: {'': [1]}\n", "is not the path of an option"),
+        ('name: s\nparameters: {"\\ta": [1]}\n', "is not the path of an option"),
+        ("name: s\nparameters: {strategy: [{name: houlsby, a b: 1}]}\n", "'strategy.a b' is not the path of an option"),
         ("name: s\nparameters: {strategy: [{name: houlsby, 1: 2}]}\n", "unknown option '1'"),
-        ("name: s\nset: {a b: 1}\nparameters: {task: [cola]}\n", "x.yaml:2: set.a b is no path of an option"),
+        ("name: s\nset: {a b: 1}\nparameters: {task: [cola]}\n", "x.yaml:2: set.a b is not the path of an option"),
     ],
 )
 def test_a_wrong_sweep_is_said_before_anything_runs(
@@ -164,7 +164,7 @@ def test_a_sweep_whose_workers_are_gone_is_no_success(
     (tmp_path / "s.yaml").write_text(to_yaml(sweep_of(small).model_dump()))
     with pytest.raises(SystemExit, match="1"):
         main(["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "out")])
-    assert "2 runs are left, but no worker" in capsys.readouterr().err
+    assert "2 runs are not finished, and no worker is running" in capsys.readouterr().err
 
 
 def test_what_is_averaged_over_is_given_when_the_best_is_repeated(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_every_family_computes_in_pieces(four: None, family: str, own: dict[str,
 
 
 def test_pieces_need_processes(still: Any) -> None:
-    with pytest.raises(UsageError, match="shard_backbone is for several processes"):
+    with pytest.raises(UsageError, match="shard_backbone needs several processes"):
         run(still(shard_backbone=True))
 
 
@@ -216,7 +216,7 @@ def test_where_one_is_killed_all_end_and_the_same_command_goes_on(
         assert "another process of this run has ended" in err or "terminated; run the same command again" in err
     process = started(config, 2, tmp_path)
     _, err = process.communicate()
-    assert "going on from checkpoint-" in err
+    assert "resuming from checkpoint-" in err
     again = read_result(config.folder)
     assert again.history == whole.history
     assert all((tensor == learnt(again)[name]).all() for name, tensor in tensors.items())

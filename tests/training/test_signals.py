@@ -265,7 +265,7 @@ def test_on_a_gpu_a_wrong_loss_is_seen_before_anything_is_kept(
     [
         ("CUDA error: out of memory\nmore", "CUDA error: out of memory"),
         ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", "CUBLAS_STATUS_ALLOC_FAILED"),
-        ("PytorchStreamWriter failed writing file", "free some space and run the same again"),
+        ("PytorchStreamWriter failed writing file", "free some space and run the same command again"),
     ],
 )
 def test_a_checkpoint_that_fails_says_why(
