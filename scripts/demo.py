@@ -125,7 +125,7 @@ def mean_row(tasks: list[str], columns: list[str], scores: dict[tuple[str, str],
 
 
 def parameter_rows(columns: list[str], parameters: dict[str, ParameterCount]) -> list[list[str]]:
-    """The number of trained parameters, and its share   of the model without adapters; empty for a column without a model."""
+    """The number of trained parameters, and its share; empty for a column without a model."""
     counts = ["trained parameters"]
     shares = ["  of the model without adapters"]
     for column in columns:

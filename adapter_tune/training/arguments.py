@@ -81,9 +81,7 @@ def check_training(config: ResolvedConfig) -> None:
             "training.shard_backbone needs several processes; start the run with torchrun, or remove the option"
         )
     if config.training.class_weights != "none" and config.task_spec.is_regression:
-        raise UsageError(
-            "training.class_weights: balanced needs classes, and this task is a regression; remove the option"
-        )
+        raise UsageError("training.class_weights: balanced needs classes, not a regression; remove the option")
 
 
 def _compare_with_launcher(compute: ComputeSettings) -> None:
