@@ -18,8 +18,9 @@ Origins = dict[tuple[str, ...], str]
 """Where the value at a path was written: ``configs/x.yaml:4`` or ``--lr``."""
 
 
-def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, sets: Iterable[str] = (), *,
-            demo: bool = False) -> RunConfig:  # fmt: skip
+def compose(
+    file: str | None = None, flags: Mapping[str, Any] | None = None, sets: Iterable[str] = (), *, demo: bool = False
+) -> RunConfig:
     """The configuration that defaults, a YAML file, flags and ``--set`` give together, later ones winning.
 
     Args:
@@ -31,21 +32,11 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
     Raises:
         UsageError: a file that is not there or does not parse, or a wrong value, with where it was written.
     """
-    values: dict[str, Any] = {}
     origins: Origins = {}
-    for name in (["demo"] if demo else []) + ([file] if file is not None else []):
-        path = find_config(name)
-        found, lines = read_yaml(path)
-        if ("parameters",) in lines:
-            raise UsageError(f"{path} is a sweep, not a configuration; 'adapter-tune sweep {name} --dry-run' checks it")
-        if dotted := next((loc for loc in lines if "." in loc[-1]), None):
-            section, _, key = dotted[-1].rpartition(".")
-            raise UsageError(f"{path}:{lines[dotted]}: '{dotted[-1]}' should be '{key}' in a section '{section}'")
-        for key in sorted(found, key=str) if demo else ():
-            if found[key] is not None:
-                _assign(values, str(key), found[key])
-        values = values if demo else found
-        origins.update({loc: f"{path}:{line}" for loc, line in lines.items()})
+    values = _read_file("demo", origins) if demo else {}
+    if file is not None:
+        own_values = _read_file(file, origins)
+        values = _merged(values, own_values) if demo else own_values
     if demo:
         flags = {"--demo model.id": DEMO, "--demo data.source": DEMO, **(flags or {})}
     given = [(*name.split(), value) for name, value in (flags or {}).items() if value is not None]
@@ -59,9 +50,38 @@ def compose(file: str | None = None, flags: Mapping[str, Any] | None = None, set
     try:
         return parse_config(values)
     except FieldError as error:
-        where = _origin(origins, error.loc)
-        is_flag = where is not None and where.startswith("--") and where != "--set"
-        raise UsageError(f"{where}: {error.problem if is_flag else error}" if where else str(error)) from None
+        raise UsageError(_located(error, origins)) from None
+
+
+def _read_file(name: str, origins: Origins) -> dict[str, Any]:
+    """The values of a YAML file; the line of each is added to ``origins``."""
+    path = find_config(name)
+    values, lines = read_yaml(path)
+    if ("parameters",) in lines:
+        raise UsageError(f"{path} is a sweep, not a configuration; 'adapter-tune sweep {name} --dry-run' checks it")
+    for loc, line in lines.items():
+        if "." in loc[-1]:
+            section, _, key = loc[-1].rpartition(".")
+            raise UsageError(f"{path}:{line}: '{loc[-1]}' should be '{key}' in a section '{section}'")
+    origins.update({loc: f"{path}:{line}" for loc, line in lines.items()})
+    return values
+
+
+def _merged(values: dict[str, Any], own_values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` with those of a file put over them; a key without a value changes nothing."""
+    for key in sorted(own_values, key=str):
+        if own_values[key] is not None:
+            _assign(values, str(key), own_values[key])
+    return values
+
+
+def _located(error: FieldError, origins: Origins) -> str:
+    """The error's message after the place where its value was written; after a flag, the key is left out."""
+    where = _origin(origins, error.loc)
+    if where is None:
+        return str(error)
+    is_flag = where.startswith("--") and where != "--set"
+    return f"{where}: {error.problem if is_flag else error}"
 
 
 def _split_set(text: str) -> tuple[str, Any]:

@@ -13,8 +13,8 @@ def shipped_configs(*, sweeps: bool = False) -> dict[str, Path]:
     """Every configuration, or sweep, that ships with the package: its path under ``configs/`` without ``.yaml``."""
     installed, checkout = _PACKAGE / "configs", _PACKAGE.parent / "configs"
     root = installed if installed.is_dir() else checkout
-    found = {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
-    return {name: path for name, path in found.items() if ("/sweeps/" in name) == sweeps}
+    paths = {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+    return {name: path for name, path in paths.items() if ("/sweeps/" in name) == sweeps}
 
 
 def summary(path: Path) -> str:
