@@ -181,7 +181,7 @@ WRONG = [
     (["config", "show", "nowhere.yaml"], "No such file"),
     (["config", "show", "latin.yaml"], "not a UTF-8 text file"),
     (["config", "validate", "broken.yaml"], "broken.yaml:2:1"),
-    (["config", "validate", "sweep.yaml"], "sweep.yaml is a sweep and not a configuration"),
+    (["config", "validate", "sweep.yaml"], "sweep.yaml is a sweep, not a configuration"),
     (["count-params", "--m", "8,x"], "got 'x'"),
     (["count-params", "--num-labels", "0"], "--num-labels"),
     (["list", "models"], "models"),
