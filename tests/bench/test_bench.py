@@ -162,7 +162,9 @@ def test_a_number_is_every_rows_length() -> None:
     assert set(sample_lengths("32", 10, 128)) == {32}
 
 
-@pytest.mark.parametrize(("what", "message"), [("mrcp", "did you mean 'mrpc'"), ("1", "max_length"), ("300", "is 128")])
+@pytest.mark.parametrize(
+    ("what", "message"), [("mrcp", "did you mean 'mrpc'"), ("1", "max_length"), ("300", "max_length=128")]
+)
 def test_other_lengths_are_refused(what: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         sample_lengths(what, 10, 128)
@@ -217,5 +219,5 @@ def test_the_table_has_bars(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [row("full", 1), replace(row("head", 0.5), step_ms=3)]
     show_bench([asdict(each) for each in rows], about)
     lines = capsys.readouterr().out.splitlines()
-    assert "matrix products 400 GFLOP/s" in lines[0]
+    assert "matmul rate 400 GFLOP/s" in lines[0]
     assert [line.count("#") for line in lines[-2:]] == [50, 25]

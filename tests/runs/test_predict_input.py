@@ -81,7 +81,7 @@ def test_a_column_that_the_first_row_lacks_is_refused_where_it_would_be_lost(
     write_rows(source, iter(rows))
     target = tmp_path / f"out.{ending}"
     error, code = refused(capsys, "predict", folder, "--input", source, "--output", target)
-    assert "row 3 has a column 'id' that the first row lacks" in error
+    assert "row 3 has a column 'id' that the first row does not have" in error
     assert code == 1
     assert not target.exists()
     main(["predict", str(folder), "--input", str(source), "--output", str(tmp_path / "out.jsonl")])
