@@ -27,6 +27,9 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
 }
 
+_MOMENTUM = 0.1
+"""Share of a batch in the running statistics of batch normalisation, as in torch."""
+
 Insertion = Literal["serial", "parallel", "multiplicative"]
 
 
@@ -73,25 +76,35 @@ class TokenBatchNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x``: (rows, tokens, m), or (tokens, m) without padding; the result has the same shape."""
+        if not self.training:
+            flat = x.reshape(-1, x.shape[-1])
+            out = nn.functional.batch_norm(
+                flat, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+            return out.view_as(x)
         mask = self.mask_holder.mask
-        if not self.training or mask is None or x.dim() == 2:
-            return self._normalised(x.reshape(-1, x.shape[-1])).view_as(x)
-        real = self._normalised(x[mask])
-        out = torch.zeros(x.shape, dtype=real.dtype, device=x.device)
-        out[mask] = real
-        return out
+        if mask is None or x.dim() == 2:
+            mask = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
+        return self._normalise_real_tokens(x, mask)
 
-    def _normalised(self, x: Tensor) -> Tensor:
-        mean = self.running_mean
-        variance = self.running_var
-        assert mean is not None and variance is not None
+    def _normalise_real_tokens(self, x: Tensor, mask: Tensor) -> Tensor:
+        """By weights of 1 and 0: indexing by the mask would wait for the device."""
+        real = mask.unsqueeze(-1).float()
+        count = real.sum()
+        dims = tuple(range(x.dim() - 1))
+        mean = (x.float() * real).sum(dims) / count
+        centred = (x.float() - mean) * real
+        variance = centred.square().sum(dims) / count
         recomputes = torch._C._current_graph_task_id() != -1  # gradient checkpointing, in the backward pass
-        if self.training and recomputes:  # the forward pass has updated the running statistics already
-            mean = mean.clone()
-            variance = variance.clone()
-        return nn.functional.batch_norm(
-            x, mean, variance, self.weight, self.bias, training=self.training, momentum=0.1, eps=self.eps
-        )
+        if not recomputes:  # else the forward pass has updated the running statistics already
+            self._update_running_statistics(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
+        out = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias * real
+        return out.to(x.dtype)
+
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None
+        self.running_mean.lerp_(mean, _MOMENTUM)
+        self.running_var.lerp_(variance, _MOMENTUM)
 
 
 class Bottleneck(nn.Module):

@@ -85,7 +85,7 @@ class DataConfig(Section):
     def _refuse_old_keys(cls, values: Any) -> Any:
         for key in values if isinstance(values, dict) else ():
             if key in CustomDataConfig.model_fields:
-                raise FieldError(("data", str(key)), f"is called data.custom.{key}")
+                raise FieldError(("data", str(key)), f"has moved to data.custom.{key}")
         return values
 
     def with_custom(self, **values: Any) -> DataConfig:
@@ -182,21 +182,21 @@ class RunConfig(Section):
     def _check_combinations(self) -> RunConfig:
         if self.strategy.trains_pooler and self.model.pooler == "frozen":
             raise FieldError(
-                ("model", "pooler"), f"strategy {self.strategy.name} trains the pooler too; leave model.pooler out"
+                ("model", "pooler"), f"strategy {self.strategy.name} also trains the pooler; remove model.pooler"
             )
         if self.training.cache_frozen_prefix == "on" and self.training.backbone_dropout == "on":
             problem = (
-                "needs training.backbone_dropout=frozen-off (or off): states with dropout in them are new at every step"
+                "needs training.backbone_dropout=frozen-off (or off): outputs that dropout acts on differ at every step"
             )
             raise FieldError(("training", "cache_frozen_prefix"), problem)
         custom = self.data.custom
         defaults = {name: field.default for name, field in CustomDataConfig.model_fields.items()}
         changed = [name for name, default in defaults.items() if getattr(custom, name) != default]
         if self.task != CUSTOM and changed:
-            raise FieldError(("data", "custom", changed[0]), f"goes with task custom only, and the task is {self.task}")
+            raise FieldError(("data", "custom", changed[0]), f"is only for task custom, and the task is {self.task}")
         if custom.labels is not None and custom.problem == "regression":
             raise FieldError(
-                ("data", "custom", "labels"), "are names of classes, and a regression has none; leave them out"
+                ("data", "custom", "labels"), "are names of classes, and a regression has none; remove them"
             )
         return self
 

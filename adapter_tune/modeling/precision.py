@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from adapter_tune.adapters.bottleneck import AdaptedProjection
 from adapter_tune.config.schema import TrainingConfig
 from adapter_tune.foundation.errors import RunError, UsageError
 
@@ -22,7 +23,7 @@ Precision = Literal["float32", "bf16", "fp16"]
 
 TYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-_MATRICES = (nn.Linear, nn.Embedding, nn.Conv1d)
+_MATRICES = (nn.Linear, nn.Embedding, nn.Conv1d, AdaptedProjection)
 _MATMUL_REPEATS = 25
 
 

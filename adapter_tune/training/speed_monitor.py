@@ -49,7 +49,7 @@ class SpeedMonitor(TrainerCallback, ExportableState):
             real: tokens, padding left out: a number, or a scalar tensor.
         """
         if distributed.world_size() > 1:
-            sizes = torch.stack([real.new_tensor(rows), real.new_tensor(padded), real])
+            sizes = torch.stack([torch.full_like(real, rows), torch.full_like(real, padded), real])
             dist.all_reduce(sizes)
             self._pending.append(sizes)
         else:

@@ -131,6 +131,38 @@ def test_batch_statistics_are_those_of_the_real_tokens() -> None:
     assert torch.allclose(norm.get_buffer("running_var"), 0.9 + 0.1 * real.var(0), atol=1e-6)
 
 
+@pytest.mark.parametrize("real_tokens", [(4, 4), (3, 1), (2, 3)])
+def test_batch_normalisation_and_its_gradients_are_those_of_torch_on_the_real_tokens(
+    real_tokens: tuple[int, int],
+) -> None:
+    torch.manual_seed(0)
+    holder = AttentionMaskHolder()
+    holder.mask = torch.arange(4) < torch.tensor(real_tokens)[:, None]
+    norm = TokenBatchNorm(M, holder)
+    plain = nn.BatchNorm1d(M)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    plain.load_state_dict(norm.state_dict())
+    x = torch.randn(2, 4, M, requires_grad=True)
+    other = x.detach().clone().requires_grad_()
+    towards = torch.randn(2, 4, M)
+    (norm(x) * towards).sum().backward()
+    (plain(other[holder.mask]) * towards[holder.mask]).sum().backward()
+    assert torch.allclose(x.grad, other.grad, rtol=1e-4, atol=1e-6)  # type: ignore[arg-type]
+    assert torch.allclose(norm.weight.grad, plain.weight.grad, atol=1e-6)  # type: ignore[arg-type]
+    assert torch.allclose(norm.bias.grad, plain.bias.grad, atol=1e-6)  # type: ignore[arg-type]
+    for name in ("running_mean", "running_var"):
+        assert torch.allclose(norm.get_buffer(name), plain.get_buffer(name), atol=1e-6)
+
+
+def test_batch_normalisation_never_asks_the_device() -> None:
+    """On the meta device an operation whose result has a size that depends on the values cannot be computed."""
+    holder = AttentionMaskHolder()
+    norm = TokenBatchNorm(M, holder, torch.device("meta"))
+    holder.mask = torch.ones(2, 4, dtype=torch.bool, device="meta")
+    assert norm(torch.empty(2, 4, M, device="meta")).shape == (2, 4, M)
+
+
 def test_batch_normalisation_in_evaluation_looks_at_one_token_alone() -> None:
     holder = AttentionMaskHolder()
     x = torch.randn(2, 4, M)

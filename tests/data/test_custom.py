@@ -324,7 +324,7 @@ BAD: list[tuple[str, str, list[str], str, int]] = [
         "column 'label' has 201 different whole numbers; give --problem regression or --problem classification",
         1,
     ),
-    ("glue", GOOD, ["--task", "rte"], "goes with task custom only, and the task is rte", 2),
+    ("glue", GOOD, ["--task", "rte"], "is only for task custom, and the task is rte", 2),
     ("problem", GOOD, ["--problem", "ranking"], "should be 'auto', 'classification', 'multi_label' or 'regression'", 2),
 ]
 

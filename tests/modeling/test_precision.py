@@ -6,12 +6,14 @@ import torch
 from torch import nn
 
 import adapter_tune
+from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.config.schema import TrainingConfig
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling import precision
 from adapter_tune.modeling.build import build_model
 from adapter_tune.modeling.precision import cast_frozen_weights, resolve_compute, resolve_precision
 from adapter_tune.runs.reload import evaluate_run, predictor
+from tests.helpers import BACKBONES, applied, model_of
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,16 @@ def test_the_rate_of_products_is_measured_without_a_draw() -> None:
     before = torch.get_rng_state()
     assert precision.matmul_rate("cpu", torch.float32, 64) > 0
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("family", "options"), BACKBONES)
+def test_every_frozen_matrix_of_a_layer_is_held_in_the_narrow_type(family: str, options: Any) -> None:
+    model = applied(model_of(family, options), {"name": "houlsby", "m": 4})
+    cast_frozen_weights(model, "bf16")
+    for layer in layers_of(model):
+        for name, parameter in layer.named_parameters():
+            if parameter.dim() > 1:
+                assert parameter.dtype == (torch.float32 if parameter.requires_grad else torch.bfloat16), name
 
 
 def test_only_frozen_matrices_are_held_in_the_narrow_type(make_config: Any) -> None:
