@@ -95,6 +95,7 @@ def _run(arguments: list[str]) -> None:
         if app(arguments, standalone_mode=False) == INTERRUPTED:  # typer turns KeyboardInterrupt into an exit code
             raise KeyboardInterrupt
         sys.stdout.flush()
+        _leave_process_group()
     except (KeyboardInterrupt, typer.Abort):
         _exit_stopped("interrupted", INTERRUPTED, arguments)
     except Exception as error:
@@ -104,6 +105,13 @@ def _run(arguments: list[str]) -> None:
         process = "" if distributed.is_main_process() else f" in process {distributed.rank()}"
         print(f"error{process}: {message}", file=sys.stderr)
         sys.exit(code)
+
+
+def _leave_process_group() -> None:
+    """Leave the other processes of a run in good order; torch warns about a group that is still open at the end."""
+    dist = sys.modules.get("torch.distributed")
+    if distributed.world_size() > 1 and dist is not None and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 @contextmanager

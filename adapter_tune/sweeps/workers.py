@@ -130,6 +130,7 @@ def worker_main(job: WorkerJob, number: int) -> None:
         from adapter_tune.foundation.startup import prepare_libraries
 
         prepare_libraries(job.sweep.demo)
+        _choose_gpu(number)
         logger = logging.getLogger("adapter_tune")
         logger.setLevel(logging.INFO)
         logger.handlers = [logging.StreamHandler()]
@@ -206,6 +207,16 @@ def _pruning_callback(trial: Any, config: ResolvedConfig) -> Any:
                     raise optuna.TrialPruned
 
     return PruningCallback()
+
+
+def _choose_gpu(number: int) -> None:
+    """Give worker k the k-th GPU, starting again after the last one, before CUDA starts; one GPU is shared by all."""
+    import torch
+
+    every_gpu = ",".join(str(index) for index in range(torch.cuda.device_count()))
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", every_gpu).split(",")
+    if len(gpus) > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
 
 
 def _available_cores() -> int:

@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import Trainer
 
 from adapter_tune.foundation.errors import RunError, first_line, is_out_of_memory
 from adapter_tune.run_files import adapter_files, checkpoints
+
+_MPS_GENERATOR = "rng_state_mps.pth"
 
 
 class AdapterCheckpointTrainer(Trainer):
@@ -53,9 +56,16 @@ class AdapterCheckpointTrainer(Trainer):
         with _unreadable_checkpoint_as_run_error(checkpoint):
             super()._load_optimizer_and_scheduler(checkpoint)
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        if self.args.device.type == "mps":  # the Trainer stores those of the other devices
+            torch.save(torch.mps.get_rng_state(), Path(output_dir) / _MPS_GENERATOR)
+
     def _load_rng_state(self, checkpoint: str | None) -> None:
         with _unreadable_checkpoint_as_run_error(checkpoint):
             super()._load_rng_state(checkpoint)
+            if checkpoint is not None and self.args.device.type == "mps":
+                torch.mps.set_rng_state(torch.load(Path(checkpoint) / _MPS_GENERATOR, weights_only=True))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import UsageError
+from adapter_tune.modeling.gpu_checks import check_gpus
 from adapter_tune.modeling.precision import ComputeSettings, resolve_compute
 
 log = logging.getLogger("adapter_tune")
@@ -33,7 +34,8 @@ def arguments(config: ResolvedConfig, folder: Path) -> TrainingArguments:
         gradient_accumulation_steps=t.gradient_accumulation,
         lr_scheduler_type="linear",
         warmup_steps=t.warmup,  # below 1 it is a share of all steps
-        optim="adamw_torch_fused",
+        # The fused kernel skips a step that overflowed without saying so, and the schedule would still advance.
+        optim="adamw_torch" if compute.precision == "fp16" else "adamw_torch_fused",
         weight_decay=t.weight_decay,
         adam_epsilon=t.adam_epsilon,
         max_grad_norm=t.max_grad_norm,
@@ -74,7 +76,9 @@ def check_training(config: ResolvedConfig) -> None:
         UsageError: the device cannot compute in the precision, or class weights are wanted for a task without classes.
     """
     distributed.check_launcher()
-    _compare_with_launcher(resolve_compute(config.training))
+    compute = resolve_compute(config.training)
+    _compare_with_launcher(compute)
+    check_gpus(config.training, compute)
     distributed.per_process_batch_size(config.training.batch_size)
     if config.training.shard_backbone and distributed.world_size() == 1:
         raise UsageError(

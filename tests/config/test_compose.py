@@ -146,7 +146,11 @@ WRONG: list[tuple[str, list[str], str]] = [
         [],
         r"my.yaml:2: data.custom.labels: are names of class",
     ),
-    ("task: custom\ndata: {train_file: a.csv}\n", [], r"my.yaml:2: data.train_file: has moved to data.custom.train_file"),
+    (
+        "task: custom\ndata: {train_file: a.csv}\n",
+        [],
+        r"data.train_file: has moved to data.custom.train_file",
+    ),
     ("task: custom\n", ["data.metric=f1"], r"--set: data.metric: has moved to data.custom.metric"),
     ("task: rte\ntraining.epochs: 1\n", [], r"my.yaml:2: 'training.epochs' should be 'epochs' in a section 'training'"),
     ("task: rte\nmodel: {pooler: frozen}\nstrategy: full\n", [], r"my.yaml:2: model.pooler: strategy full trains"),

@@ -549,6 +549,31 @@ def test_workers_share_the_cores_and_leave_ctrl_c_to_their_parent(
     assert [file.read_text() for file in tmp_path.glob("environment-*")] == ["2 True"] * 3
 
 
+@pytest.mark.parametrize(
+    ("visible", "devices", "chosen"),
+    [
+        (None, 4, ["0", "1", "2", "3", "0", "1"]),
+        (None, 1, [None] * 6),
+        (None, 0, [None] * 6),
+        ("2,5", 8, ["2", "5", "2", "5", "2", "5"]),
+        ("3", 8, ["3"] * 6),
+        ("MIG-a,MIG-b", 1, ["MIG-a", "MIG-b"] * 3),
+    ],
+)
+def test_each_worker_has_a_gpu_of_its_own_while_there_are_enough(
+    visible: str | None, devices: int, chosen: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: devices)
+    results = []
+    for number in range(6):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        workers._choose_gpu(number)
+        results.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    assert results == chosen
+
+
 def claim_all(folder: str, claimed: Any) -> None:
     """A worker whose runs take no time."""
     study = SweepStudy(large_grid(), Path(folder))

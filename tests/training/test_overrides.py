@@ -27,6 +27,7 @@ OVERRIDDEN: dict[str, list[str]] = {
     "_prepare_inputs": ["inputs"],
     "_save": ["output_dir", "state_dict"],
     "_save_checkpoint": ["model", "trial"],
+    "_save_rng_state": ["output_dir"],
     "_wrap_model": ["model", "training", "dataloader"],
     "compute_loss": ["model", "inputs", "return_outputs", "num_items_in_batch"],
     "floating_point_ops": ["inputs"],
