@@ -78,10 +78,10 @@ def scores_by_range(
         inputs = {key: value.to(compute.device) for key, value in batch.items()}
         with torch.inference_mode(), compute.autocast():
             for bounds, batch_logits in logits_by_range(model, inputs, sub_layer):
-                logits.setdefault(bounds, []).append(batch_logits.float().cpu())
+                logits.setdefault(bounds, []).append(batch_logits.float())
     truth = torch.cat(labels).numpy()
     scorer = Scorer(config.task_spec)
-    return {bounds: _scores(scorer, torch.cat(parts).numpy(), truth) for bounds, parts in logits.items()}
+    return {bounds: _scores(scorer, torch.cat(parts).cpu().numpy(), truth) for bounds, parts in logits.items()}
 
 
 def _adapted_layers(model: Any, sub_layer: SubLayer | None) -> set[int]:

@@ -63,9 +63,9 @@ class Predictor:
             for row_numbers in evaluation_batches(lengths, self.config.training.eval_batch_size):
                 batch = collate([encoded[number] for number in row_numbers])
                 outputs = self.prepared.model(**{key: value.to(device) for key, value in batch.items()})
-                parts.append(outputs.logits.float().cpu().numpy())
+                parts.append(outputs.logits.float())  # fetched together: each copy would wait for the device
                 order += row_numbers
-        computed = np.concatenate(parts)
+        computed = torch.cat(parts).cpu().numpy()
         logits = np.empty_like(computed)
         logits[order] = computed
         return logits

@@ -33,14 +33,14 @@ class SpeedMonitor(TrainerCallback, ExportableState):
         self.precision: Precision | None = None
         self.threads: int | None = None
         self._since: float | None = None
-        self._pending: list[Any] = []  # rows, tokens, real tokens of each batch
+        self._pending: tuple[Any, Any, Any] = (0, 0, 0)  # rows, tokens, real tokens; numbers, or sums on the device
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint stores."""
         self.count_pending()
         return {"args": {}, "attributes": {name: getattr(self, name) for name in _STORED}}
 
-    def count(self, rows: int, padded: int, real: Any) -> None:
+    def count(self, rows: Any, padded: Any, real: Any) -> None:
         """Count a training batch, without waiting for the device.
 
         Args:
@@ -51,9 +51,8 @@ class SpeedMonitor(TrainerCallback, ExportableState):
         if distributed.world_size() > 1:
             sizes = torch.stack([torch.full_like(real, rows), torch.full_like(real, padded), real])
             dist.all_reduce(sizes)
-            self._pending.append(sizes)
-        else:
-            self._pending.append((rows, padded, real))
+            rows, padded, real = sizes.unbind()
+        self._pending = (self._pending[0] + rows, self._pending[1] + padded, self._pending[2] + real)
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Continue from what the checkpoint stores, if training resumes."""
@@ -75,11 +74,11 @@ class SpeedMonitor(TrainerCallback, ExportableState):
 
     def count_pending(self) -> None:
         """Add up the counts that are still on the device; waits for it."""
-        for examples, padded, real in self._pending:
-            self.examples += int(examples)
-            self.padded += int(padded)
-            self.real += int(real)
-        self._pending.clear()
+        examples, padded, real = map(int, self._pending)
+        self.examples += examples
+        self.padded += padded
+        self.real += real
+        self._pending = (0, 0, 0)
 
 
 def restored_attributes(callback: TrainerCallback, state: TrainerState) -> dict[str, Any]:
