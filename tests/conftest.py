@@ -25,8 +25,9 @@ from hypothesis import settings
 from transformers import BertForPreTraining, BertModel
 
 import adapter_tune
-from adapter_tune.config.resolved import ResolvedConfig, resolved
+from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import parse_config
+from adapter_tune.data.custom import resolve_config
 from adapter_tune.demo.dataset import write_data
 from adapter_tune.foundation.console import library_noise
 from adapter_tune.tasks.glue import TASKS
@@ -83,7 +84,7 @@ def configurations(backbone: str, glue: str, output: Path) -> Callable[..., Reso
                 "output": str(output),
             }
         )
-        return resolved(config)
+        return resolve_config(config)
 
     return make
 

@@ -33,7 +33,7 @@ from adapter_tune.data.labels import (
     multi_label_of,
     number_of,
 )
-from adapter_tune.data.row_files import Row
+from adapter_tune.data.rows import Row
 from adapter_tune.foundation.errors import RunError, unknown_name
 from adapter_tune.tasks.glue import CUSTOM, Task
 from adapter_tune.tasks.metrics import check_metric

@@ -11,8 +11,10 @@ from typing import Any
 import datasets
 
 from adapter_tune.config.schema import CustomDataConfig, DataConfig
+from adapter_tune.data.delimited_files import may_be_quoted
 from adapter_tune.data.labels import label_columns
-from adapter_tune.data.row_files import LocatedRow, existing_file, located_rows
+from adapter_tune.data.row_files import existing_file, located_rows
+from adapter_tune.data.rows import LocatedRow
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import RunError, UsageError
@@ -91,6 +93,8 @@ def content_digest(data: DataConfig) -> str:
         file = _file(data, split)
         if file is not None:
             digest.update(f"{split} {atomic_files.sha256(Path(file))}\n".encode())
+            if may_be_quoted(Path(file)):
+                digest.update(b"without quoting\n")  # earlier versions read such a file with other rows
         elif has_split(data, split):
             digest.update(f"{split}\n".encode())
             columns = [data.custom.text_column, data.custom.text_pair_column, *label_columns(data)]

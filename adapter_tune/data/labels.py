@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any, Literal
 
 from adapter_tune.config.schema import DataConfig
-from adapter_tune.data.row_files import LABEL_SEPARATOR, LocatedRow, Row, missing_column
+from adapter_tune.data.rows import LABEL_SEPARATOR, LocatedRow, Row, missing_column
 from adapter_tune.foundation.errors import RunError, UsageError
 
 _MOST_CLASSES = 200  # more distinct whole numbers than this are hardly classes

@@ -5,37 +5,26 @@ Standard input holds one text per line, or two texts separated by a tab.
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from adapter_tune.data.delimited_files import read_csv, read_tsv, write_csv, write_tsv
 from adapter_tune.data.parquet_writer import BATCH, write_parquet
+from adapter_tune.data.rows import LocatedRow, Row, check_header, decoded_lines, missing_column, not_utf8
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import RunError, UsageError, first_line, unknown_name
-
-Row = dict[str, Any]
-
-LocatedRow = tuple[str, Row]
-"""The location of a row in its file, such as ``line 7``, and the row."""
 
 _Reader = Callable[[Path], Iterator[LocatedRow]]
 _Writer = Callable[[Path, Iterator[Row], list[str], Path | None], int]
 
-LABEL_SEPARATOR = ";"
-"""Separates the labels of a row in a CSV or TSV file."""
-
 _SURROGATE = "\\ud"
 """The beginning of a surrogate (half a character) in JSON. UTF-8 has no surrogates."""
-
-csv.field_size_limit(2**30)
 
 
 def read_rows(source: str, columns: Sequence[str]) -> Iterator[Row]:
@@ -72,11 +61,6 @@ def located_rows(source: str, columns: Sequence[str]) -> Iterator[LocatedRow]:
                 problem = "is empty" if row[column] is None else f"holds {type(row[column]).__name__}, not text"
                 raise RunError(f"{path}, {location}: column '{column}' {problem}; fix or remove the row")
         yield location, row
-
-
-def missing_column(column: str, row: Row) -> str:
-    """The message for a row that lacks a column."""
-    return f"column '{column}' is missing; the columns are {', '.join(row) or 'none'}"
 
 
 def existing_file(source: str) -> Path:
@@ -167,17 +151,8 @@ def _extension(path: Path) -> str:
     return extension
 
 
-def _decode(lines: Iterable[bytes], where: str) -> Iterator[tuple[int, str]]:
-    """Yield the line numbers and lines of UTF-8 text, with or without a byte order mark."""
-    for number, line in enumerate(lines, 1):
-        try:
-            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise RunError(f"{where}, line {number}: {_not_utf8(error)}") from None
-
-
 def _read_standard_input(lines: Iterable[bytes], columns: Sequence[str]) -> Iterator[Row]:
-    for number, line in _decode(lines, "standard input"):
+    for number, line in decoded_lines(lines, "standard input"):
         texts = line.rstrip("\r\n").split("\t")
         if len(texts) != len(columns):
             expected = "one text" if len(columns) == 1 else "two texts separated by a tab"
@@ -185,40 +160,9 @@ def _read_standard_input(lines: Iterable[bytes], columns: Sequence[str]) -> Iter
         yield dict(zip(columns, texts, strict=True))
 
 
-def _read_csv(path: Path, delimiter: str = ",") -> Iterator[LocatedRow]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            lines = filter(None, reader)  # empty lines are skipped
-            header = next(lines, None)
-            if not header:
-                raise RunError(f"{path}: the file is empty; its first line should name the columns")
-            _check_header(path, header)
-            for cells in lines:
-                location = f"line {reader.line_num}"
-                if len(cells) != len(header):
-                    problem = f"{len(cells)} fields, but the header has {len(header)}"
-                    raise RunError(f"{path}, {location}: {problem}; quote texts that contain a delimiter")
-                yield location, dict(zip(header, cells, strict=True))
-        except csv.Error as error:
-            raise RunError(f"{path}, line {reader.line_num}: {error}; check the quotes") from None
-        except UnicodeDecodeError as error:
-            raise RunError(f"{path}, line {_first_bad_line(path)}: {_not_utf8(error)}") from None
-
-
-def _read_tsv(path: Path) -> Iterator[LocatedRow]:
-    return _read_csv(path, "\t")
-
-
-def _check_header(path: Path, columns: list[str]) -> None:
-    for column, count in Counter(columns).items():
-        if count > 1 and column:
-            raise RunError(f"{path}: two columns are called '{column}'; rename or remove one")
-
-
 def _read_jsonl(path: Path) -> Iterator[LocatedRow]:
     with path.open("rb") as file:
-        for number, line in _decode(file, str(path)):
+        for number, line in decoded_lines(file, str(path)):
             if line.strip():
                 yield f"line {number}", _parse_json_row(line, f"{path}, line {number}")
 
@@ -242,7 +186,7 @@ def _read_parquet(path: Path) -> Iterator[LocatedRow]:
     try:
         number = 0
         file = pq.ParquetFile(path)
-        _check_header(path, file.schema_arrow.names)
+        check_header(path, file.schema_arrow.names)
         for batch in file.iter_batches(BATCH):
             for row in batch.to_pylist():
                 yield f"row {number}", row
@@ -250,41 +194,7 @@ def _read_parquet(path: Path) -> Iterator[LocatedRow]:
     except pa.ArrowException as error:
         raise RunError(f"{path}: cannot be read ({first_line(error)}); the file is damaged") from None
     except UnicodeDecodeError as error:
-        raise RunError(f"{path}, after row {number}: {_not_utf8(error)}") from None
-
-
-def _first_bad_line(path: Path) -> int:
-    """The number of the first line that is not UTF-8. An open text file does not tell, since it decodes in blocks."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return 0
-
-
-def _not_utf8(error: UnicodeDecodeError) -> str:
-    return f"not UTF-8 (byte 0x{error.object[error.start]:02x}); save the file as UTF-8"
-
-
-def _write_csv(path: Path, rows: Iterator[Row], columns: list[str], like: Path | None, delimiter: str = ",") -> int:
-    count = 0
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, delimiter=delimiter, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({column: _csv_value(value) for column, value in row.items()})
-            count += 1
-    return count
-
-
-def _write_tsv(path: Path, rows: Iterator[Row], columns: list[str], like: Path | None) -> int:
-    return _write_csv(path, rows, columns, like, "\t")
-
-
-def _csv_value(value: Any) -> Any:
-    return LABEL_SEPARATOR.join(map(str, value)) if isinstance(value, list) else value
+        raise RunError(f"{path}, after row {number}: {not_utf8(error)}") from None
 
 
 def _write_jsonl(path: Path, rows: Iterator[Row], columns: list[str], like: Path | None) -> int:
@@ -297,14 +207,14 @@ def _write_jsonl(path: Path, rows: Iterator[Row], columns: list[str], like: Path
 
 
 _READERS: dict[str, _Reader] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
+    ".csv": read_csv,
+    ".tsv": read_tsv,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
 }
 _WRITERS: dict[str, _Writer] = {
-    ".csv": _write_csv,
-    ".tsv": _write_tsv,
+    ".csv": write_csv,
+    ".tsv": write_tsv,
     ".jsonl": _write_jsonl,
     ".parquet": write_parquet,
 }

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import re
@@ -89,6 +90,18 @@ def test_a_finished_run_is_known_by_what_the_file_holds(reviews: Path, backbone:
     assert resolve_config(before) == before
     reviews.write_text(reviews.read_text().replace("praise", "joy"))
     assert resolve_config(config).folder != before.folder
+
+
+def test_a_tsv_with_double_quotes_has_all_its_rows_and_a_digest_of_its_own(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    for quoted in ((), (3, 9)):
+        lines = [f"{chr(34) * (i in quoted)}the dog {i}\t{'ab'[i % 2]}\n" for i in range(40)]
+        path.write_text("".join(["text\tlabel\n", *lines]))
+        config = resolve_config(configured(backbone, tmp_path, train_file=str(path)))
+        assert sum(len(table) for table in load_tables(config).values()) == 40
+        file = hashlib.sha256(path.read_bytes()).hexdigest()
+        earlier = hashlib.sha256(f"train {file}\n".encode()).hexdigest()[:16]  # earlier versions read quotes in a TSV
+        assert (config.data.custom.digest == earlier) == (not quoted)
 
 
 def test_held_out_rows_are_the_same_every_time_and_of_every_class(reviews: Path, backbone: str, tmp_path: Path) -> None:
