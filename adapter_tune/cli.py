@@ -29,7 +29,14 @@ from adapter_tune.commands import (
 )
 from adapter_tune.commands import options as o
 from adapter_tune.foundation import distributed
-from adapter_tune.foundation.errors import INTERRUPTED, TERMINATED, AdapterTuneError, first_line, is_out_of_memory
+from adapter_tune.foundation.errors import (
+    INTERRUPTED,
+    TERMINATED,
+    AdapterTuneError,
+    UsageError,
+    first_line,
+    is_out_of_memory,
+)
 
 app = typer.Typer(
     name="adapter-tune",
@@ -85,6 +92,7 @@ def main(argv: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> None:
     """Run a command; an error is printed as one line, or raised with ``--debug``."""
     try:
+        _check_utf8(arguments)
         if app(arguments, standalone_mode=False) == INTERRUPTED:  # typer turns KeyboardInterrupt into an exit code
             raise KeyboardInterrupt
         sys.stdout.flush()
@@ -97,6 +105,22 @@ def _run(arguments: list[str]) -> None:
         process = "" if distributed.is_main_process() else f" in process {distributed.rank()}"
         print(f"error{process}: {message}", file=sys.stderr)
         sys.exit(code)
+
+
+def _check_utf8(arguments: list[str]) -> None:
+    """Refuse an argument with bytes that are not UTF-8, which Python passes on as half characters (surrogates).
+
+    Raises:
+        UsageError: there is one; neither a tokenizer nor a file of the run could take it.
+    """
+    for word in arguments:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            byte = ord(word[error.start]) & 0xFF
+            shown = word.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            fix = "set the terminal to UTF-8, rename the file, or give texts in a file with --input"
+            raise UsageError(f"argument {shown}: not UTF-8 (byte 0x{byte:02x}); {fix}") from None
 
 
 @contextmanager
