@@ -118,7 +118,7 @@ def _check_utf8(arguments: list[str]) -> None:
             word.encode()
         except UnicodeEncodeError as error:
             byte = ord(word[error.start]) & 0xFF
-            shown = word.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            shown = word.encode(errors="backslashreplace").decode().replace(r"\udc", r"\x")
             fix = "set the terminal to UTF-8, rename the file, or give texts in a file with --input"
             raise UsageError(f"argument {shown}: not UTF-8 (byte 0x{byte:02x}); {fix}") from None
 

@@ -23,7 +23,10 @@ from adapter_tune.foundation.hub_errors import loading
 _SPLITS = ("train", "validation", "test")
 _DEFAULT_SOURCE = DataConfig.model_fields["source"].default
 _DEFAULT_HOLDOUT = CustomDataConfig.model_fields["holdout"].default
-_EMPTY_DIGEST = hashlib.sha256().hexdigest()[:16]  # stored by old runs on a data set, which had no digest yet
+_DIGEST_LENGTH = 16
+_EMPTY_DIGEST = hashlib.sha256().hexdigest()[
+    :_DIGEST_LENGTH
+]  # stored by old runs on a data set, which had no digest yet
 
 
 def describe_source(data: DataConfig, split: str) -> str:
@@ -87,7 +90,17 @@ def check_sources(data: DataConfig) -> None:
 
 
 def content_digest(data: DataConfig) -> str:
-    """The first 16 hex digits of a SHA-256 over the files, or over the texts and labels of a data set."""
+    """The first 16 hex digits of a SHA-256 over the files, or over the texts and labels of a data set.
+
+    Where validation rows are held out by label, the digest says so, because earlier versions held out other rows.
+    """
+    digest = _digest_of_rows(data)
+    if data.custom.problem == "multi_label" and not has_split(data, "validation"):
+        digest.update(b"held out by label\n")
+    return digest.hexdigest()[:_DIGEST_LENGTH]
+
+
+def _digest_of_rows(data: DataConfig) -> hashlib._Hash:
     digest = hashlib.sha256()
     for split in _SPLITS:
         file = _file(data, split)
@@ -101,7 +114,7 @@ def content_digest(data: DataConfig) -> str:
             for _, row in split_rows(data, split):
                 values = [row.get(name) for name in columns if name]
                 digest.update(f"{json.dumps(values, default=str)}\n".encode())
-    return digest.hexdigest()[:16]
+    return digest
 
 
 def check_digest(data: DataConfig) -> None:
@@ -109,18 +122,22 @@ def check_digest(data: DataConfig) -> None:
 
     Raises:
         UsageError: a file is missing.
-        RunError: the content changed.
+        RunError: the content changed, or an earlier version held out other rows.
     """
-    if data.custom.digest in (None, _EMPTY_DIGEST):
+    stored = data.custom.digest
+    if stored in (None, _EMPTY_DIGEST):
         return
     _check_files(data)
     digest = content_digest(data)
-    if digest != data.custom.digest:
-        source = ", ".join(_files(data)) or describe_source(data, "")
-        raise RunError(
-            f"{source}: the data changed since training (digest {digest}, at training {data.custom.digest}); "
-            "restore the data or train again"
-        )
+    if digest == stored:
+        return
+    source = ", ".join(_files(data)) or describe_source(data, "")
+    if _digest_of_rows(data).hexdigest()[:_DIGEST_LENGTH] == stored:
+        raise RunError(f"{source}: an earlier version held out other validation rows for this run; train again")
+    raise RunError(
+        f"{source}: the data changed since training (digest {digest}, at training {stored}); "
+        "restore the data or train again"
+    )
 
 
 def _file(data: DataConfig, split: str) -> str | None:

@@ -198,6 +198,7 @@ def _parse_stored(values: dict[str, Any], path: Path) -> ResolvedConfig:
 
 
 def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
+    notes = [note for note in stored.warnings if not note.startswith(COLLAPSED)]
     changes: dict[str, Any] = {
         "scores": outcome.scores,
         "headline": outcome.headline,
@@ -205,6 +206,6 @@ def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
             update={"device": outcome.speed.device, "eval_examples_per_second": outcome.speed.eval_examples_per_second}
         ),
         "storage": stored.storage.model_copy(update={"folder": str(folder)}),
-        "warnings": [note for note in stored.warnings if not note.startswith(COLLAPSED)] + outcome.warnings,
+        "warnings": list(dict.fromkeys([*notes, *outcome.warnings])),
     }
     return stored.model_copy(update=changes)

@@ -18,6 +18,7 @@ from sklearn.utils.class_weight import compute_class_weight
 import adapter_tune
 from adapter_tune.cli import main
 from adapter_tune.config.schema import parse_config
+from adapter_tune.data.columns import PAIR_NAMES, TEXT_NAMES
 from adapter_tune.data.custom import load_tables, resolve_config
 from adapter_tune.data.row_files import read_rows, write_rows
 from adapter_tune.data.splits import load_rows, load_splits, raw_split
@@ -177,6 +178,41 @@ def test_pairs_and_other_names_are_guessed(backbone: str, tmp_path: Path) -> Non
         "hypothesis",
         "Class",
     )
+
+
+PAIRS: list[tuple[str, str, str | None, str]] = [
+    ("text1 text2", "text1", "text2", ""),
+    ("question answer", "question", "answer", ""),
+    ("question sentence", "question", "sentence", ""),
+    ("query document", "query", "document", ""),
+    ("query passage", "query", "passage", ""),
+    ("body title", "title", "body", ""),
+    ("text context", "text", "context", ""),
+    ("claim evidence", "claim", "evidence", ""),
+    ("sentence_A sentence_B", "sentence_A", "sentence_B", ""),
+    ("text title body", "text", None, "'title', 'body' (--text-pair-column adds one)"),
+    ("question answer context", "question", "answer", "'context' (--text-pair-column changes it)"),
+    ("text reply id", "text", None, "'reply' (--text-pair-column adds one)"),
+]
+
+
+@pytest.mark.parametrize(("columns", "text", "pair", "unused"), PAIRS, ids=[p[0] for p in PAIRS])
+def test_usual_pairs_are_read_and_texts_that_are_not_read_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, columns: str, text: str, pair: str | None, unused: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    values = {name: "7" if name == "id" else "the dog sleeps" for name in columns.split()}
+    write_rows(path, iter([{**values, "label": "ab"[i % 2]} for i in range(20)]))
+    with caplog.at_level("WARNING", "adapter_tune"):
+        custom = resolve_config(configured("demo", tmp_path, train_file=str(path))).data.custom
+    assert (custom.text_column, custom.text_pair_column) == (text, pair)
+    said = [f"{path}: columns that look like text but are not read: {unused}"] if unused else []
+    assert [record.getMessage() for record in caplog.records] == said
+
+
+@pytest.mark.parametrize("name", PAIR_NAMES)
+def test_the_first_text_of_every_usual_pair_can_be_guessed(name: str) -> None:
+    assert name in TEXT_NAMES
 
 
 @pytest.mark.parametrize("saved", [True, False])
@@ -643,9 +679,9 @@ def test_many_whole_numbers_are_classes_if_the_user_says_so(backbone: str, tmp_p
 
 def test_the_same_number_written_twice_has_one_order() -> None:
     code = (
-        "from adapter_tune.data.labels import class_names;"
+        "from adapter_tune.data.classes import class_names;"
         "from adapter_tune.config.schema import CustomDataConfig, DataConfig;"
-        "rows = [('', {'y': y}) for y in ('1', '01', '001', '2', '+1')];"
+        "rows = [('', {'y': y}) for y in ('1', '1.0', '+1', '2', '-0', '0')];"
         "print(class_names(rows, DataConfig(custom=CustomDataConfig(label_column='y')), ''))"
     )
     outputs = set()
@@ -653,7 +689,7 @@ def test_the_same_number_written_twice_has_one_order() -> None:
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
         outputs.add(done.stdout)
-    assert outputs == {"['+1', '001', '01', '1', '2']\n"}
+    assert outputs == {"['0', '1', '2']\n"}
 
 
 CLASHES: list[tuple[dict[str, str], str]] = [
