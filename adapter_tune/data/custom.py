@@ -39,6 +39,7 @@ from adapter_tune.tasks.metrics import check_metric
 
 log = logging.getLogger("adapter_tune")
 
+_SHOWN = 10  # names of classes in a message
 _DEFAULT_METRICS = {"classification": "accuracy", "multi_label": "f1_micro", "regression": "r2"}
 
 
@@ -93,7 +94,8 @@ def _resolve_labels(rows: list[LocatedRow], data: DataConfig, source: str) -> Da
     if labels is None:
         log.info("%s: regression of column '%s'", source, data.custom.label_column)
     else:
-        log.info("%s: %d classes", source, len(labels))
+        shown = ", ".join(labels[:_SHOWN]) + (", ..." if len(labels) > _SHOWN else "")
+        log.info("%s: %d classes: %s", source, len(labels), shown)
     data = data.with_custom(metric=metric)
     positive = _positive(rows, data, labels or [], source)
     return data.with_custom(labels=labels, positive=positive, digest=content_digest(data))

@@ -12,6 +12,7 @@ import datasets
 
 from adapter_tune.config.schema import CustomDataConfig, DataConfig
 from adapter_tune.data.delimited_files import may_be_quoted
+from adapter_tune.data.folder_files import plain_text_files
 from adapter_tune.data.labels import label_columns
 from adapter_tune.data.row_files import existing_file, located_rows
 from adapter_tune.data.rows import LocatedRow
@@ -23,6 +24,10 @@ from adapter_tune.foundation.hub_errors import loading
 _SPLITS = ("train", "validation", "test")
 _DEFAULT_SOURCE = DataConfig.model_fields["source"].default
 _DEFAULT_HOLDOUT = CustomDataConfig.model_fields["holdout"].default
+_EMPTY_TEXT = (
+    "is empty; if this is a CSV file, where the datasets library takes NA, None and null for empty, give it with "
+    "--train-file"
+)
 _DIGEST_LENGTH = 16
 _EMPTY_DIGEST = hashlib.sha256().hexdigest()[
     :_DIGEST_LENGTH
@@ -56,11 +61,17 @@ def split_rows(data: DataConfig, split: str, text_columns: tuple[str, ...] = ())
         yield from located_rows(file, text_columns)
         return
     table = _data_set(data)[split]
+    if isinstance(table, list):
+        for name in table:
+            for location, row in located_rows(name, text_columns):
+                yield f"{Path(name).name}, {location}", row
+        return
     for number, values in enumerate(table):
         row = {name: _with_class_names(value, table.features[name]) for name, value in values.items()}
         for column in text_columns:
             if not isinstance(row.get(column), str):
-                raise RunError(f"{describe_source(data, split)}, row {number}: column '{column}' holds no text")
+                problem = _EMPTY_TEXT if row.get(column) is None else "holds no text"
+                raise RunError(f"{describe_source(data, split)}, row {number}: column '{column}' {problem}")
         yield f"row {number}", row
 
 
@@ -156,15 +167,19 @@ def _check_files(data: DataConfig) -> None:
 
 
 def _data_set(data: DataConfig) -> Any:
-    """The splits of the data set in ``data.source``: a folder of ``save_to_disk``, or anything for ``load_dataset``."""
+    """The splits of the data set in ``data.source``, each a table, or the list of the text files that our readers read.
+
+    The source is a folder of ``save_to_disk``, or anything for ``load_dataset``.
+    """
     if data.source in (_DEFAULT_SOURCE, DEMO):
         raise UsageError("task custom needs data: --train-file FILE, or --set data.source=ID_OR_FOLDER")
     with loading("data set", data.source, "name files with --train-file"):
         folder = Path(data.source)
-        is_saved = (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
-        splits = (
-            datasets.load_from_disk(data.source) if is_saved else datasets.load_dataset(data.source, data.custom.subset)
-        )
+        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+            splits = datasets.load_from_disk(data.source)
+        else:
+            files = plain_text_files(folder, data.custom.subset) if folder.is_dir() else None
+            splits = files or datasets.load_dataset(data.source, data.custom.subset)
     if isinstance(splits, datasets.Dataset):
         return {"train": splits}
     if "train" not in splits:

@@ -241,6 +241,43 @@ def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
         load_tables(config.model_copy(update={"data": moved}))
 
 
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
+def test_the_files_of_a_folder_are_read_as_those_that_are_named(backbone: str, tmp_path: Path, ending: str) -> None:
+    texts = ["NA", "None", "null", "nan", "2020-01-01", "1.50", "true", '"quoted', 'twice"', "the dog"]
+    folder = tmp_path / "set" / "data"
+    folder.mkdir(parents=True)
+    for split in ("train-0", "train-1", "validation", "test"):
+        rows = [{"text": f"{text}", "label": ["007", "010"][i % 2]} for i, text in enumerate(texts)]
+        write_rows(folder / f"{split}.{ending}", iter(rows))
+    config = resolve_config(configured(backbone, tmp_path, source=str(tmp_path / "set")))
+    assert config.data.custom.labels == ["007", "010"]
+    tables = load_tables(config)
+    assert {split: len(table) for split, table in tables.items()} == {"train": 20, "validation": 10, "test": 10}
+    assert tables["train"]["text"][:] == 2 * texts
+    assert resolve_config(config) == config
+    data = {f"{name}_file": str(folder / f"{name}.{ending}") for name in ("validation", "test")}
+    named = configured(backbone, tmp_path, train_file=str(folder / f"train-0.{ending}"), **data)
+    named_tables = load_tables(resolve_config(named))
+    assert named_tables["validation"].to_dict() == tables["validation"].to_dict()
+    (folder / f"train-1.{ending}").write_text({"csv": "a,b\nx\n", "tsv": "a\tb\nx\n", "jsonl": "{"}[ending])
+    with pytest.raises(RunError, match=rf"train-1\.{ending}"):
+        resolve_config(configured(backbone, tmp_path, source=str(tmp_path / "set")))
+
+
+def test_a_folder_whose_readme_says_how_to_read_it_is_read_so(backbone: str, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "train.csv").write_text("text;label\n" + "the dog;0\nNA;1\n" * 8)
+    for configuration, error in (
+        ("sep: ';'", "is empty; if this is a CSV file"),
+        ("", "cannot guess the label column"),
+    ):
+        lines = ["---", "configs:", "- config_name: default", "  data_files: train.csv"]
+        (folder / "README.md").write_text("\n".join([*lines, f"  {configuration}", "---", ""]))
+        with pytest.raises(adapter_tune.AdapterTuneError, match=error):
+            load_tables(resolve_config(configured(backbone, tmp_path, source=str(folder))))
+
+
 def test_lists_of_classes_in_a_data_set_have_their_names(backbone: str, tmp_path: Path) -> None:
     names = datasets.List(datasets.ClassLabel(names=["joy", "anger", "awe"]))
     rows = datasets.Dataset.from_dict({"text": [f"t {i}" for i in range(20)], "labels": [[0], [], [2, 0], [1]] * 5})
