@@ -136,7 +136,7 @@ def load_tables(config: ResolvedConfig) -> dict[str, datasets.Dataset]:
         tables["validation"] = _table(config, "validation")
     else:
         rows = tables["train"]
-        parts = hold_out(list(rows[label_name(config.task_spec)]), data.custom, config.task_spec)
+        parts = hold_out(list(rows[label_name(config.task_spec)]), data.custom.holdout, config.task_spec)
         tables["train"], tables["validation"] = map(rows.select, parts)
     if has_split(data, "test"):
         tables["test"] = _table(config, "test")

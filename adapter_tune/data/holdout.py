@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapter_tune.config.schema import CustomDataConfig
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.tasks.glue import Task
 
@@ -20,12 +19,12 @@ _SEED = 0  # of the held-out rows; not the run's seed, so that runs with several
 _Indices = list[int]
 
 
-def hold_out(labels: list[Any], custom: CustomDataConfig, task: Task) -> tuple[_Indices, _Indices]:
+def hold_out(labels: list[Any], share: float, task: Task) -> tuple[_Indices, _Indices]:
     """The rows to train on and the held-out rows, as sorted row numbers.
 
     Args:
         labels: the label of each row: a class id, a number, or a list of 0 and 1 by class.
-        custom: the share to hold out, and the label column for messages.
+        share: the share of the rows to hold out.
         task: the classes.
 
     Raises:
@@ -34,9 +33,9 @@ def hold_out(labels: list[Any], custom: CustomDataConfig, task: Task) -> tuple[_
     class_ids = labels if not task.is_regression and not task.is_multi_label else []
     can_stratify = not class_ids or min(Counter(class_ids).values()) > 1
     least = 2 if task.is_regression else task.num_labels  # r2 needs two numbers
-    count = max(round(custom.holdout * len(labels)), least if can_stratify else 1)
+    count = max(round(share * len(labels)), least if can_stratify else 1)
     if len(labels) - count < task.num_labels:
-        raise RunError(_too_few(len(labels), custom, task))
+        raise RunError(_too_few(len(labels), task))
     if not can_stratify:
         log.info("a class has only one row, so the held-out rows are not stratified by class")
     if task.is_multi_label:
@@ -48,11 +47,12 @@ def hold_out(labels: list[Any], custom: CustomDataConfig, task: Task) -> tuple[_
     return train_rows, held_out_rows
 
 
-def _too_few(rows: int, custom: CustomDataConfig, task: Task) -> str:
-    message = f"{rows} rows are too few to hold out validation rows; name some with --validation-file"
-    if 2 * task.num_labels <= rows:
-        return message
-    return f"{task.num_labels} classes in {message}; is '{custom.label_column}' the label's column (--label-column)?"
+def _too_few(rows: int, task: Task) -> str:
+    classes = "" if task.is_regression else f" of {task.num_labels} classes"
+    fix = "name some with --validation-file"
+    if 2 * task.num_labels > rows:
+        fix += ", or name the label's column with --label-column"
+    return f"{rows} rows are too few to hold out validation rows{classes}; {fix}"
 
 
 def _rows_by_class(rows: int, class_ids: list[Any], count: int) -> tuple[_Indices, _Indices]:
