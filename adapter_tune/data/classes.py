@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from adapter_tune.config.schema import DataConfig
 from adapter_tune.data.labels import class_of, is_missing, label_columns, multi_label_of
-from adapter_tune.data.rows import LocatedRow
+from adapter_tune.data.rows import LABEL_SEPARATOR, LocatedRow
 from adapter_tune.foundation.errors import RunError, UsageError, unknown_name
 
 log = logging.getLogger("adapter_tune")
@@ -66,6 +66,7 @@ def class_names(rows: list[LocatedRow], data: DataConfig, source: str) -> list[s
     if len(names) < 2:
         raise RunError(f"{source}: only one class ('{names.pop()}') in {column}; at least two are needed")
     _log_similar(names, source)
+    _log_separators(names, data, source)
     try:
         return sorted(names, key=lambda name: (int(name), name))
     except ValueError:
@@ -154,6 +155,20 @@ def _log_similar(names: set[str], source: str) -> None:
     for similar in by_look.values():
         if len(similar) > 1:
             log.warning("%s: %s are different classes; write them in one way if they are one", source, similar)
+
+
+def _log_separators(names: set[str], data: DataConfig, source: str) -> None:
+    """Log classes that look like several labels of a row, which are separated by another character or not split."""
+    is_multi_label = data.custom.problem == "multi_label"
+    for separator in ",|" if is_multi_label else LABEL_SEPARATOR:
+        several = [name for name in names if separator in name and names.issuperset(_parts(name, separator))]
+        if several:
+            fix = f"separate them by {LABEL_SEPARATOR}" if is_multi_label else "give --problem multi_label"
+            log.warning("%s: '%s' is one class; if it is several labels, %s", source, min(several), fix)
+
+
+def _parts(name: str, separator: str) -> list[str]:
+    return [part.strip() for part in name.split(separator)]
 
 
 class ClassIds:

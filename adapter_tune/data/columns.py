@@ -136,7 +136,7 @@ def _named_columns(data: DataConfig) -> list[tuple[str, str]]:
 
 def _guess(data: DataConfig, columns: list[str]) -> dict[str, str | None]:
     """The columns by option: the user's own, and columns with usual names for the others; None if there is none."""
-    by_lower_case = {column.lower(): column for column in reversed(columns)}
+    by_lower_case = {column.strip().lower(): column for column in reversed(columns)}
     label = data.custom.label_column or _guess_label(data, by_lower_case)
     used = label_columns(data.with_custom(label_column=label))
     unused = [column for column in columns if column not in used and column != data.custom.text_pair_column]
@@ -168,7 +168,7 @@ def _guess_text(unused: list[str], by_lower_case: dict[str, str]) -> str | None:
 
 
 def _guess_pair(text: str | None, unused: list[str], by_lower_case: dict[str, str]) -> str | None:
-    for name in PAIR_NAMES.get((text or "").lower(), ()):
+    for name in PAIR_NAMES.get((text or "").strip().lower(), ()):
         column = by_lower_case.get(name)
         if column in unused:
             return column

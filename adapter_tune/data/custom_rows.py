@@ -173,6 +173,8 @@ def _data_set(data: DataConfig) -> Any:
     """
     if data.source in (_DEFAULT_SOURCE, DEMO):
         raise UsageError("task custom needs data: --train-file FILE, or --set data.source=ID_OR_FOLDER")
+    if Path(data.source).is_file():
+        raise UsageError(f"data.source={data.source}: is a file; give it with --train-file")
     with loading("data set", data.source, "name files with --train-file"):
         folder = Path(data.source)
         if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from adapter_tune.data.rows import LABEL_SEPARATOR, LocatedRow, Row, check_header, decoded_lines, not_utf8
 from adapter_tune.foundation.errors import RunError
@@ -23,6 +23,8 @@ log = logging.getLogger("adapter_tune")
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 """A field as a CSV writer would quote it."""
+_OTHER_DELIMITER = re.compile(r"\w+([;,|\t])\w+(?:\1\w+)*")
+"""A header whose columns are separated by another character than those of the format."""
 _NO_QUOTING = "a TSV file has no quoting"
 _OTHER_FORMAT = "save the rows as .csv or .jsonl"
 _ENDS = {"\t": "tab", "\n": "line end", "\r": "line end"}
@@ -108,6 +110,11 @@ def _rows(path: Path, lines: Iterable[tuple[int, list[str]]], fix: str) -> Itera
 
 
 def _check_header(path: Path, header: list[str]) -> None:
+    other = _OTHER_DELIMITER.fullmatch(header[0]) if len(header) == 1 else None
+    if other is not None:
+        raise RunError(
+            f"{path}: its columns are separated by {other[1]!r}; save it with commas as .csv or with tabs as .tsv"
+        )
     if path.suffix.lower() == ".tsv":
         if all(map(_QUOTED.fullmatch, header)):
             raise RunError(f"{path}: the header is in double quotes, and {_NO_QUOTING}; {_OTHER_FORMAT}")
@@ -143,12 +150,24 @@ def write_csv(path: Path, rows: Iterator[Row], columns: list[str], like: Path | 
     """
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        # A text with \r is quoted only if the line ends contain \r too, so they do until a line is written.
+        writer = csv.DictWriter(_WithoutReturns(file), columns, lineterminator="\r\n")
         writer.writeheader()
         for row in rows:
             writer.writerow({column: _field(value) for column, value in row.items()})
             count += 1
     return count
+
+
+class _WithoutReturns:
+    r"""A file in which lines that end with \r\n are written with \n."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        """Write one line."""
+        return self._file.write(line.removesuffix("\r\n") + "\n")
 
 
 def write_tsv(path: Path, rows: Iterator[Row], columns: list[str], like: Path | None) -> int:

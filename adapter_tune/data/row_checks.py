@@ -102,7 +102,8 @@ def score_warnings(labels: Sequence[Any], task: Task, where: str) -> list[str]:
         where: the split or its source, for messages.
     """
     if task.is_regression:
-        return []
+        is_constant = len(set(labels)) == 1
+        return [f"{where}: every label is {labels[0]:g}, so no score means anything; add other rows"] * is_constant
     warnings = []
     absent = absent_classes(labels, task)
     if absent:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -167,9 +168,18 @@ def _read_jsonl(path: Path) -> Iterator[LocatedRow]:
                 yield f"line {number}", _parse_json_row(line, f"{path}, line {number}")
 
 
+def _unique_keys(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{twice}' is there twice")
+    return row
+
+
 def _parse_json_row(line: str, where: str) -> Row:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=_unique_keys)
         if _SURROGATE in line.lower():
             json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:

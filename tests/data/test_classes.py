@@ -101,6 +101,8 @@ def test_nan_is_no_label_of_a_test_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
+        (["a;b", "a", "b"], "'a;b' is one class; if it is several labels, give --problem multi_label"),
+        (["a;b", "c"], ""),
         (["roti", "nan", "roti"], "line 3: a class is called 'nan'; remove the row if its label is missing"),
         (["Spam", "ham", "spam"], "['Spam', 'spam'] are different classes; write them in one way if they are one"),
         (["caf\u00e9", "tea", "cafe\u0301"], "are different classes"),
@@ -113,6 +115,13 @@ def test_classes_that_may_be_a_mistake_are_named(
     with caplog.at_level(logging.WARNING, "adapter_tune"):
         resolve_config(configured(tmp_path / "rows.csv", labels * 2))
     assert [message in record.getMessage() for record in caplog.records] == [True] * bool(message)
+
+
+def test_several_labels_with_another_separator_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "adapter_tune"):
+        resolve_config(configured(tmp_path / "rows.csv", ["a, b", "a", "b"], problem="multi_label"))
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.endswith("rows.csv: 'a, b' is one class; if it is several labels, separate them by ;")
 
 
 @pytest.mark.parametrize("value", [1, 2.5, "2020-01-01"])

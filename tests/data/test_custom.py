@@ -487,13 +487,16 @@ def test_a_file_beside_a_data_set_is_read(tmp_path: Path, backbone: str) -> None
     [
         ({"source": "a/set"}, "data.source=a/set and --train-file .* are both training data"),
         ({"subset": "x"}, "data.custom.subset=x is a part of"),
+        ({"train_file": None, "source": __file__}, r"data.source=.*\.py: is a file; give it with --train-file"),
     ],
 )
 def test_two_sources_of_training_rows_are_refused(
     reviews: Path, backbone: str, tmp_path: Path, data: dict[str, str], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        resolve_config(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", **data))
+        resolve_config(
+            configured(backbone, tmp_path, **{"train_file": str(reviews), "label_column": "opinion", **data})
+        )
     assert resolve_config(
         configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", source="demo")
     )

@@ -85,6 +85,7 @@ WARNED: list[tuple[str, list[Any], list[Any], dict[str, Any], list[str]]] = [
         "no row of class 'c', so its score is not measured",
     ]),
     ("all is there", ["a", "b"], ["a", "b"], {}, []),
+    ("equal numbers", [0.5, 1.5], [2, 2], {}, ["every label is 2, so no score means anything; add other rows"]),
     ("numbers", [0.5, 1.5], [0.5, 1.5], {}, []),
 ]  # fmt: skip
 

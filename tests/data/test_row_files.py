@@ -70,6 +70,27 @@ BAD: list[tuple[str, str, bytes, str, type[AdapterTuneError]]] = [
         "its lines end with \\r alone; save",
         RunError,
     ),
+    (
+        "columns separated by ;",
+        "csv",
+        b"text;label\nx, y;a\n",
+        "rows.csv: its columns are separated by ';'; save it with commas",
+        RunError,
+    ),
+    (
+        "columns of a TSV separated by ,",
+        "tsv",
+        b"text,label\nx,a\n",
+        "its columns are separated by ','; save it with commas as .csv",
+        RunError,
+    ),
+    (
+        "a key twice",
+        "jsonl",
+        b'{"text": "x", "text": "y"}\n',
+        "line 1: not JSON ('text' is there twice); write",
+        RunError,
+    ),
     ("a TSV in another encoding", "tsv", b"text\tlabel\nx\ta\ncaf\xe9\ta\n", "line 3: not UTF-8 (byte 0xe9)", RunError),
 ]
 
@@ -144,6 +165,14 @@ def test_as_many_rows_are_read_as_were_written(
         return
     assert write_rows(path, iter(rows)) == len(rows)
     assert list(read_rows(str(path), ["text"])) == rows
+
+
+def test_line_ends_of_every_kind_in_a_text_are_written_and_read(tmp_path: Path) -> None:
+    rows = [{"text": text, "id": "1"} for text in ("\r", "a\rb", "a\nb", "a\r\nb", "a\r\n", "")]
+    path = tmp_path / "rows.csv"
+    write_rows(path, iter(rows))
+    assert list(read_rows(str(path), ["text"])) == rows
+    assert path.read_bytes().startswith(b'text,id\n"\r",1\n"a\rb",1\n')
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv"])
