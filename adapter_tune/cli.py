@@ -34,6 +34,7 @@ from adapter_tune.foundation.errors import (
     STOP_SIGNALS,
     TERMINATED,
     AdapterTuneError,
+    UsageError,
     first_line,
     is_out_of_memory,
 )
@@ -92,6 +93,7 @@ def main(argv: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> None:
     """Run a command; an error is printed as one line, or raised with ``--debug``."""
     try:
+        _check_utf8(arguments)
         if app(arguments, standalone_mode=False) == INTERRUPTED:  # typer turns KeyboardInterrupt into an exit code
             raise KeyboardInterrupt
         sys.stdout.flush()
@@ -112,6 +114,22 @@ def _leave_process_group() -> None:
     dist = sys.modules.get("torch.distributed")
     if distributed.world_size() > 1 and dist is not None and dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _check_utf8(arguments: list[str]) -> None:
+    """Refuse an argument with bytes that are not UTF-8, which Python passes on as half characters (surrogates).
+
+    Raises:
+        UsageError: there is one; neither a tokenizer nor a file of the run could take it.
+    """
+    for word in arguments:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            byte = ord(word[error.start]) & 0xFF
+            shown = word.encode(errors="backslashreplace").decode().replace(r"\udc", r"\x")
+            fix = "set the terminal to UTF-8, rename the file, or give texts in a file with --input"
+            raise UsageError(f"argument {shown}: not UTF-8 (byte 0x{byte:02x}); {fix}") from None
 
 
 @contextmanager

@@ -79,6 +79,24 @@ def test_train_eval_and_the_stored_result(cli: Any, small_world: list[str]) -> N
     assert again.out == trained.out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "--text"],
+        ["predict", "--text", "x", "--text-pair"],
+        ["train", "--train-file"],
+        ["train", "--label-column"],
+        ["train", "--demo", "--task", "rte", "--output"],
+        ["list"],
+    ],
+    ids=" ".join,
+)
+def test_an_argument_that_is_not_utf8_is_refused(cli: Any, words: list[str]) -> None:
+    output = cli(*words, os.fsdecode(b"caf\xe9"))
+    assert_one_line(output, 2, r"argument caf\xe9: not UTF-8 (byte 0xe9); set the terminal to UTF-8, rename the file")
+    assert list(Path.cwd().iterdir()) == []
+
+
 def test_dry_run_prints_configuration_and_counts_and_trains_nothing(cli: Any, small_world: list[str]) -> None:
     output = cli("train", "--task", "mnli", "--m", "4", "--dry-run", *small_world)
     assert output.code == 0, output.err

@@ -12,7 +12,7 @@ from pydantic import Field
 from adapter_tune.config.schema import CustomDataConfig, RunConfig, TrainingConfig
 from adapter_tune.foundation.errors import FieldError
 from adapter_tune.strategies import Strategy
-from adapter_tune.tasks.glue import CUSTOM, Task, get_task
+from adapter_tune.tasks.glue import CUSTOM, Task, get_task, of_class
 
 
 class ResolvedConfig(RunConfig):
@@ -71,21 +71,26 @@ def _custom_task(data: CustomDataConfig) -> Task:
     if data.metric is None:
         raise FieldError(("data", "custom", "metric"), "is missing")
     is_multi_label = data.problem == "multi_label"
+    labels = tuple(data.labels or ())
+    usual: tuple[str, ...] = ("pearson", "spearmanr")
+    positive = None
     if is_multi_label:
         usual = ("f1_micro", "f1_macro")
-    elif data.labels:
-        usual = ("accuracy", "f1_macro")
-    else:
-        usual = ("pearson", "spearmanr")
+    elif labels:
+        usual = ("accuracy", "f1_macro", "f1") if data.positive is not None else ("accuracy", "f1_macro")
+        # Runs of earlier versions have stored no positive class; theirs was class 1.
+        positive = data.positive or (labels[1] if len(labels) == 2 else None)
+    metrics = [of_class(name, positive) for name in (data.metric, *usual)]
     return Task(
         CUSTOM,
         "your own data",
         text=(data.text_column,) if data.text_pair_column is None else (data.text_column, data.text_pair_column),
-        labels=tuple(data.labels or ()),
-        metrics=tuple(dict.fromkeys((data.metric, *usual))),
-        headline=data.metric,
+        labels=labels,
+        metrics=tuple(dict.fromkeys(metrics)),
+        headline=metrics[0],
         is_multi_label=is_multi_label,
         bounds=(-1e30, 1e30),
+        positive=positive,
     )
 
 

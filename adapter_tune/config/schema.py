@@ -5,6 +5,7 @@ Precedence: defaults < YAML file < flags < ``--set key=value``. Unknown keys are
 
 from __future__ import annotations
 
+import math
 import reprlib
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,24 @@ from adapter_tune.strategies import Houlsby, Strategy, parse_strategy
 from adapter_tune.tasks.glue import CUSTOM, TASKS
 
 _MANY = 10**6  # more than anyone means; past it libraries overflow instead of saying so
+
+
+def class_name(value: object) -> str | None:
+    """The name of the class that a text, a finite number or a truth value labels, or None for anything else.
+
+    >>> class_name(1.0), class_name(True), class_name(" spam ")
+    ('1', 'true', 'spam')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)
+    return value.strip() or None if isinstance(value, str) else None
+
+
+ClassName = Annotated[str, BeforeValidator(lambda value: class_name(value) or value)]
 
 
 class Section(BaseModel):
@@ -54,8 +73,10 @@ class CustomDataConfig(Section):
     """The column with the label; for multi_label also several, separated by commas."""
     problem: Literal["auto", "classification", "multi_label", "regression"] = "auto"
     """Kind of problem; auto means regression if a label has decimals, multi_label if it is a list."""
-    labels: list[str] | None = None
+    labels: list[ClassName] | None = None
     """Names of the classes in the order of their ids; null uses the sorted classes of the training rows."""
+    positive: ClassName | None = None
+    """With two classes: the class whose f1, precision or recall is reported; null: the rarer one."""
     holdout: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training rows that is held out, stratified by class, if there are no validation rows."""
     metric: str | None = None
@@ -198,6 +219,9 @@ class RunConfig(Section):
             raise FieldError(
                 ("data", "custom", "labels"), "are names of classes, and a regression has none; remove them"
             )
+        if custom.positive is not None and custom.problem in ("regression", "multi_label"):
+            problem = f"is one of two classes, and problem {custom.problem} has no such classes; remove it"
+            raise FieldError(("data", "custom", "positive"), problem)
         return self
 
     def with_values(self, values: dict[str, Any]) -> Self:

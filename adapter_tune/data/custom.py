@@ -7,7 +7,6 @@ says what it was trained on. ``load_tables`` reads the rows as a resolved config
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +14,13 @@ import datasets
 
 from adapter_tune.config.resolved import ResolvedConfig, resolved
 from adapter_tune.config.schema import DataConfig, RunConfig
+from adapter_tune.data.classes import (
+    ClassIds,
+    check_class_names,
+    check_classes_repeat,
+    class_names,
+    positive_class,
+)
 from adapter_tune.data.columns import resolve_columns
 from adapter_tune.data.custom_rows import (
     check_digest,
@@ -24,23 +30,16 @@ from adapter_tune.data.custom_rows import (
     has_split,
     split_rows,
 )
-from adapter_tune.data.labels import (
-    check_class_names,
-    class_names,
-    class_of,
-    guess_problem,
-    has_label,
-    multi_label_of,
-    number_of,
-)
-from adapter_tune.data.row_files import Row
-from adapter_tune.foundation.errors import RunError, unknown_name
-from adapter_tune.tasks.glue import CUSTOM, Task
+from adapter_tune.data.holdout import hold_out
+from adapter_tune.data.labels import class_of, guess_problem, has_label, multi_label_of, number_of
+from adapter_tune.data.rows import LocatedRow, Row
+from adapter_tune.foundation.errors import RunError, UsageError, unknown_name
+from adapter_tune.tasks.glue import CUSTOM, ONE_CLASS_METRICS, Task
 from adapter_tune.tasks.metrics import check_metric
 
 log = logging.getLogger("adapter_tune")
 
-_HOLDOUT_SEED = 0  # of the held-out rows; not the run's seed, so that runs with several seeds differ in training only
+_SHOWN = 10  # names of classes in a message
 _DEFAULT_METRICS = {"classification": "accuracy", "multi_label": "f1_micro", "regression": "r2"}
 
 
@@ -74,22 +73,46 @@ def _resolve(data: DataConfig) -> DataConfig:
     rows = list(split_rows(data, "train"))
     if not rows:
         raise RunError(f"{source}: no rows; add training rows")
-    _, first_row = rows[0]
-    data = resolve_columns(data, list(first_row), source)
+    data = resolve_columns(data, [row for _, row in rows], source)
+    return _resolve_labels(rows, data, source)
+
+
+def _resolve_labels(rows: list[LocatedRow], data: DataConfig, source: str) -> DataConfig:
+    """The data section with problem, class names, metric, positive class and digest."""
     if data.custom.labels is not None:
         check_class_names(data.custom.labels)
     problem = guess_problem(rows, data, source) if data.custom.problem == "auto" else data.custom.problem
+    is_guessed = data.custom.problem == "auto" and data.custom.labels is None
     data = data.with_custom(problem=problem)
     labels = None
     if problem != "regression":
         labels = data.custom.labels or class_names(rows, data, source)
+    if is_guessed and problem == "classification":
+        check_classes_repeat(labels or (), len(rows), data, source)
     metric = data.custom.metric or _DEFAULT_METRICS[problem]
     check_metric(metric, problem, len(labels or ()))
     if labels is None:
         log.info("%s: regression of column '%s'", source, data.custom.label_column)
     else:
-        log.info("%s: %d classes", source, len(labels))
-    return data.with_custom(labels=labels, metric=metric, digest=content_digest(data))
+        shown = ", ".join(labels[:_SHOWN]) + (", ..." if len(labels) > _SHOWN else "")
+        log.info("%s: %d classes: %s", source, len(labels), shown)
+    data = data.with_custom(metric=metric)
+    positive = _positive(rows, data, labels or [], source)
+    return data.with_custom(labels=labels, positive=positive, digest=content_digest(data))
+
+
+def _positive(rows: list[LocatedRow], data: DataConfig, labels: list[str], source: str) -> str | None:
+    """The class that the metric scores, if it scores a single one or the user named one.
+
+    Raises:
+        UsageError: the user named a class, but there are not two classes.
+    """
+    is_needed = data.custom.metric in ONE_CLASS_METRICS and data.custom.problem == "classification" and len(labels) == 2
+    if data.custom.positive is None and not is_needed:
+        return None
+    if data.custom.problem != "classification":
+        raise UsageError(f"data.custom.positive: is one of two classes, and this is {data.custom.problem}; remove it")
+    return positive_class(rows, data, labels, source)
 
 
 def load_tables(config: ResolvedConfig) -> dict[str, datasets.Dataset]:
@@ -110,7 +133,9 @@ def load_tables(config: ResolvedConfig) -> dict[str, datasets.Dataset]:
     if has_split(data, "validation"):
         tables["validation"] = _table(config, "validation")
     else:
-        tables["train"], tables["validation"] = _hold_out(tables["train"], config)
+        rows = tables["train"]
+        parts = hold_out(list(rows[label_name(config.task_spec)]), data.custom.holdout, config.task_spec)
+        tables["train"], tables["validation"] = map(rows.select, parts)
     if has_split(data, "test"):
         tables["test"] = _table(config, "test")
     return tables
@@ -121,48 +146,20 @@ def label_name(task: Task) -> str:
     return next(name for name in ("label", "target", "truth") if name not in task.text)
 
 
-def _hold_out(rows: datasets.Dataset, config: ResolvedConfig) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """The training rows in two parts: the rows to train on, and the held-out validation rows."""
-    from sklearn.model_selection import train_test_split
-
-    task = config.task_spec
-    has_classes = not task.is_regression and not task.is_multi_label
-    labels = list(rows[label_name(task)]) if has_classes else []
-    can_stratify = not labels or min(Counter(labels).values()) > 1
-    least = 2 if task.is_regression else task.num_labels  # r2 needs two numbers
-    count = max(round(config.data.custom.holdout * len(rows)), least if can_stratify else 1)
-    if len(rows) - count < task.num_labels:
-        raise RunError(
-            f"{len(rows)} rows are too few to hold out validation rows; give validation rows with --validation-file"
-        )
-    if not can_stratify:
-        log.info("a class has only one row, so the held-out rows are not stratified by class")
-    train_rows, held_out_rows = train_test_split(
-        range(len(rows)),
-        test_size=count,
-        random_state=_HOLDOUT_SEED,
-        stratify=labels if labels and can_stratify else None,
-    )
-    log.info(
-        "no validation rows were given: %d of %d training rows are held out (seed %d)", count, len(rows), _HOLDOUT_SEED
-    )
-    return rows.select(sorted(train_rows)), rows.select(sorted(held_out_rows))
-
-
 def _table(config: ResolvedConfig, split: str) -> datasets.Dataset:
     """One split with its text columns and labels as ids or numbers; None for a test row without a label."""
     data = config.data
     task = config.task_spec
     label_column = label_name(task)
     source = describe_source(data, split)
-    id_by_name = {name: number for number, name in enumerate(task.labels)}
+    class_ids = ClassIds(task.labels)
     columns: dict[str, list[Any]] = {column: [] for column in (*task.text, label_column)}
     for location, row in split_rows(data, split, task.text):
         label = None
         if split != "test":
-            label = _label(row, config, id_by_name, f"{source}, {location}")
+            label = _label(row, config, class_ids, f"{source}, {location}")
         elif has_label(row, data):
-            label = _test_label(row, config, id_by_name, f"{source}, {location}")
+            label = _test_label(row, config, class_ids, f"{source}, {location}")
         columns[label_column].append(label)
         for column in task.text:
             columns[column].append(row[column])
@@ -179,7 +176,7 @@ def _label_feature(task: Task) -> Any:
     return datasets.Value("float32" if task.is_regression else "int64")
 
 
-def _label(row: Row, config: ResolvedConfig, id_by_name: dict[str, int], where: str) -> Any:
+def _label(row: Row, config: ResolvedConfig, class_ids: ClassIds, where: str) -> Any:
     """A row's label: a number, a class id, or a list of 0 and 1 by class id.
 
     Raises:
@@ -188,22 +185,21 @@ def _label(row: Row, config: ResolvedConfig, id_by_name: dict[str, int], where: 
     if config.task_spec.is_regression:
         return number_of(row, config.data, where, config.task_spec.bounds)
     names = _label_names(row, config, where)
-    for name in names:
-        if name not in id_by_name:
-            raise RunError(f"{where}: {unknown_name('label', name, id_by_name)} (the classes of the training rows)")
-    return _encode(names, config.task_spec, id_by_name)
+    ids = [class_ids.find(name) for name in names]
+    if None in ids:
+        unknown = unknown_name("label", names[ids.index(None)], class_ids.names)
+        raise RunError(f"{where}: {unknown} (the classes of the training rows)")
+    return _encode(ids, config.task_spec)
 
 
-def _test_label(row: Row, config: ResolvedConfig, id_by_name: dict[str, int], where: str) -> Any:
+def _test_label(row: Row, config: ResolvedConfig, class_ids: ClassIds, where: str) -> Any:
     """The label of a test row, or None if it is not a number (regression) or not a class of the training rows."""
     if config.task_spec.is_regression:
         with suppress(RunError):
             return number_of(row, config.data, where, config.task_spec.bounds)
         return None
-    names = _label_names(row, config, where)
-    if not id_by_name.keys() >= set(names):
-        return None
-    return _encode(names, config.task_spec, id_by_name)
+    ids = [class_ids.find(name) for name in _label_names(row, config, where)]
+    return None if None in ids else _encode(ids, config.task_spec)
 
 
 def _label_names(row: Row, config: ResolvedConfig, where: str) -> list[str]:
@@ -212,7 +208,7 @@ def _label_names(row: Row, config: ResolvedConfig, where: str) -> list[str]:
     return [class_of(row, config.data, where)]
 
 
-def _encode(names: list[str], task: Task, id_by_name: dict[str, int]) -> Any:
+def _encode(ids: list[int | None], task: Task) -> Any:
     if task.is_multi_label:
-        return [float(name in names) for name in id_by_name]
-    return id_by_name[names[0]]
+        return [float(number in ids) for number in range(task.num_labels)]
+    return ids[0]

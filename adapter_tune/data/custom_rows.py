@@ -11,9 +11,11 @@ from typing import Any
 import datasets
 
 from adapter_tune.config.schema import CustomDataConfig, DataConfig
+from adapter_tune.data.delimited_files import may_be_quoted
+from adapter_tune.data.folder_files import plain_text_files
 from adapter_tune.data.labels import label_columns
 from adapter_tune.data.row_files import existing_file, located_rows
-from adapter_tune.data.row_formats import LocatedRow
+from adapter_tune.data.rows import LocatedRow
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import RunError, UsageError
@@ -22,7 +24,14 @@ from adapter_tune.foundation.hub_errors import loading
 _SPLITS = ("train", "validation", "test")
 _DEFAULT_SOURCE = DataConfig.model_fields["source"].default
 _DEFAULT_HOLDOUT = CustomDataConfig.model_fields["holdout"].default
-_EMPTY_DIGEST = hashlib.sha256().hexdigest()[:16]  # stored by old runs on a data set, which had no digest yet
+_EMPTY_TEXT = (
+    "is empty; if this is a CSV file, where the datasets library takes NA, None and null for empty, give it with "
+    "--train-file"
+)
+_DIGEST_LENGTH = 16
+_EMPTY_DIGEST = hashlib.sha256().hexdigest()[
+    :_DIGEST_LENGTH
+]  # stored by old runs on a data set, which had no digest yet
 
 
 def describe_source(data: DataConfig, split: str) -> str:
@@ -52,11 +61,17 @@ def split_rows(data: DataConfig, split: str, text_columns: tuple[str, ...] = ())
         yield from located_rows(file, text_columns)
         return
     table = _data_set(data)[split]
+    if isinstance(table, list):
+        for name in table:
+            for location, row in located_rows(name, text_columns):
+                yield f"{Path(name).name}, {location}", row
+        return
     for number, values in enumerate(table):
         row = {name: _with_class_names(value, table.features[name]) for name, value in values.items()}
         for column in text_columns:
             if not isinstance(row.get(column), str):
-                raise RunError(f"{describe_source(data, split)}, row {number}: column '{column}' contains no text")
+                problem = _EMPTY_TEXT if row.get(column) is None else "contains no text"
+                raise RunError(f"{describe_source(data, split)}, row {number}: column '{column}' {problem}")
         yield f"row {number}", row
 
 
@@ -86,19 +101,31 @@ def check_sources(data: DataConfig) -> None:
 
 
 def content_digest(data: DataConfig) -> str:
-    """The first 16 hex digits of a SHA-256 over the files, or over the texts and labels of a data set."""
+    """The first 16 hex digits of a SHA-256 over the files, or over the texts and labels of a data set.
+
+    Where validation rows are held out by label, the digest says so, because earlier versions held out other rows.
+    """
+    digest = _digest_of_rows(data)
+    if data.custom.problem == "multi_label" and not has_split(data, "validation"):
+        digest.update(b"held out by label\n")
+    return digest.hexdigest()[:_DIGEST_LENGTH]
+
+
+def _digest_of_rows(data: DataConfig) -> hashlib._Hash:
     digest = hashlib.sha256()
     for split in _SPLITS:
         file = _file(data, split)
         if file is not None:
             digest.update(f"{split} {atomic_files.sha256(Path(file))}\n".encode())
+            if may_be_quoted(Path(file)):
+                digest.update(b"without quoting\n")  # earlier versions read such a file with other rows
         elif has_split(data, split):
             digest.update(f"{split}\n".encode())
             columns = [data.custom.text_column, data.custom.text_pair_column, *label_columns(data)]
             for _, row in split_rows(data, split):
                 values = [row.get(name) for name in columns if name]
                 digest.update(f"{json.dumps(values, default=str)}\n".encode())
-    return digest.hexdigest()[:16]
+    return digest
 
 
 def check_digest(data: DataConfig) -> None:
@@ -106,18 +133,22 @@ def check_digest(data: DataConfig) -> None:
 
     Raises:
         UsageError: a file is missing.
-        RunError: the content changed.
+        RunError: the content changed, or an earlier version held out other rows.
     """
-    if data.custom.digest in (None, _EMPTY_DIGEST):
+    stored = data.custom.digest
+    if stored in (None, _EMPTY_DIGEST):
         return
     _check_files(data)
     digest = content_digest(data)
-    if digest != data.custom.digest:
-        source = ", ".join(_files(data)) or describe_source(data, "")
-        raise RunError(
-            f"{source}: the data changed since training (digest {digest}, at training {data.custom.digest}); "
-            "restore the data or train again"
-        )
+    if digest == stored:
+        return
+    source = ", ".join(_files(data)) or describe_source(data, "")
+    if _digest_of_rows(data).hexdigest()[:_DIGEST_LENGTH] == stored:
+        raise RunError(f"{source}: an earlier version held out other validation rows for this run; train again")
+    raise RunError(
+        f"{source}: the data changed since training (digest {digest}, at training {stored}); "
+        "restore the data or train again"
+    )
 
 
 def _file(data: DataConfig, split: str) -> str | None:
@@ -136,15 +167,21 @@ def _check_files(data: DataConfig) -> None:
 
 
 def _data_set(data: DataConfig) -> Any:
-    """The splits of the data set in ``data.source``: a folder of ``save_to_disk``, or anything for ``load_dataset``."""
+    """The splits of the data set in ``data.source``, each a table, or the list of the text files that our readers read.
+
+    The source is a folder of ``save_to_disk``, or anything for ``load_dataset``.
+    """
     if data.source in (_DEFAULT_SOURCE, DEMO):
         raise UsageError("task custom needs data: --train-file FILE, or --set data.source=ID_OR_FOLDER")
+    if Path(data.source).is_file():
+        raise UsageError(f"data.source={data.source}: is a file; give it with --train-file")
     with loading("data set", data.source, "name files with --train-file"):
         folder = Path(data.source)
-        is_saved = (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
-        splits = (
-            datasets.load_from_disk(data.source) if is_saved else datasets.load_dataset(data.source, data.custom.subset)
-        )
+        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+            splits = datasets.load_from_disk(data.source)
+        else:
+            files = plain_text_files(folder, data.custom.subset) if folder.is_dir() else None
+            splits = files or datasets.load_dataset(data.source, data.custom.subset)
     if isinstance(splits, datasets.Dataset):
         return {"train": splits}
     if "train" not in splits:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.data.custom import label_name
-from adapter_tune.data.row_formats import LABEL_SEPARATOR
+from adapter_tune.data.rows import LABEL_SEPARATOR
 from adapter_tune.data.splits import encode_texts, raw_splits
 from adapter_tune.tasks.glue import CUSTOM, Task
 

@@ -1,18 +1,20 @@
-"""Labels of the user's own rows: the kind of problem, the names of the classes, and the label of each row."""
+"""Labels of the user's own rows: the kind of problem, and the label of each row."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+import re
 from typing import Any, Literal
 
-from adapter_tune.config.schema import DataConfig
-from adapter_tune.data.row_files import Row, missing_column
-from adapter_tune.data.row_formats import LABEL_SEPARATOR, LocatedRow
-from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.config.schema import DataConfig, class_name
+from adapter_tune.data.rows import LABEL_SEPARATOR, LocatedRow, Row, missing_column
+from adapter_tune.foundation.errors import RunError
 
 _MOST_CLASSES = 200  # more distinct whole numbers than this are hardly classes
 _FIX = "fix or remove the row"
+_NUMBER_WITH_COMMA = re.compile(r"[+-]?\d+([.,]\d+)*", re.ASCII)
+_MISSING = frozenset(("", "nan", "<na>", "na", "n/a", "none", "null"))
+"""What programs write for a missing value, in lower case."""
 
 
 def guess_problem(
@@ -21,13 +23,16 @@ def guess_problem(
     """The kind of problem, guessed from the labels.
 
     Raises:
-        RunError: the labels are so many whole numbers that they could be classes or a regression.
+        RunError: the labels are so many whole numbers that they could be classes or a regression, or are numbers with
+            decimal commas.
     """
     values = [row.get(data.custom.label_column or "") for _, row in rows]
     if any(isinstance(value, list) for value in values):
         return "multi_label"
     numbers = _numbers(values) if data.custom.labels is None else None
     if numbers is None:
+        if data.custom.labels is None:
+            _check_no_commas(values, f"{source}: column '{data.custom.label_column}'")
         return "classification"
     if any(not number.is_integer() for number in numbers if math.isfinite(number)):
         return "regression"
@@ -41,7 +46,8 @@ def guess_problem(
 
 
 def _numbers(values: list[Any]) -> list[float] | None:
-    """All values as numbers, or None if one is not a number."""
+    """All values that are not missing as numbers, or None if one is not a number."""
+    values = [value for value in values if not is_missing(value)]
     if any(isinstance(value, bool) for value in values):
         return None
     try:
@@ -50,55 +56,29 @@ def _numbers(values: list[Any]) -> list[float] | None:
         return None
 
 
-def check_class_names(names: list[str]) -> None:
-    """Check the class names that the user gave.
-
-    Raises:
-        UsageError: a name appears twice, or there are fewer than two names.
-    """
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise UsageError(f"data.custom.labels: '{name}' appears twice; list every class once")
-    if len(names) < 2:
-        raise UsageError(f"data.custom.labels: {len(names)} classes; list at least two, or remove the option")
+def _check_no_commas(values: list[Any], where: str) -> None:
+    texts = [value.strip() for value in values if isinstance(value, str) and not is_missing(value)]
+    with_comma = next((text for text in texts if "," in text), None)
+    if with_comma is not None and all(map(_NUMBER_WITH_COMMA.fullmatch, texts)):
+        fix = "write them with a decimal point, or give --problem classification if they are classes"
+        raise RunError(f"{where} contains numbers with commas ('{with_comma}'); {fix}")
 
 
-def class_names(rows: list[LocatedRow], data: DataConfig, source: str) -> list[str]:
-    """The names of the classes: whole numbers in numerical order, or words in alphabetical order.
-
-    Args:
-        rows: the rows of the training split.
-        data: the configuration with its columns and its problem resolved.
-        source: the name of the file or data set, for messages.
-
-    Raises:
-        RunError: a label cannot be used, or there are fewer than two classes.
-    """
-    columns = label_columns(data)
-    if len(columns) > 1:
-        return columns
-    names: set[str] = set()
-    for location, row in rows:
-        if data.custom.problem == "multi_label":
-            names.update(multi_label_of(row, data, f"{source}, {location}"))
-        else:
-            names.add(class_of(row, data, f"{source}, {location}"))
-    if not names:
-        raise RunError(f"{source}: no row has a label in column '{data.custom.label_column}'")
-    if len(names) < 2:
-        raise RunError(
-            f"{source}: only one class ('{names.pop()}') in column '{data.custom.label_column}'; "
-            "at least two are needed"
-        )
-    try:
-        return sorted(names, key=lambda name: (int(name), name))
-    except ValueError:
-        return sorted(names)
+def is_missing(value: Any) -> bool:
+    """Whether a value is empty, NaN, or a text that programs write for a missing value."""
+    if isinstance(value, str):
+        return value.strip().lower() in _MISSING
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def has_label(row: Row, data: DataConfig) -> bool:
     """Whether a label column of the row has a value."""
-    return any(row.get(column) not in (None, "") for column in label_columns(data))
+    return any(not _is_empty(row.get(column)) for column in label_columns(data))
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a value is no label, whatever the other labels are."""
+    return is_missing(value) and (not isinstance(value, str) or not value.strip())
 
 
 def label_columns(data: DataConfig) -> list[str]:
@@ -148,15 +128,10 @@ def class_of(row: Row, data: DataConfig, where: str) -> str:
         RunError: the column is missing or holds something else. The message begins with ``where``.
     """
     value = _value(row, data.custom.label_column or "", where)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
-        return str(value)
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    problem = "is empty" if value in (None, "") else f"contains {value!r}, which is not a class name"
+    name = class_name(value)
+    if name is not None:
+        return name
+    problem = "is empty" if _is_empty(value) else f"contains {value!r}, which is not a class name"
     raise RunError(f"{where}: column '{data.custom.label_column}' {problem}; {_FIX}")
 
 
@@ -172,7 +147,9 @@ def number_of(row: Row, data: DataConfig, where: str, bounds: tuple[float, float
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise RunError(f"{where}: column '{data.custom.label_column}' contains {value!r}, not a number; {_FIX}")
+        problem = "is empty" if _is_empty(value) else f"contains {value!r}, not a number"
+        fix = "write a decimal point" if isinstance(value, str) and "," in value else _FIX
+        raise RunError(f"{where}: column '{data.custom.label_column}' {problem}; {fix}")
     low, high = bounds
     if not low <= number <= high:
         problem = f"contains {value!r}; labels must be between {low:g} and {high:g}"

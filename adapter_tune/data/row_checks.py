@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import pyarrow as pa
 from adapter_tune.data.custom import label_name
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.tasks.glue import CUSTOM, Task
-from adapter_tune.tasks.metrics import undefined_reason
+from adapter_tune.tasks.metrics import glue_scores, undefined_reason
+
+_FEW = 5  # as many class names as a message lists
 
 
 def check_split(task: Task, split: str) -> None:
@@ -85,7 +88,38 @@ def check_has_score(rows: Any, task: Task, where: str) -> None:
     For example, r2 of a single number is undefined.
     """
     labels = rows[label_name(task)][:]
-    reason = undefined_reason(task.headline, labels, labels, quiet=True)
+    reason = undefined_reason(task.headline, labels, labels, quiet=True, task=task)
     if reason is not None:
         problem = f"{task.headline} cannot be computed from {len(rows)} row{'s' * (len(rows) != 1)} ({reason})"
         raise RunError(f"{where}: {problem}; add validation rows")
+
+
+def score_warnings(labels: Sequence[Any], task: Task, where: str) -> list[str]:
+    """What the scores on a split do not measure: classes without a row, and a headline metric that is always 0.
+
+    Args:
+        labels: the label of each row: class ids, or lists of 0 and 1 by class.
+        task: the classes and the headline metric.
+        where: the split or its source, for messages.
+    """
+    if task.is_regression:
+        is_constant = len(set(labels)) == 1
+        return [f"{where}: every label is {labels[0]:g}, so no score means anything; add other rows"] * is_constant
+    warnings = []
+    absent = absent_classes(labels, task)
+    if absent:
+        counted = "; f1_macro counts such a class as 0" if task.is_multi_label else ""
+        warnings.append(f"{where}: no row of {absent}, so its score is not measured{counted}")
+    values = np.asarray(labels)
+    if not task.headline.startswith("neg_") and glue_scores(task, values, values)[task.headline] == 0:
+        warnings.append(f"{where}: {task.headline} is 0 whatever is predicted, so no epoch is better; add rows")
+    return warnings
+
+
+def absent_classes(labels: Sequence[Any], task: Task) -> str:
+    """The classes that no row has, for messages: at most a few of their names; empty if every class has a row."""
+    values = np.asarray(labels)
+    counts = values.sum(axis=0) if task.is_multi_label else np.bincount(values, minlength=task.num_labels)
+    absent = [name for name, count in zip(task.labels, counts, strict=True) if not count]
+    names = ", ".join(f"'{name}'" for name in absent[:_FEW])
+    return f"class {names}{', ...' if len(absent) > _FEW else ''}" if absent else ""

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adapter_tune.data.row_formats import READERS, WRITERS, LocatedRow, read_standard_input
+from adapter_tune.data.row_formats import READERS, WRITERS, read_standard_input
+from adapter_tune.data.rows import LocatedRow, Row, missing_column
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import RunError, UsageError, first_line, unknown_name
-
-Row = dict[str, Any]
 
 
 def read_rows(source: str, columns: Sequence[str]) -> Iterator[Row]:
@@ -56,11 +54,6 @@ def _check_text(row: Row, column: str, where: str) -> None:
     if not isinstance(value, str):
         problem = "is empty" if value is None else f"contains {type(value).__name__}, not text"
         raise RunError(f"{where}: column '{column}' {problem}; fix or remove the row")
-
-
-def missing_column(column: str, row: Row) -> str:
-    """The message for a row that lacks a column."""
-    return f"column '{column}' is missing; the columns are {', '.join(row) or 'none'}"
 
 
 def existing_file(source: str) -> Path:

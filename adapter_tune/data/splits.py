@@ -20,11 +20,18 @@ from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import DataConfig
 from adapter_tune.data.custom import label_name, load_tables
 from adapter_tune.data.custom_rows import describe_source
-from adapter_tune.data.row_checks import check_has_score, check_rows, check_split, check_texts
+from adapter_tune.data.row_checks import (
+    absent_classes,
+    check_has_score,
+    check_rows,
+    check_split,
+    check_texts,
+    score_warnings,
+)
 from adapter_tune.demo.dataset import located_data
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.hub_errors import loading
-from adapter_tune.tasks.glue import CUSTOM
+from adapter_tune.tasks.glue import CUSTOM, Task
 
 log = logging.getLogger("adapter_tune")
 
@@ -69,10 +76,21 @@ def load_rows(config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase, names:
         where = _where(config, task.name, name)
         check_rows(splits[name], task, where)
         rows = _subset(splits[name], config.data, name)
-        if task.name == CUSTOM and name != "train":
-            check_has_score(rows, task, where)
+        if task.name == CUSTOM:
+            _check_labels(rows, task, name, where)
         tokenised[name] = _tokenise(rows, config, tokenizer, name)
     return tokenised
+
+
+def _check_labels(rows: Any, task: Task, split: str, where: str) -> None:
+    """Refuse labels of the user's own rows that cannot be scored, and log what they do not train or measure."""
+    labels = rows[label_name(task)][:]
+    if split != "train":
+        check_has_score(rows, task, where)
+        for text in score_warnings(labels, task, where):
+            log.warning("%s", text)
+    elif not task.is_regression and (absent := absent_classes(labels, task)):
+        log.warning("%s: no training row of %s, which is not learnt", where, absent)
 
 
 def _subset(rows: Any, data: DataConfig, split: str) -> Any:

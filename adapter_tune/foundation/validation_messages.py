@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import reprlib
+from datetime import date
 from itertools import pairwise
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -36,7 +37,9 @@ def first_problem(error: ValidationError, schema: type[BaseModel]) -> tuple[Loc,
     messages = [each["msg"].removeprefix("Value error, ").removeprefix("Input ") for each in details]
     alternatives = [text.removeprefix("should be ") for text in messages[1:]]
     message = " or ".join([messages[0], *alternatives])
-    return loc, f"{message}, got {reprlib.repr(detail['input'])}"
+    is_unquoted = detail["type"] == "string_type" and isinstance(detail["input"], int | float | date)
+    hint = f"; quote it: '{detail['input']}'" if is_unquoted else ""
+    return loc, f"{message}, got {reprlib.repr(detail['input'])}{hint}"
 
 
 def _union_option(schema: type[BaseModel], loc: Loc) -> Loc | None:

@@ -60,7 +60,8 @@ def _custom_data(data: StoredData) -> NamedItem:
     source = custom.train_file or " ".join(filter(None, (data.source, custom.subset)))
     contents = custom.digest if custom.train_file and custom.digest else source
     holdout = None if custom.validation_file else custom.holdout
-    values = [contents, custom.label_column, custom.problem, custom.labels, custom.metric, holdout]
+    score = [custom.metric, custom.positive]
+    values = [contents, custom.label_column, custom.problem, custom.labels, *score, holdout]
     identity = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     short = f"{CUSTOM} {Path(source).name}"
     full = f"{CUSTOM} {source}"

@@ -37,6 +37,7 @@ class StoredCustomData(StoredSection):
     label_column: str | None = None
     problem: Any = None
     labels: Any = None
+    positive: Any = None
     holdout: Any = None
     metric: Any = None
     digest: str | None = None

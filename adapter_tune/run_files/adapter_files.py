@@ -25,7 +25,7 @@ ADAPTER = "adapter"
 """The name of the adapter's folder in a run folder."""
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
-DATA = ("text_column", "text_pair_column", "label_column", "problem", "labels", "metric")
+DATA = ("text_column", "text_pair_column", "label_column", "problem", "labels", "positive", "metric")
 """The keys of the ``data`` section that an adapter keeps if it was trained on the user's own data."""
 FORMAT = 2
 """Version of the adapter folder; a reader refuses a newer one."""

@@ -30,7 +30,7 @@ This folder contains them, but not the backbone.
 | split | metric | value |
 | --- | --- | --- |
 {%- for score in eval_results %}
-| {{ score.dataset_split }} | {{ score.metric_type }} | {{ "%.4f" | format(score.metric_value) }} |
+| {{ score.dataset_split }} | {{ score.metric_name or score.metric_type }} | {{ "%.4f" | format(score.metric_value) }} |
 {%- endfor %}
 
 ## Use
@@ -69,7 +69,7 @@ def _card_data(result: Result, eval_results: list[Any]) -> ModelCardData:
     return ModelCardData(
         base_model=result.model.id if _on_hub(result.model.id) else None,
         datasets=None if dataset == _LOCAL else [dataset],
-        metrics=sorted({metric for scores in result.scores.values() for metric in scores}),
+        metrics=sorted({_metric_type(metric) for scores in result.scores.values() for metric in scores}),
         tags=["adapter-tune", result.strategy],
         model_name=f"{result.task}-{result.strategy}",
         eval_results=eval_results,
@@ -78,11 +78,18 @@ def _card_data(result: Result, eval_results: list[Any]) -> ModelCardData:
 
 def _eval_results(result: Result) -> list[Any]:
     dataset, title = _data_set(result)
-    return [
-        EvalResult(_TASK_TYPE, dataset, title, metric, value, dataset_split=split)
-        for split, scores in result.scores.items()
-        for metric, value in scores.items()
-    ]
+    results = []
+    for split, scores in result.scores.items():
+        for metric, value in scores.items():
+            type_ = _metric_type(metric)
+            name = None if metric == type_ else metric
+            results.append(EvalResult(_TASK_TYPE, dataset, title, type_, value, dataset_split=split, metric_name=name))
+    return results
+
+
+def _metric_type(metric: str) -> str:
+    """A metric's name on the Hub: that of ours without the class, as in ``f1(spam)``."""
+    return metric.partition("(")[0]
 
 
 def _data_set(result: Result) -> tuple[str, str]:

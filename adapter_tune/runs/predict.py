@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerBase
 
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.data.custom import label_name
-from adapter_tune.data.row_files import Row, read_rows, row_count, write_rows
+from adapter_tune.data.row_files import read_rows, row_count, write_rows
+from adapter_tune.data.rows import Row
 from adapter_tune.data.samplers import evaluation_batches
 from adapter_tune.data.splits import collator, encode_texts, raw_split
 from adapter_tune.foundation.console import progress_bar

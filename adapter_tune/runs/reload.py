@@ -214,6 +214,6 @@ def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
         "headline": outcome.headline,
         "speed": stored.speed.model_copy(update=speed_changes),
         "storage": stored.storage.model_copy(update={"folder": str(folder)}),
-        "warnings": notes + outcome.warnings,
+        "warnings": list(dict.fromkeys([*notes, *outcome.warnings])),
     }
     return stored.model_copy(update=changes)

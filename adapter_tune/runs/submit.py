@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapter_tune.data.row_files import Row
+from adapter_tune.data.rows import Row
 from adapter_tune.demo.glue import VALIDATION as DEMO_ROWS
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.console import progress_bar

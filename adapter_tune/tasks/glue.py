@@ -33,6 +33,8 @@ class Task:
     """True for multi-label classification, where a row may have any number of labels."""
     bounds: tuple[float, float] = (0.0, 5.0)
     """The lowest and the highest label of a regression."""
+    positive: str | None = None
+    """The class that ``ONE_CLASS_METRICS`` score, named in the metric, as in ``f1(spam)``; GLUE's f1 is class 1's."""
 
     @property
     def is_regression(self) -> bool:
@@ -123,10 +125,29 @@ _ROWS = (
     ),
 )
 
+ONE_CLASS_METRICS = (
+    "f1",
+    "precision",
+    "recall",
+    "jaccard",
+    "positive_likelihood_ratio",
+    "neg_negative_likelihood_ratio",
+)
+"""Metrics of two classes that score one of them only, the positive class."""
+
 CUSTOM = "custom"
 """The name of the task on the user's own data. Its ``Task`` is made from the ``data`` section of a configuration."""
 
 TASKS: dict[str, Task] = {task.name: task for task in _ROWS}
+
+
+def of_class(metric: str, positive: str | None) -> str:
+    """The name of a metric with the class that it scores, if it scores a single one.
+
+    >>> of_class("f1", "spam"), of_class("accuracy", "spam")
+    ('f1(spam)', 'accuracy')
+    """
+    return f"{metric}({positive})" if positive is not None and metric in ONE_CLASS_METRICS else metric
 
 
 def get_task(name: str) -> Task:

@@ -74,13 +74,17 @@ def _classification_problem(name: str, problem: str, classes: int) -> str | None
 
 
 def undefined_reason(
-    name: str, true: Sequence[float] | Values, predicted: Sequence[float] | Values, quiet: bool = False
+    name: str,
+    true: Sequence[float] | Values,
+    predicted: Sequence[float] | Values,
+    quiet: bool = False,
+    task: Task | None = None,
 ) -> str | None:
     """Why a metric cannot be computed from these values, or None. A warning counts as a reason unless ``quiet``."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore" if quiet else "error")
-            value = metric(name)(np.asarray(true), np.asarray(predicted))
+            value = _score(name, np.asarray(true), np.asarray(predicted), task)
     except (TypeError, ValueError, Warning) as error:
         return first_line(error)
     return None if np.isfinite(value) else "the result is NaN"
@@ -121,11 +125,27 @@ class GlueMetric(evaluate.Metric):
 
 
 def glue_scores(task: Task, true: Values, predicted: Values) -> dict[str, float]:
-    """Every metric of a task by name; ``combined_score`` is the mean of the others."""
-    scores = {name: float(metric(name)(true, predicted)) for name in task.metrics if name != "combined_score"}
+    """Every metric of a task by name; ``combined_score`` is the mean of the others.
+
+    A score that scikit-learn warns about is what it returns, usually 0; ``data.row_checks`` says so before training.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scores = {name: _score(name, true, predicted, task) for name in task.metrics if name != "combined_score"}
     if "combined_score" in task.metrics:
         scores["combined_score"] = float(np.mean(list(scores.values())))
     return scores
+
+
+def _score(name: str, true: Values, predicted: Values, task: Task | None) -> float:
+    """A metric's value; if its name ends with the task's positive class, that class is 1 and the other one is 0."""
+    suffix = f"({task.positive})" if task is not None and task.positive is not None else ""
+    if suffix and name.endswith(suffix):
+        assert task is not None and task.positive is not None
+        name = name.removesuffix(suffix)
+        positive = task.labels.index(task.positive)
+        true, predicted = (np.equal(values, positive).astype(np.int64) for values in (true, predicted))
+    return float(metric(name)(true, predicted))
 
 
 def _correlation(function: Callable[[Values, Values], Any], true: Values, predicted: Values) -> float:

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import TrainingConfig
+from adapter_tune.data.row_checks import score_warnings
 from adapter_tune.data.splits import Splits
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import RunError
@@ -21,7 +22,7 @@ from adapter_tune.foundation.threads import LoadMeter, choose_threads, cpu_threa
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.precision import resolve_device, resolve_precision
 from adapter_tune.run_files.result import COLLAPSED, Headline, Scores, Speed
-from adapter_tune.tasks.glue import Task
+from adapter_tune.tasks.glue import CUSTOM, Task
 from adapter_tune.tasks.score_keys import score_key, scores_of, without_timings
 from adapter_tune.training.progress import progress_callback
 from adapter_tune.training.resume import (
@@ -177,7 +178,10 @@ def _outcome(
     headline = Headline(split=first, metric=task.headline, value=scores[first][task.headline])
     varied = [split for split, rows in splits.items() if len(np.unique(rows["labels"][:], axis=0)) > 1]
     distinct = {split: values[score_key(split, DISTINCT)] for split in varied}  # of one label, one prediction is right
-    return Outcome(scores, headline, speed, history, _collapse_warnings(task, scores, distinct))
+    warnings = _collapse_warnings(task, scores, distinct)
+    if task.name == CUSTOM:
+        warnings += [text for split, rows in splits.items() for text in score_warnings(rows["labels"][:], task, split)]
+    return Outcome(scores, headline, speed, history, warnings)
 
 
 def _speed(

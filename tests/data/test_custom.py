@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from sklearn.utils.class_weight import compute_class_weight
 import adapter_tune
 from adapter_tune.cli import main
 from adapter_tune.config.schema import parse_config
+from adapter_tune.data.columns import PAIR_NAMES, TEXT_NAMES
 from adapter_tune.data.custom import load_tables, resolve_config
 from adapter_tune.data.row_files import read_rows, write_rows
 from adapter_tune.data.splits import load_rows, load_splits, raw_split
@@ -89,6 +91,18 @@ def test_a_finished_run_is_known_by_what_the_file_holds(reviews: Path, backbone:
     assert resolve_config(before) == before
     reviews.write_text(reviews.read_text().replace("praise", "joy"))
     assert resolve_config(config).folder != before.folder
+
+
+def test_a_tsv_with_double_quotes_has_all_its_rows_and_a_digest_of_its_own(backbone: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    for quoted in ((), (3, 9)):
+        lines = [f"{chr(34) * (i in quoted)}the dog {i}\t{'ab'[i % 2]}\n" for i in range(40)]
+        path.write_text("".join(["text\tlabel\n", *lines]))
+        config = resolve_config(configured(backbone, tmp_path, train_file=str(path)))
+        assert sum(len(table) for table in load_tables(config).values()) == 40
+        file = hashlib.sha256(path.read_bytes()).hexdigest()
+        earlier = hashlib.sha256(f"train {file}\n".encode()).hexdigest()[:16]  # earlier versions read quotes in a TSV
+        assert (config.data.custom.digest == earlier) == (not quoted)
 
 
 def test_held_out_rows_are_the_same_every_time_and_of_every_class(reviews: Path, backbone: str, tmp_path: Path) -> None:
@@ -166,6 +180,41 @@ def test_pairs_and_other_names_are_guessed(backbone: str, tmp_path: Path) -> Non
     )
 
 
+PAIRS: list[tuple[str, str, str | None, str]] = [
+    ("text1 text2", "text1", "text2", ""),
+    ("question answer", "question", "answer", ""),
+    ("question sentence", "question", "sentence", ""),
+    ("query document", "query", "document", ""),
+    ("query passage", "query", "passage", ""),
+    ("body title", "title", "body", ""),
+    ("text context", "text", "context", ""),
+    ("claim evidence", "claim", "evidence", ""),
+    ("sentence_A sentence_B", "sentence_A", "sentence_B", ""),
+    ("text title body", "text", None, "'title', 'body' (--text-pair-column adds one)"),
+    ("question answer context", "question", "answer", "'context' (--text-pair-column changes it)"),
+    ("text reply id", "text", None, "'reply' (--text-pair-column adds one)"),
+]
+
+
+@pytest.mark.parametrize(("columns", "text", "pair", "unused"), PAIRS, ids=[p[0] for p in PAIRS])
+def test_usual_pairs_are_read_and_texts_that_are_not_read_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, columns: str, text: str, pair: str | None, unused: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    values = {name: "7" if name == "id" else "the dog sleeps" for name in columns.split()}
+    write_rows(path, iter([{**values, "label": "ab"[i % 2]} for i in range(20)]))
+    with caplog.at_level("WARNING", "adapter_tune"):
+        custom = resolve_config(configured("demo", tmp_path, train_file=str(path))).data.custom
+    assert (custom.text_column, custom.text_pair_column) == (text, pair)
+    said = [f"{path}: columns that look like text but are not read: {unused}"] if unused else []
+    assert [record.getMessage() for record in caplog.records] == said
+
+
+@pytest.mark.parametrize("name", PAIR_NAMES)
+def test_the_first_text_of_every_usual_pair_can_be_guessed(name: str) -> None:
+    assert name in TEXT_NAMES
+
+
 @pytest.mark.parametrize("saved", [True, False])
 def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
     names = datasets.ClassLabel(names=["no", "yes"])
@@ -190,6 +239,43 @@ def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
     moved = config.data.model_copy(update={"source": str(other)})
     with pytest.raises(RunError, match=f"data set {other}: the data changed since training"):
         load_tables(config.model_copy(update={"data": moved}))
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
+def test_the_files_of_a_folder_are_read_as_those_that_are_named(backbone: str, tmp_path: Path, ending: str) -> None:
+    texts = ["NA", "None", "null", "nan", "2020-01-01", "1.50", "true", '"quoted', 'twice"', "the dog"]
+    folder = tmp_path / "set" / "data"
+    folder.mkdir(parents=True)
+    for split in ("train-0", "train-1", "validation", "test"):
+        rows = [{"text": f"{text}", "label": ["007", "010"][i % 2]} for i, text in enumerate(texts)]
+        write_rows(folder / f"{split}.{ending}", iter(rows))
+    config = resolve_config(configured(backbone, tmp_path, source=str(tmp_path / "set")))
+    assert config.data.custom.labels == ["007", "010"]
+    tables = load_tables(config)
+    assert {split: len(table) for split, table in tables.items()} == {"train": 20, "validation": 10, "test": 10}
+    assert tables["train"]["text"][:] == 2 * texts
+    assert resolve_config(config) == config
+    data = {f"{name}_file": str(folder / f"{name}.{ending}") for name in ("validation", "test")}
+    named = configured(backbone, tmp_path, train_file=str(folder / f"train-0.{ending}"), **data)
+    named_tables = load_tables(resolve_config(named))
+    assert named_tables["validation"].to_dict() == tables["validation"].to_dict()
+    (folder / f"train-1.{ending}").write_text({"csv": "a,b\nx\n", "tsv": "a\tb\nx\n", "jsonl": "{"}[ending])
+    with pytest.raises(RunError, match=rf"train-1\.{ending}"):
+        resolve_config(configured(backbone, tmp_path, source=str(tmp_path / "set")))
+
+
+def test_a_folder_whose_readme_says_how_to_read_it_is_read_so(backbone: str, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "train.csv").write_text("text;label\n" + "the dog;0\nNA;1\n" * 8)
+    for configuration, error in (
+        ("sep: ';'", "is empty; if this is a CSV file"),
+        ("", "cannot guess the label column"),
+    ):
+        lines = ["---", "configs:", "- config_name: default", "  data_files: train.csv"]
+        (folder / "README.md").write_text("\n".join([*lines, f"  {configuration}", "---", ""]))
+        with pytest.raises(adapter_tune.AdapterTuneError, match=error):
+            load_tables(resolve_config(configured(backbone, tmp_path, source=str(folder))))
 
 
 def test_lists_of_classes_in_a_data_set_have_their_names(backbone: str, tmp_path: Path) -> None:
@@ -403,13 +489,16 @@ def test_a_file_beside_a_data_set_is_read(tmp_path: Path, backbone: str) -> None
     [
         ({"source": "a/set"}, "data.source=a/set and --train-file .* are both training data"),
         ({"subset": "x"}, "data.custom.subset=x selects a part of"),
+        ({"train_file": None, "source": __file__}, r"data.source=.*\.py: is a file; give it with --train-file"),
     ],
 )
 def test_two_sources_of_training_rows_are_refused(
     reviews: Path, backbone: str, tmp_path: Path, data: dict[str, str], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        resolve_config(configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", **data))
+        resolve_config(
+            configured(backbone, tmp_path, **{"train_file": str(reviews), "label_column": "opinion", **data})
+        )
     assert resolve_config(
         configured(backbone, tmp_path, train_file=str(reviews), label_column="opinion", source="demo")
     )
@@ -636,9 +725,9 @@ def test_many_whole_numbers_are_classes_if_the_user_says_so(backbone: str, tmp_p
 
 def test_the_same_number_written_twice_has_one_order() -> None:
     code = (
-        "from adapter_tune.data.labels import class_names;"
+        "from adapter_tune.data.classes import class_names;"
         "from adapter_tune.config.schema import CustomDataConfig, DataConfig;"
-        "rows = [('', {'y': y}) for y in ('1', '01', '001', '2', '+1')];"
+        "rows = [('', {'y': y}) for y in ('1', '1.0', '+1', '2', '-0', '0')];"
         "print(class_names(rows, DataConfig(custom=CustomDataConfig(label_column='y')), ''))"
     )
     outputs = set()
@@ -646,7 +735,7 @@ def test_the_same_number_written_twice_has_one_order() -> None:
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
         outputs.add(done.stdout)
-    assert outputs == {"['+1', '001', '01', '1', '2']\n"}
+    assert outputs == {"['0', '1', '2']\n"}
 
 
 CLASHES: list[tuple[dict[str, str], str]] = [

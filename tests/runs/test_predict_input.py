@@ -12,7 +12,8 @@ import pytest
 import adapter_tune
 from adapter_tune.cli import main
 from adapter_tune.data import parquet_writer
-from adapter_tune.data.row_files import Row, read_rows, write_rows
+from adapter_tune.data.row_files import read_rows, write_rows
+from adapter_tune.data.rows import Row
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.runs import predict
 

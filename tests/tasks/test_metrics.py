@@ -6,8 +6,8 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.tasks.glue import TASKS, Task
-from adapter_tune.tasks.metrics import METRICS, GlueMetric, check_metric, glue_scores
+from adapter_tune.tasks.glue import ONE_CLASS_METRICS, TASKS, Task, of_class
+from adapter_tune.tasks.metrics import METRICS, GlueMetric, check_metric, glue_scores, metric, undefined_reason
 
 RNG = np.random.default_rng(0)
 
@@ -60,6 +60,33 @@ def test_constant_predictions_give_a_finite_score(name: str, value: int) -> None
 @pytest.mark.filterwarnings("ignore")
 def test_predictions_that_are_not_numbers_correlate_with_nothing(name: str) -> None:
     assert METRICS[name](np.array([1.0, 2.0, 3.0]), np.array([1.0, np.nan, 2.0])) == 0
+
+
+def test_the_metrics_of_one_class_are_those_that_change_when_the_classes_are_exchanged() -> None:
+    true, predicted = np.array([0, 0, 0, 1, 1, 0, 1]), np.array([0, 1, 0, 1, 0, 0, 0])
+    of_one_class = set()
+    for name in {*METRICS, *sk.get_scorer_names()}:
+        if (
+            undefined_reason(name, [1.5, 0.5], [0.5, 1.5]) is None
+            or undefined_reason(name, true, predicted) is not None
+        ):
+            continue  # a metric of numbers, or one that needs more than labels
+        if metric(name)(true, predicted) != pytest.approx(metric(name)(1 - true, 1 - predicted)):
+            of_one_class.add(name)
+    assert of_one_class == set(ONE_CLASS_METRICS)
+
+
+@pytest.mark.parametrize("positive", ["a", "b"])
+def test_a_metric_of_one_class_scores_the_positive_one(positive: str) -> None:
+    true, predicted = RNG.integers(0, 2, 50), RNG.integers(0, 2, 50)
+    names = {name: of_class(name, positive) for name in ("f1", "precision", "recall", "jaccard")}
+    metrics = (*names.values(), "accuracy")
+    task = Task("custom", "", ("text",), ("a", "b"), metrics, metrics[0], positive=positive)
+    scores = glue_scores(task, true, predicted)
+    number = task.labels.index(positive)
+    for name, function in (("f1", sk.f1_score), ("precision", sk.precision_score), ("recall", sk.recall_score)):
+        assert scores[names[name]] == function(true, predicted, pos_label=number)
+    assert scores["accuracy"] == sk.accuracy_score(true, predicted)
 
 
 PROBLEMS = [("classification", 2), ("classification", 3), ("multi_label", 2), ("multi_label", 3), ("regression", 0)]
