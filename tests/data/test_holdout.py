@@ -124,9 +124,9 @@ def test_a_run_whose_rows_an_earlier_version_held_out_is_not_scored_on_trained_r
 @pytest.mark.parametrize(
     ("labels", "words", "message"),
     [
-        (["a", "b"], [], "2 rows are too few to hold out validation rows of 2 classes; name some with"),
-        (["a", "b", "c", "d"], [], "--validation-file, or name the label's column with --label-column"),
-        (["a", "b"], ["--problem", "multi_label"], "2 rows are too few to hold out validation rows of 2 classes; name"),
+        (["a", "b"], [], "2 rows are too few to hold out validation rows of 2 classes; give validation rows with"),
+        (["a", "b", "c", "d"], [], "--validation-file, or give the label's column with --label-column"),
+        (["a", "b"], ["--problem", "multi_label"], "2 rows are too few to hold out validation rows of 2 classes; give"),
     ],
 )  # fmt: skip
 def test_too_few_rows_say_for_how_many_classes(

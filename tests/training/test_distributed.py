@@ -142,7 +142,7 @@ def test_they_learn_what_one_learns(
 
 
 def test_a_batch_is_shared_out_evenly_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setattr(distributed, "world_size", lambda: 4)
     assert distributed.per_process_batch_size(32) == 8
     with pytest.raises(UsageError, match=r"training.batch_size is 30 .* among 4 processes; set training.batch_size=28"):
         distributed.per_process_batch_size(30)

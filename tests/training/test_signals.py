@@ -31,10 +31,12 @@ from adapter_tune.training.trainer import AdapterTrainer
 
 @pytest.fixture(autouse=True)
 def in_the_foreground() -> Iterator[None]:
-    """A shell that starts pytest in the background lets it ignore SIGINT; these tests are about one that heeds it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell that starts pytest in the background lets it ignore SIGINT, nohup SIGHUP; these tests send them."""
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGHUP, hangup)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
