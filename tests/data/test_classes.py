@@ -67,13 +67,13 @@ def test_labels_of_a_list_are_compared_as_numbers_too(tmp_path: Path) -> None:
 
 WRONG: list[tuple[str, list[Any], dict[str, Any], str]] = [
     ("csv", ["1", "007", "7", "1"], {}, "rows.csv, line 3: labels '7' and '007' are the same number; write it in"),
-    ("csv", ["0", "1", "nan", "1"], {}, "line 4: column 'label' contains 'nan', which is no label among numbers; fix or"),
+    ("csv", ["0", "1", "nan", "1"], {}, "line 4: column 'label' contains 'nan', which is no label among numbers; fix"),
     ("csv", ["0", "1", "1", "NA"], {}, "line 5: column 'label' contains 'NA', which is no label among numbers"),
     ("csv", ["0.5", "1.5", "None"], {}, "line 4: column 'label' contains 'None', not a number; fix or remove the row"),
     ("csv", ["0.5", "1.5", ""], {}, "line 4: column 'label' is empty; fix or remove the row"),
     ("jsonl", [0, 1, float("nan")], {}, "line 3: column 'label' is empty; fix or remove the row"),
     ("csv", ["0", "1"], {"labels": ["1", "1.0"]}, "data.custom.labels: '1' and '1.0' are the same number; name every"),
-    ("csv", ["3,5", "4"] * 20, {}, "column 'label' contains numbers with commas ('3,5'); write them with a decimal point"),
+    ("csv", ["3,5", "4"] * 20, {}, "column 'label' contains numbers with commas ('3,5'); write them with a decimal"),
     ("csv", ["1.200,5", "4"] * 20, {}, "column 'label' contains numbers with commas ('1.200,5')"),
     ("csv", ["1.5", "3,5"], {"problem": "regression"}, "line 3: column 'label' contains '3,5', not a number; write a"),
     ("csv", [f"a {i}" for i in range(10)], {}, "column 'label' has another value in each of the 10 rows, so"),
