@@ -270,7 +270,7 @@ def test_a_folder_whose_readme_says_how_to_read_it_is_read_so(backbone: str, tmp
     (folder / "train.csv").write_text("text;label\n" + "the dog;0\nNA;1\n" * 8)
     for configuration, error in (
         ("sep: ';'", "is empty; if this is a CSV file"),
-        ("", "cannot guess the label column"),
+        ("", "its columns are separated by ';'"),
     ):
         lines = ["---", "configs:", "- config_name: default", "  data_files: train.csv"]
         (folder / "README.md").write_text("\n".join([*lines, f"  {configuration}", "---", ""]))
