@@ -41,9 +41,15 @@ def choose_threads(meter: LoadMeter) -> int:
     import torch
 
     most = torch.get_num_threads()
-    if most == 1 or any(os.environ.get(name) for name in _VARIABLES):
+    if most == 1 or any(_is_count(os.environ.get(name, "")) for name in _VARIABLES):
         return most
     return max(1, round(most - meter.busy_cores()))
+
+
+def _is_count(value: str) -> bool:
+    """Whether a variable holds a number of threads (or several, one for each level); libraries ignore other values."""
+    first = value.split(",")[0].strip()
+    return first.isdecimal() and int(first) > 0
 
 
 @contextmanager

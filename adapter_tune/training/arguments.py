@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import fields
 from pathlib import Path
 
 from transformers import TrainingArguments
 
 from adapter_tune.config.resolved import ResolvedConfig
+from adapter_tune.config.schema import TrainingConfig
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.gpu_checks import check_gpus
@@ -77,7 +79,7 @@ def check_training(config: ResolvedConfig) -> None:
     """
     distributed.check_launcher()
     compute = resolve_compute(config.training)
-    _compare_with_launcher(compute)
+    _compare_with_launcher(config.training, compute)
     check_gpus(config.training, compute)
     distributed.per_process_batch_size(config.training.batch_size)
     if config.training.shard_backbone and distributed.world_size() == 1:
@@ -88,7 +90,7 @@ def check_training(config: ResolvedConfig) -> None:
         raise UsageError("training.class_weights: balanced needs classes, not a regression; remove the option")
 
 
-def _compare_with_launcher(compute: ComputeSettings) -> None:
+def _compare_with_launcher(training: TrainingConfig, compute: ComputeSettings) -> None:
     """Say where accelerate launch asks for something else than the configuration, which decides.
 
     Raises:
@@ -99,3 +101,10 @@ def _compare_with_launcher(compute: ComputeSettings) -> None:
     precision = distributed.launcher_precision()
     if precision not in (None, compute.precision):
         log.info("the launcher's %s is not used: training.precision gives %s", precision, compute.precision)
+    steps = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    if steps not in ("1", str(training.gradient_accumulation)):
+        log.info(
+            "the launcher's %s steps of gradient accumulation are not used: training.gradient_accumulation is %d",
+            steps,
+            training.gradient_accumulation,
+        )

@@ -120,6 +120,17 @@ def test_the_configuration_decides_about_the_precision(
     assert evaluate_run(config.folder).scores == launched.scores
 
 
+def test_the_configuration_decides_about_gradient_accumulation(
+    make_config: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config("rte", max_steps=1)
+    alone = run(config).history
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    with caplog.at_level(logging.INFO, "adapter_tune"):
+        assert run(config, force=True).history == alone
+    assert "the launcher's 4 steps of gradient accumulation are not used" in caplog.text
+
+
 def test_a_launcher_on_the_cpu_is_not_overruled(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)

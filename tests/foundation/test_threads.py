@@ -35,10 +35,11 @@ def test_idle_cores_are_taken(cores: int, busy: float, expected: int, monkeypatc
     assert choose_threads(Busy(busy)) == expected
 
 
-def test_a_number_in_the_environment_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+@pytest.mark.parametrize(("value", "expected"), [("4", 4), ("4,2", 4), ("", 1), ("four", 1), ("0", 1), ("-1", 1)])
+def test_a_number_in_the_environment_decides(value: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    assert choose_threads(Busy(4)) == 4
+    assert choose_threads(Busy(4)) == expected
 
 
 def test_others_are_counted_and_this_process_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
