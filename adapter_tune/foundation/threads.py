@@ -48,7 +48,7 @@ def choose_threads(meter: LoadMeter) -> int:
 
 def _is_count(value: str) -> bool:
     """Whether a variable holds a number of threads (or several, one for each level); libraries ignore other values."""
-    first = value.split(",")[0].strip()
+    first = value.split(",", maxsplit=1)[0].strip()
     return first.isdecimal() and int(first) > 0
 
 
