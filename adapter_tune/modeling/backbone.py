@@ -36,22 +36,44 @@ from adapter_tune.modeling.model_files import (
     check_shards,
     check_whole_model,
 )
+from adapter_tune.modeling.tokenizer_fit import check_token_ids, fit_to_backbone, pad_and_cut_right
 from adapter_tune.modeling.unused_tensors import check_unused
 from adapter_tune.tasks.glue import Task
 
 
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
-    """Load the backbone's tokenizer.
+    """Load the backbone's tokenizer, made to fit the backbone.
 
     Raises:
-        RunError: there is none, it has no vocabulary, or the Hub cannot be reached.
+        RunError: there is none, it has no vocabulary, it does not fit the backbone, or the Hub cannot be reached.
     """
-    with loading("model", config.id, LOCAL_HINT):
-        tokenizer = AutoTokenizer.from_pretrained(
-            located_model(config.id), revision=config.revision, trust_remote_code=False
-        )
+    backbone = load_config(config, {})
+    tokenizer = _tokenizer(located_model(config.id), config.revision, config.id)
+    fit_to_backbone(tokenizer, backbone, config.id)
+    return tokenizer
+
+
+def load_saved_tokenizer(folder: Path, backbone: Any) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of an adapter folder, as it was in training.
+
+    Args:
+        folder: the adapter folder.
+        backbone: the transformers configuration of the adapter's backbone.
+
+    Raises:
+        RunError: there is none, or it has tokens that the backbone has no embeddings for.
+    """
+    tokenizer = _tokenizer(str(folder), None, str(folder))
+    pad_and_cut_right(tokenizer, str(folder))
+    check_token_ids(tokenizer, backbone, str(folder))
+    return tokenizer
+
+
+def _tokenizer(source: str, revision: str | None, name: str) -> PreTrainedTokenizerBase:
+    with loading("model", name, LOCAL_HINT):
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers 5 makes an empty one if files are missing
-        raise RunError(f"model {config.id}: its tokenizer has no vocabulary; add tokenizer.json or vocab.txt to it")
+        raise RunError(f"model {name}: its tokenizer has no vocabulary; add tokenizer.json or vocab.txt to it")
     return tokenizer
 
 
