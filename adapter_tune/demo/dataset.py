@@ -20,11 +20,11 @@ def located_data(source: str) -> str:
     """
     if source != DEMO:
         return source
+    from datasets.config import HF_DATASETS_CACHE
     from filelock import FileLock
-    from huggingface_hub.constants import HF_HOME
 
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_SOURCES.glob("*.py"))))
-    folder = Path(HF_HOME) / "adapter-tune" / f"demo-{digest.hexdigest()[:12]}"
+    folder = Path(HF_DATASETS_CACHE) / "adapter-tune" / f"demo-{digest.hexdigest()[:12]}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):  # several processes may use it for the first time at once

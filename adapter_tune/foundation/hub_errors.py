@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from urllib.request import getproxies
 from adapter_tune.foundation.errors import AdapterTuneError, RunError, first_line
 
 _CONNECT_SECONDS = 5.0  # how long to wait for the Hub to accept a connection
+
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
 class _Reason(NamedTuple):
@@ -62,8 +65,7 @@ def loading(what: str, name: str, local: str) -> Iterator[None]:
     except (AdapterTuneError, MemoryError):
         raise
     except Exception as error:
-        reason = _reason(error).format(first=first_line(error), what=what, local=local)
-        raise RunError(f"{what} {name}: {reason}") from error
+        raise RunError(f"{what} {name}: {_reason(error, what, name, local)}") from error
 
 
 def resolved_revision(model_id: str, revision: str | None) -> str | None:
@@ -76,14 +78,63 @@ def resolved_revision(model_id: str, revision: str | None) -> str | None:
     return Path(path).parent.name if isinstance(path, str) else revision
 
 
-def _reason(error: Exception) -> str:
-    """What an error of a loading library means, and the fix; with the fields ``first``, ``what`` and ``local``."""
+def _reason(error: Exception, what: str, name: str, local: str) -> str:
+    """What an error of a loading library means, and the fix; the arguments are those of ``loading``."""
     chain = [error, *_causes(error)]
-    messages = " ".join(f"{type(each).__name__} {each}" for each in chain).lower()
+    messages = " ".join(f"{type(each).__name__} {each}" for each in chain)
+    source = name.partition(" (")[0]
+    for own in (str(Path(source).absolute()), source):  # words of the user's own name say nothing about the error
+        messages = messages.replace(own, "")
+    special = _unwritable_cache(chain) or _unreadable_sentencepiece(messages.lower())
+    if special is not None:
+        return special
+    first, _, _ = first_line(error).partition(" with any supported extension")  # datasets lists a hundred of them
+    if isinstance(error, KeyError):  # its text is the key alone
+        first = f"unknown name {first}"
     for reason in _reasons():
-        if any(isinstance(each, reason.types) for each in chain) or any(word in messages for word in reason.words):
-            return reason.meaning
-    return "cannot be loaded ({first}); check its files, or {local}"
+        has_type = any(isinstance(each, reason.types) for each in chain)
+        if has_type or any(word in messages.lower() for word in reason.words):
+            return reason.meaning.format(first=first, what=what, local=local)
+    return f"cannot be loaded ({first}); check its files, or {local}"
+
+
+def _unwritable_cache(chain: Sequence[BaseException]) -> str | None:
+    """The cache that an error is about, and how to move it; None if no cache is the reason."""
+    for error in chain:
+        if not isinstance(error, OSError) or not isinstance(error.filename, str):
+            continue
+        path = Path(error.filename).absolute()
+        for variable, folder in _caches():
+            is_refused = error.errno in _NOT_WRITABLE or not folder.exists()
+            if is_refused and folder in (path, *path.parents):
+                setting = f"{variable} ({folder})" if os.environ.get(variable) else f"HF_HOME ({folder.parent})"
+                return f"{setting} cannot be written ({error.strerror}); set {variable} to a folder that can be written"
+    return None
+
+
+def _caches() -> tuple[tuple[str, Path], ...]:
+    """The caches of the Hugging Face libraries: the environment variable that moves each, and its folder."""
+    from datasets.config import HF_DATASETS_CACHE
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return ("HF_DATASETS_CACHE", Path(HF_DATASETS_CACHE).absolute()), ("HF_HUB_CACHE", Path(HF_HUB_CACHE).absolute())
+
+
+def _unreadable_sentencepiece(messages: str) -> str | None:
+    """Why a sentencepiece tokenizer cannot be read, or None if there is none.
+
+    transformers takes it for a tiktoken file then, and asks for the package tiktoken, which does not help.
+    """
+    from transformers.utils import is_protobuf_available, is_sentencepiece_available
+
+    if not any(word in messages for word in ("sentencepiece", "tiktoken", "protobuf", "spm.model", "bpe.model")):
+        return None
+    if is_sentencepiece_available() and is_protobuf_available():
+        return "its sentencepiece model (the tokenizer) cannot be read; the file is damaged, download it again"
+    return (
+        "its tokenizer is a sentencepiece model, which needs the packages sentencepiece and protobuf: "
+        "pip install 'adapter-tune[sentencepiece]'"
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -94,6 +145,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _reasons() -> tuple[_Reason, ...]:
     """The known failures; the first row that fits an error or one of its causes is the reason."""
+    from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub import errors as hub
     from safetensors import SafetensorError
 
@@ -135,13 +187,15 @@ def _reasons() -> tuple[_Reason, ...]:
         ),
         _Reason(
             "no such {what} on the Hub and no such folder; check the name, log in if it is private, or {local}",
-            words=("not a valid model", "doesn't exist"),
-            types=(
-                hub.HFValidationError,
-                hub.RepositoryNotFoundError,
-                hub.RevisionNotFoundError,
-                hub.EntryNotFoundError,
-                FileNotFoundError,
-            ),
+            words=("not a valid model",),
+            types=(hub.HFValidationError, hub.RepositoryNotFoundError, hub.RevisionNotFoundError, DatasetNotFoundError),
+        ),
+        _Reason(
+            "a file is missing ({first}); download it again, or {local}",
+            types=(FileNotFoundError, hub.EntryNotFoundError),
+        ),
+        _Reason(
+            "a package is missing ({first}); install it with pip, or {local}",
+            types=(ImportError,),
         ),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 from transformers.utils import logging as transformers_logging
 
 from adapter_tune.adapters.families import family_of
@@ -30,23 +28,52 @@ from adapter_tune.config.schema import DataConfig, ModelConfig
 from adapter_tune.demo.location import located_model
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.hub_errors import loading
+from adapter_tune.modeling.model_files import (
+    LOCAL_HINT,
+    check_encoder,
+    check_finite,
+    check_model_folder,
+    check_shards,
+    check_whole_model,
+)
+from adapter_tune.modeling.tokenizer_fit import check_token_ids, fit_to_backbone, pad_and_cut_right
+from adapter_tune.modeling.unused_tensors import check_unused
 from adapter_tune.tasks.glue import Task
-
-_LOCAL_HINT = "give a local folder with --model DIR"
 
 
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
-    """Load the backbone's tokenizer.
+    """Load the backbone's tokenizer, made to fit the backbone.
 
     Raises:
-        RunError: there is none, it has no vocabulary, or the Hub cannot be reached.
+        RunError: there is none, it has no vocabulary, it does not fit the backbone, or the Hub cannot be reached.
     """
-    with loading("model", config.id, _LOCAL_HINT):
-        tokenizer = AutoTokenizer.from_pretrained(
-            located_model(config.id), revision=config.revision, trust_remote_code=False
-        )
+    backbone = load_config(config, {})
+    tokenizer = _tokenizer(located_model(config.id), config.revision, config.id)
+    fit_to_backbone(tokenizer, backbone, config.id)
+    return tokenizer
+
+
+def load_saved_tokenizer(folder: Path, backbone: Any) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of an adapter folder, as it was in training.
+
+    Args:
+        folder: the adapter folder.
+        backbone: the transformers configuration of the adapter's backbone.
+
+    Raises:
+        RunError: there is none, or it has tokens that the backbone has no embeddings for.
+    """
+    tokenizer = _tokenizer(str(folder), None, str(folder))
+    pad_and_cut_right(tokenizer, str(folder))
+    check_token_ids(tokenizer, backbone, str(folder))
+    return tokenizer
+
+
+def _tokenizer(source: str, revision: str | None, name: str) -> PreTrainedTokenizerBase:
+    with loading("model", name, LOCAL_HINT):
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers 5 makes an empty one if files are missing
-        raise RunError(f"model {config.id}: its tokenizer has no vocabulary; add tokenizer.json or vocab.txt to it")
+        raise RunError(f"model {name}: its tokenizer has no vocabulary; add tokenizer.json or vocab.txt to it")
     return tokenizer
 
 
@@ -54,12 +81,17 @@ def load_config(config: ModelConfig, options: dict[str, Any]) -> Any:
     """Load the backbone's transformers configuration, without weights.
 
     Raises:
-        RunError: there is none, or the Hub cannot be reached.
+        UsageError: the model is a file.
+        RunError: there is none, it belongs to an adapter, it is no encoder's, or the Hub cannot be reached.
     """
-    with loading("model", config.id, _LOCAL_HINT):
-        return AutoConfig.from_pretrained(
+    check_model_folder(config.id)
+    with loading("model", config.id, LOCAL_HINT):
+        check_whole_model(config)
+        backbone = AutoConfig.from_pretrained(
             located_model(config.id), revision=config.revision, trust_remote_code=False, **options
         )
+        check_encoder(config.id, backbone)
+    return backbone
 
 
 def check_length(max_length: int, config: Any) -> None:
@@ -118,8 +150,8 @@ def load_backbone(config: ResolvedConfig) -> LoadedBackbone:
         RunError: the backbone cannot be loaded, or its checkpoint does not hold the whole encoder.
     """
     task = config.task_spec
-    _check_shards(config.model.id)
-    with loading("model", config.model.id, _LOCAL_HINT), _loading_report_off():
+    check_shards(config.model.id)
+    with loading("model", config.model.id, LOCAL_HINT), _loading_report_off():
         model, info = AutoModelForSequenceClassification.from_pretrained(
             located_model(config.model.id),
             revision=config.model.revision,
@@ -128,12 +160,17 @@ def load_backbone(config: ResolvedConfig) -> LoadedBackbone:
             dtype=torch.float32,  # transformers 5 keeps the stored type otherwise
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # another task's head, which is replaced anyway
+            output_attentions=False,  # whatever config.json says: they would come with the logits
+            output_hidden_states=False,
             **head_options(task),
         )
+    unexpected = set(info["unexpected_keys"])
+    check_unused(unexpected, model, config.model.id)
     newly_initialized = _newly_initialized(config.model.id, model, info)
+    check_finite(config.model.id, base_of(model))
     return LoadedBackbone(
         model=model,
-        unexpected=set(info["unexpected_keys"]),
+        unexpected=unexpected,
         newly_initialized=newly_initialized,
         fingerprint=fingerprint(model, newly_initialized),
     )
@@ -172,22 +209,6 @@ def fingerprint(model: nn.Module, newly_initialized: frozenset[str] = frozenset(
             digest.update(f"{name} {p.dtype} {tuple(p.shape)}\n".encode())
             digest.update(p.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _check_shards(model_id: str) -> None:
-    """Refuse a local checkpoint whose index names files outside its folder; the Hub has no such files.
-
-    Raises:
-        RunError: it names one.
-    """
-    index = Path(located_model(model_id)) / SAFE_WEIGHTS_INDEX_NAME
-    if not index.is_file():
-        return
-    with loading("model", model_id, _LOCAL_HINT):
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    outside = sorted(name for name in names if name != Path(name).name)
-    if outside:
-        raise RunError(f"{index}: '{outside[0]}' is not a file of this folder; download the checkpoint again")
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from adapter_tune.modeling.backbone import (
     load_backbone,
     load_config,
 )
+from adapter_tune.modeling.unused_tensors import unused_note
 from adapter_tune.strategies import Strategy
 
 _HEAD_STD = 0.02  # as in the released code: a normal distribution, cut at two standard deviations
@@ -92,6 +93,8 @@ def build_model(config: ResolvedConfig, cache: RunCache | None = None) -> Prepar
     """
     loaded = load_backbone(config) if cache is None else cache.backbone(config)
     pooler, notes = _decide_pooler(config, loaded)
+    if (note := unused_note(loaded.unexpected, loaded.model)) is not None:
+        notes.append(note)
     resolved = ModelConfig(
         id=_absolute_id(config.model.id),
         revision=resolved_revision(located_model(config.model.id), config.model.revision),

@@ -11,12 +11,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from adapter_tune.adapters.families import SubLayer, shape_of
 from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.config.resolved import ResolvedConfig, resolved
-from adapter_tune.config.schema import ModelConfig, TrainingConfig, parse_config
+from adapter_tune.config.schema import TrainingConfig, parse_config
 from adapter_tune.data.splits import load_rows
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import FieldError, RunError
-from adapter_tune.modeling.backbone import load_config, load_tokenizer
+from adapter_tune.modeling.backbone import load_config, load_saved_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model
 from adapter_tune.modeling.precision import TYPES, resolve_device
 from adapter_tune.run_files import adapter_files
@@ -47,7 +47,7 @@ def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedMod
     folder = Path(folder)
     folder = folder / ADAPTER if (folder / ADAPTER).is_dir() else folder
     prepared = _load_prepared(folder, model)
-    return prepared.model.eval(), load_tokenizer(ModelConfig(id=str(folder)))
+    return prepared.model.eval(), load_saved_tokenizer(folder, prepared.model.config)
 
 
 def evaluate_run(
@@ -74,9 +74,9 @@ def evaluate_run(
     read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
     names = config.task_spec.validation if split is None else (split,)
-    tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
-    splits = load_rows(config, tokenizer, names)
     prepared = _load_prepared(folder / ADAPTER, model)
+    tokenizer = load_saved_tokenizer(folder / ADAPTER, prepared.model.config)
+    splits = load_rows(config, tokenizer, names)
     return _rescored(stored, evaluate(config, prepared, splits, tokenizer, folder), folder)
 
 
@@ -103,9 +103,9 @@ def ablate_run(
     read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
     name = split or config.task_spec.validation[0]
-    tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
-    rows = load_rows(config, tokenizer, [name])[name]
     prepared = _load_prepared(folder / ADAPTER, model)
+    tokenizer = load_saved_tokenizer(folder / ADAPTER, prepared.model.config)
+    rows = load_rows(config, tokenizer, [name])[name]
     with given_threads(config.training):
         scores = scores_by_range(config, prepared, rows, tokenizer, sub_layer)
     metrics = list(config.task_spec.metrics)
@@ -133,8 +133,8 @@ def predictor(
     """A run loaded from disk, ready to predict; the arguments are those of ``evaluate_run``."""
     stored = read_result(folder)
     config, model = _requested(stored, folder, batch_size, model, demo)
-    tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
-    return Predictor(config, _load_prepared(folder / ADAPTER, model), tokenizer)
+    prepared = _load_prepared(folder / ADAPTER, model)
+    return Predictor(config, prepared, load_saved_tokenizer(folder / ADAPTER, prepared.model.config))
 
 
 def _requested(

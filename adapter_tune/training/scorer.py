@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from datasets.config import HF_DATASETS_CACHE
 from transformers import EvalPrediction
 
 from adapter_tune.tasks.glue import CUSTOM, Task
@@ -19,7 +21,8 @@ class Scorer:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.metric = None if task.name == CUSTOM else GlueMetric(task.name, keep_in_memory=True)
+        cache = str(Path(HF_DATASETS_CACHE) / "metrics")  # evaluate makes it, although nothing is written there
+        self.metric = None if task.name == CUSTOM else GlueMetric(task.name, keep_in_memory=True, cache_dir=cache)
 
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
         """Scores of logits (rows, labels) against labels (rows), or (rows, labels) where a row may have several."""

@@ -314,7 +314,7 @@ def test_first_uses_at_once_write_the_data_once(tmp_path: Path, monkeypatch: pyt
         time.sleep(0.05)
         write_data(folder, train=2, validation=1)
 
-    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("adapter_tune.demo.dataset.write_data", write)
     with ThreadPoolExecutor(4) as pool:
         folders = set(pool.map(lambda _: located_data(DEMO), range(4)))
