@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -133,11 +133,40 @@ def _load(config: ResolvedConfig, subset: str) -> Any:
 
 
 def encode_texts(
-    texts: list[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> list[dict[str, list[int]]]:
-    """One or two columns of texts as tokenised rows without padding."""
+    texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> tuple[list[dict[str, list[int]]], int]:
+    """One or two columns of texts as tokenised rows without padding, and how many of them were cut."""
     encoded = tokenizer(*texts, truncation=True, max_length=max_length)
-    return [{key: values[row] for key, values in encoded.items()} for row in range(len(texts[0]))]
+    rows = [{key: values[row] for key, values in encoded.items()} for row in range(len(texts[0]))]
+    return rows, sum(_are_cut(encoded, texts, tokenizer, max_length))
+
+
+def _are_cut(encoded: Any, texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, limit: int) -> list[bool]:
+    """Whether each row was cut; a tokenizer in Python does not tell, so its rows are tokenised again without a limit.
+
+    Args:
+        encoded: the rows as tokens.
+        texts: the columns of their texts.
+        tokenizer: the tokenizer of the rows.
+        limit: the maximum number of tokens in a row.
+    """
+    if encoded.is_fast:
+        return [bool(row.overflowing) for row in encoded.encodings]
+    return [len(tokens) > limit for tokens in tokenizer(*texts, truncation=False, verbose=False)["input_ids"]]
+
+
+def log_cut(where: str, cut: int, count: int, max_length: int) -> None:
+    """Say how many rows are longer than the model reads; nothing if none is.
+
+    Args:
+        where: the split or the file of the rows.
+        cut: the number of rows that are longer.
+        count: the number of all rows.
+        max_length: the maximum number of tokens in a row.
+    """
+    if cut:
+        text = "%s: %d of %d rows are longer than data.max_length=%d tokens and are cut"
+        log.info(text, where, cut, count, max_length)
 
 
 def collator(data: DataConfig, tokenizer: PreTrainedTokenizerBase, device: str) -> DataCollatorWithPadding:
@@ -186,22 +215,16 @@ def _tokenise(rows: Any, config: ResolvedConfig, tokenizer: PreTrainedTokenizerB
         new_fingerprint=Hasher.hash(key),
         desc="tokenising",
     )
-    cut = pc.sum(tokenised.data.column(_IS_CUT)).as_py()
-    if cut:
-        log.info(
-            "%s: %d of %d rows are longer than data.max_length=%d tokens and are cut", split, cut, len(rows), max_length
-        )
+    log_cut(split, pc.sum(tokenised.data.column(_IS_CUT)).as_py(), len(rows), max_length)
     return tokenised.remove_columns(_IS_CUT)
 
 
 def _encode(
     batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, columns: Iterable[str], label: str, max_length: int
 ) -> dict[str, Any]:
-    encoded = tokenizer(*(batch[column] for column in columns), truncation=True, max_length=max_length)
-    is_cut = [False] * len(batch[label])
-    if encoded.is_fast:
-        is_cut = [bool(row.overflowing) for row in encoded.encodings]
-    return {**encoded, "labels": batch[label], _IS_CUT: is_cut}
+    texts = [batch[column] for column in columns]
+    encoded = tokenizer(*texts, truncation=True, max_length=max_length)
+    return {**encoded, "labels": batch[label], _IS_CUT: _are_cut(encoded, texts, tokenizer, max_length)}
 
 
 def _identity(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -17,7 +17,7 @@ from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.data.custom import label_name
 from adapter_tune.data.row_files import Row, read_rows, row_count, write_rows
 from adapter_tune.data.samplers import evaluation_batches
-from adapter_tune.data.splits import collator, encode_texts, raw_split
+from adapter_tune.data.splits import collator, encode_texts, log_cut, raw_split
 from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.build import PreparedModel
@@ -70,20 +70,27 @@ class Predictor:
         logits[order] = computed
         return logits
 
-    def rows(self, rows: Iterator[Row], columns: Sequence[str]) -> Iterator[Row]:
-        """The rows with their predictions, in their order, a window at a time.
+    def rows(self, rows: Iterator[Row], columns: Sequence[str], where: str) -> Iterator[Row]:
+        """The rows with their predictions, in their order, a window at a time; at the end, how many were cut is logged.
 
         Args:
             rows: with the text columns.
             columns: one or two, in the task's order.
+            where: the name of the input, for messages.
         """
+        max_length = self.config.data.max_length
+        count = 0
+        cut = 0
         while window := list(islice(rows, WINDOW)):
             for row in window:
                 self.check_free(row)
             texts = [[row[column] for row in window] for column in columns]
-            encoded = encode_texts(texts, self.tokenizer, self.config.data.max_length)
+            encoded, cut_in_window = encode_texts(texts, self.tokenizer, max_length)
+            count += len(window)
+            cut += cut_in_window
             for row, scores in zip(window, self.logits(encoded), strict=True):
                 yield {**row, **self._named(scores)}
+        log_cut(where, cut, count, max_length)
 
     @cached_property
     def _added(self) -> frozenset[str]:
@@ -127,8 +134,9 @@ def predict_split(predictor: Predictor, split: str) -> Iterator[Row]:
     """
     found, task = raw_split(predictor.config, split), predictor.task
     predictor.check_free(found.column_names)
-    encoded = encode_texts([list(found[column]) for column in task.text], predictor.tokenizer,
-                           predictor.config.data.max_length)  # fmt: skip
+    max_length = predictor.config.data.max_length
+    encoded, cut = encode_texts([list(found[column]) for column in task.text], predictor.tokenizer, max_length)
+    log_cut(split, cut, len(found), max_length)
     for row, scores in zip(found, predictor.logits(encoded), strict=True):
         if task.name == CUSTOM:
             row[label_name(task)] = _by_name(row[label_name(task)], task)
@@ -166,7 +174,9 @@ def predict_file(predictor: Predictor, source: str, target: Path, columns: Seque
     wanted = [given or name for given, name in zip(columns, names, strict=False)]
     renamed = list(names) if source == "-" else wanted
     rows = read_rows(source, renamed)
-    return write_rows(target, predictor.rows(progress_bar(rows, "predicting", row_count(source)), renamed), source)
+    rows = progress_bar(rows, "predicting", row_count(source))
+    where = "standard input" if source == "-" else source
+    return write_rows(target, predictor.rows(rows, renamed, where), source)
 
 
 def predict_text(predictor: Predictor, *texts: str) -> Row:
@@ -179,4 +189,5 @@ def predict_text(predictor: Predictor, *texts: str) -> Row:
     if len(texts) != len(names):
         needed = "--text and --text-pair" if len(names) == 2 else "--text alone"
         raise UsageError(f"task {predictor.task.name} reads {' and '.join(names)}: give {needed}")
-    return next(predictor.rows(iter([dict(zip(names, texts, strict=True))]), names))
+    (row,) = predictor.rows(iter([dict(zip(names, texts, strict=True))]), names, "the text")
+    return row
