@@ -32,6 +32,13 @@ Model = Annotated[
     str | None, typer.Option("--model", help="Backbone: a model on the Hugging Face Hub, or a local folder.")
 ]
 Demo = Annotated[bool, typer.Option("--demo", help="Use the embedded backbone and data. No network is needed.")]
+InitFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--init-from",
+        help="Folder of a trained run to start from: adapters, LayerNorms and pooler are its own, the head is new.",
+    ),
+]
 TrainPooler = Annotated[
     bool, typer.Option("--train-pooler", help="Train the pooler even if the checkpoint has a pretrained one.")
 ]

@@ -35,6 +35,15 @@ class ModelConfig(Section):
     """auto freezes the pooler only where the checkpoint holds the objective it was pretrained with."""
 
 
+class InitConfig(Section):
+    """The trained run that training starts from, on the same backbone and with the same strategy."""
+
+    run: str | None = None
+    """Its folder: adapters, LayerNorms and pooler are taken from it, the head is new; null starts from the backbone."""
+    digest: str | None = None
+    """Of its weights; written down by the run, so that other weights make another run."""
+
+
 class CustomDataConfig(Section):
     """The user's own data; goes with task custom."""
 
@@ -162,6 +171,10 @@ def _model_section(value: object) -> object:
     return {"id": value} if isinstance(value, str) else value
 
 
+def _init_section(value: object) -> object:
+    return {"run": value} if isinstance(value, str) else value
+
+
 class RunConfig(Section):
     """All that decides a run. ``run(config)`` is a pure function of it."""
 
@@ -171,6 +184,8 @@ class RunConfig(Section):
     """The backbone; a plain string is taken as its id."""
     strategy: Annotated[Strategy, BeforeValidator(parse_strategy), PlainSerializer(Strategy.to_dict)] = Houlsby()
     """What is attached and trained; a plain string is taken as its name."""
+    init_from: Annotated[InitConfig, BeforeValidator(_init_section)] = InitConfig()
+    """The trained run that training starts from; a plain string is taken as its folder."""
     data: DataConfig = DataConfig()
     """The data."""
     training: TrainingConfig = TrainingConfig()
@@ -198,6 +213,8 @@ class RunConfig(Section):
             raise FieldError(
                 ("data", "custom", "labels"), "are names of classes, and a regression has none; leave them out"
             )
+        if self.init_from.digest is not None and self.init_from.run is None:
+            raise FieldError(("init_from", "digest"), "goes with init_from.run, which is not set; remove it")
         return self
 
     def with_values(self, values: dict[str, Any]) -> Self:

@@ -20,7 +20,14 @@ from adapter_tune.modeling.build import PreparedModel, build_model
 from adapter_tune.modeling.precision import TYPES, resolve_device
 from adapter_tune.run_files import adapter_files
 from adapter_tune.run_files.ablation_result import Ablation, Without
-from adapter_tune.run_files.adapter_files import ADAPTER, DATA, check_backbone, load_weights, read_adapter_config
+from adapter_tune.run_files.adapter_files import (
+    ADAPTER,
+    DATA,
+    adapter_folder,
+    check_backbone,
+    load_weights,
+    read_adapter_config,
+)
 from adapter_tune.run_files.result import COLLAPSED, FILE, Result, Speed, read_result, versions
 from adapter_tune.runs.ablate import NO_LAYERS, majority, scores_by_range
 from adapter_tune.runs.predict import Predictor
@@ -43,8 +50,7 @@ def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedMod
         UsageError: the folder contains no adapter.
         RunError: the backbone is not the one of the training, or a file is damaged.
     """
-    folder = Path(folder)
-    folder = folder / ADAPTER if (folder / ADAPTER).is_dir() else folder
+    folder = adapter_folder(Path(folder))
     prepared = _load_prepared(folder, model)
     return prepared.model.eval(), load_tokenizer(ModelConfig(id=str(folder)))
 

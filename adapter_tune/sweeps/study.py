@@ -65,7 +65,7 @@ class SweepStudy:
         sweep: the sweep.
         folder: the sweep's folder; it has the default storage.
         storage: a storage URL of Optuna (``postgresql://...``), or ``journal:FILE``; None for SQLite in the folder.
-        custom_data: data sections that were resolved before, as in ``resolve_config``; new ones are added.
+        custom_data: data sections that were resolved before, as in ``resolve_run``; new ones are added.
 
     Raises:
         UsageError: the storage is not a URL.
@@ -101,11 +101,11 @@ class SweepStudy:
             return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _resolved(self, config: RunConfig) -> ResolvedConfig:
-        if config.task != CUSTOM:
+        if config.task != CUSTOM and config.init_from.run is None:
             return resolved(config)
-        from adapter_tune.data.custom import resolve_config  # a heavy import
+        from adapter_tune.runs.resolve import resolve_run  # a heavy import
 
-        return resolve_config(config, self.custom_data)
+        return resolve_run(config, self.custom_data)
 
     @cached_property
     def cells(self) -> dict[str, Values]:
