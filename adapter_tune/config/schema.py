@@ -52,7 +52,7 @@ class CustomDataConfig(Section):
     validation_file: str | None = None
     """A file to evaluate on; null holds out a share of the training rows."""
     test_file: str | None = None
-    """A file for predict --split test; its labels are not needed."""
+    """A file for predict --split test, which needs no labels, and for eval --split test."""
     subset: str | None = None
     """Without files: the configuration of the data set that source names."""
     text_column: str | None = None

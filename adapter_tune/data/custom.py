@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -30,6 +31,7 @@ from adapter_tune.data.labels import (
     class_of,
     guess_problem,
     has_label,
+    label_columns,
     multi_label_of,
     number_of,
 )
@@ -92,7 +94,7 @@ def _resolve(data: DataConfig) -> DataConfig:
     return data.with_custom(labels=labels, metric=metric, digest=content_digest(data))
 
 
-def load_tables(config: ResolvedConfig) -> dict[str, datasets.Dataset]:
+def load_tables(config: ResolvedConfig, *, scores_test: bool = False) -> dict[str, datasets.Dataset]:
     """The splits of the user's own data: train, validation and, if there is one, test.
 
     Every table has the text columns and the label. Without validation rows, a part of the training rows is held out,
@@ -100,6 +102,7 @@ def load_tables(config: ResolvedConfig) -> dict[str, datasets.Dataset]:
 
     Args:
         config: a configuration from ``resolve_config``.
+        scores_test: every test row must have a label; otherwise those without a usable label have None.
 
     Raises:
         RunError: a row cannot be used, or the data changed since they were resolved.
@@ -112,7 +115,7 @@ def load_tables(config: ResolvedConfig) -> dict[str, datasets.Dataset]:
     else:
         tables["train"], tables["validation"] = _hold_out(tables["train"], config)
     if has_split(data, "test"):
-        tables["test"] = _table(config, "test")
+        tables["test"] = _table(config, "test", is_scored=scores_test)
     return tables
 
 
@@ -147,28 +150,55 @@ def _hold_out(rows: datasets.Dataset, config: ResolvedConfig) -> tuple[datasets.
     return rows.select(sorted(train_rows)), rows.select(sorted(held_out_rows))
 
 
-def _table(config: ResolvedConfig, split: str) -> datasets.Dataset:
-    """One split with its text columns and labels as ids or numbers; None for a test row without a label."""
-    data = config.data
+def _table(config: ResolvedConfig, split: str, *, is_scored: bool = True) -> datasets.Dataset:
+    """One split; without ``is_scored``, a row without a usable label has None for it."""
     task = config.task_spec
-    label_column = label_name(task)
-    source = describe_source(data, split)
+    source = describe_source(config.data, split)
     id_by_name = {name: number for number, name in enumerate(task.labels)}
-    columns: dict[str, list[Any]] = {column: [] for column in (*task.text, label_column)}
-    for location, row in split_rows(data, split, task.text):
+    rows = []
+    for location, row in split_rows(config.data, split, task.text):
+        where = f"{source}, {location}"
+        if is_scored and split == "test":
+            _check_has_label(row, config, where)
         label = None
-        if split != "test":
-            label = _label(row, config, id_by_name, f"{source}, {location}")
-        elif has_label(row, data):
-            label = _test_label(row, config, id_by_name, f"{source}, {location}")
+        if is_scored:
+            label = label_of(row, config, id_by_name, where)
+        elif has_label(row, config.data):
+            label = _test_label(row, config, id_by_name, where)
+        rows.append(([row[column] for column in task.text], label))
+    return make_table(task, rows, source)
+
+
+def make_table(task: Task, rows: Iterable[tuple[Sequence[str], Any]], source: str) -> datasets.Dataset:
+    """Rows as a table with the columns that the task reads.
+
+    Args:
+        task: the task.
+        rows: the texts of each row, and its label as an id or a number.
+        source: the name of the file or data set, for messages.
+
+    Raises:
+        RunError: there are no rows.
+    """
+    label_column = label_name(task)
+    columns: dict[str, list[Any]] = {column: [] for column in (*task.text, label_column)}
+    for texts, label in rows:
         columns[label_column].append(label)
-        for column in task.text:
-            columns[column].append(row[column])
+        for column, text in zip(task.text, texts, strict=True):
+            columns[column].append(text)
     if not columns[label_column]:
         raise RunError(f"{source}: no rows; add some, or leave it out")
     text_features = {column: datasets.Value("string") for column in task.text}
     features = datasets.Features({**text_features, label_column: _label_feature(task)})
     return datasets.Dataset.from_dict(columns, features)
+
+
+def _check_has_label(row: Row, config: ResolvedConfig, where: str) -> None:
+    if all(row.get(column) is None for column in label_columns(config.data)):
+        raise RunError(
+            f"{where}: no label in column '{config.data.custom.label_column}', so the test split cannot be scored; add "
+            "the labels, or predict it: predict --split test"
+        )
 
 
 def _label_feature(task: Task) -> Any:
@@ -177,7 +207,7 @@ def _label_feature(task: Task) -> Any:
     return datasets.Value("float32" if task.is_regression else "int64")
 
 
-def _label(row: Row, config: ResolvedConfig, id_by_name: dict[str, int], where: str) -> Any:
+def label_of(row: Row, config: ResolvedConfig, id_by_name: dict[str, int], where: str) -> Any:
     """A row's label: a number, a class id, or a list of 0 and 1 by class id.
 
     Raises:

@@ -20,6 +20,7 @@ from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import DataConfig
 from adapter_tune.data.custom import label_name, load_tables
 from adapter_tune.data.custom_rows import describe_source
+from adapter_tune.data.input_file import InputColumns, labelled_rows
 from adapter_tune.data.row_checks import check_has_score, check_rows, check_split, check_texts
 from adapter_tune.demo.dataset import located_data
 from adapter_tune.foundation.errors import RunError, UsageError
@@ -61,11 +62,13 @@ def load_rows(config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase, names:
     task = config.task_spec
     for name in names:
         check_split(task, name)
-    splits = _load(config, task.name)
+    names = tuple(names)
+    splits = _load(config, task.name, scores_test="test" in names)
     tokenised = {}
     for name in names:
         if name not in splits:
-            raise RunError(f"{_where(config, task.name)}: no split {name}; it has {', '.join(splits)}")
+            hint = "; score a file of your own: eval --input FILE" if task.name == CUSTOM else ""
+            raise RunError(f"{_where(config, task.name)}: no split {name}; it has {', '.join(splits)}{hint}")
         where = _where(config, task.name, name)
         check_rows(splits[name], task, where)
         rows = _subset(splits[name], config.data, name)
@@ -73,6 +76,21 @@ def load_rows(config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase, names:
             check_has_score(rows, task, where)
         tokenised[name] = _tokenise(rows, config, tokenizer, name)
     return tokenised
+
+
+def load_file(
+    config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase, file: str, columns: InputColumns
+) -> dict[str, Any]:
+    """All rows of a labelled file, tokenised, under the file's name; ``data.max_eval_samples`` does not count.
+
+    Raises:
+        UsageError: the file or a column does not exist.
+        RunError: a row cannot be used, or its label is not one of the run's, or the rows have no score.
+    """
+    rows = labelled_rows(config, file, columns)
+    check_rows(rows, config.task_spec, file)
+    check_has_score(rows, config.task_spec, file)
+    return {file: _tokenise(rows, config, tokenizer, file)}
 
 
 def _subset(rows: Any, data: DataConfig, split: str) -> Any:
@@ -123,10 +141,10 @@ def _where(config: ResolvedConfig, subset: str, split: str = "") -> str:
     return f"data set {config.data.source} ({parts})"
 
 
-def _load(config: ResolvedConfig, subset: str) -> Any:
+def _load(config: ResolvedConfig, subset: str, *, scores_test: bool = False) -> Any:
     """Splits by name: of a subset of the GLUE data set, or of the user's own data."""
     if config.task == CUSTOM:
-        return load_tables(config)
+        return load_tables(config, scores_test=scores_test)
     with loading("data set", f"{config.data.source} ({subset})", _LOCAL):
         source = located_data(config.data.source)
         return datasets.load_dataset(source, subset, cache_dir=_local_cache(source))

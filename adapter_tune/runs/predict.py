@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.data.custom import label_name
+from adapter_tune.data.input_file import InputColumns
 from adapter_tune.data.row_files import Row, read_rows, row_count, write_rows
 from adapter_tune.data.samplers import evaluation_batches
 from adapter_tune.data.splits import collator, encode_texts, log_cut, raw_split
@@ -152,7 +153,7 @@ def _by_name(label: Any, task: Task) -> Any:
     return task.labels[label]
 
 
-def predict_file(predictor: Predictor, source: str, target: Path, columns: Sequence[str | None] = (None, None)) -> int:
+def predict_file(predictor: Predictor, source: str, target: Path, columns: InputColumns | None = None) -> int:
     """Read rows from a file, write them with their predictions to another, in the same order; memory stays flat.
 
     Args:
@@ -168,15 +169,11 @@ def predict_file(predictor: Predictor, source: str, target: Path, columns: Seque
         UsageError: a file or column that is not there, or an ending that is not known.
         RunError: a row that cannot be read, or a disk that is full.
     """
-    names = predictor.task.text
-    if len(names) == 1 and columns[1] is not None:
-        raise UsageError(f"--text-pair-column: task {predictor.task.name} reads one text, {names[0]}; leave it out")
-    wanted = [given or name for given, name in zip(columns, names, strict=False)]
-    renamed = list(names) if source == "-" else wanted
-    rows = read_rows(source, renamed)
-    rows = progress_bar(rows, "predicting", row_count(source))
+    texts = (columns or InputColumns()).texts(predictor.task)
+    names = list(predictor.task.text) if source == "-" else texts
+    rows = progress_bar(read_rows(source, names), "predicting", row_count(source))
     where = "standard input" if source == "-" else source
-    return write_rows(target, predictor.rows(rows, renamed, where), source)
+    return write_rows(target, predictor.rows(rows, names, where), source)
 
 
 def predict_text(predictor: Predictor, *texts: str) -> Row:

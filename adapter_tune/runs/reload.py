@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from adapter_tune.adapters.families import SubLayer, shape_of
 from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.config.resolved import ResolvedConfig, resolved
 from adapter_tune.config.schema import ModelConfig, TrainingConfig, parse_config
-from adapter_tune.data.splits import load_rows
+from adapter_tune.data.input_file import InputColumns
+from adapter_tune.data.splits import load_file, load_rows
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation.errors import FieldError, RunError
 from adapter_tune.modeling.backbone import load_config, load_tokenizer
@@ -28,6 +30,7 @@ from adapter_tune.run_files.adapter_files import (
     load_weights,
     read_adapter_config,
 )
+from adapter_tune.run_files.data_paths import with_data_paths
 from adapter_tune.run_files.result import COLLAPSED, FILE, Result, Speed, read_result, versions
 from adapter_tune.runs.ablate import NO_LAYERS, majority, scores_by_range
 from adapter_tune.runs.predict import Predictor
@@ -59,8 +62,11 @@ def evaluate_run(
     folder: Path,
     *,
     split: str | None = None,
+    input_file: str | None = None,
+    columns: InputColumns | None = None,
     batch_size: int | None = None,
     model: str | None = None,
+    moved: Mapping[str, str] | None = None,
     demo: bool = False,
 ) -> Result:
     """Load a run from disk and score it again; nothing in the folder changes.
@@ -68,18 +74,25 @@ def evaluate_run(
     Args:
         folder: the run folder.
         split: one labelled split; None takes the task's validation splits.
+        input_file: score the rows of this labelled file instead of a split.
+        columns: the columns of the input file, where they are not those of the run.
         batch_size: rows of a forward pass; None takes the run's own, which gives bit-identical scores.
         model: path or id of the backbone, if it has moved since training.
+        moved: paths of data that have moved since training, by option, as in ``data.custom.train_file``.
         demo: use the embedded backbone, unless ``model`` names one, and the embedded data, unless the data are custom.
 
     Returns:
-        The stored result with newly measured scores, headline, evaluation speed and warnings.
+        The stored result with newly measured scores, headline, evaluation speed and warnings; the scores of an input
+        file are under its name.
     """
     stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
     config, model = _requested(stored, folder, batch_size, model, demo)
-    names = config.task_spec.validation if split is None else (split,)
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
-    splits = load_rows(config, tokenizer, names)
+    if input_file is not None:
+        splits = load_file(config, tokenizer, input_file, columns or InputColumns())
+    else:
+        config = with_data_paths(config, folder, stored.data_paths, moved)
+        splits = load_rows(config, tokenizer, config.task_spec.validation if split is None else (split,))
     prepared = _load_prepared(folder / ADAPTER, model)
     return _rescored(stored, evaluate(config, prepared, splits, tokenizer, folder), folder)
 
@@ -91,6 +104,7 @@ def ablate_run(
     sub_layer: SubLayer | None = None,
     batch_size: int | None = None,
     model: str | None = None,
+    moved: Mapping[str, str] | None = None,
     demo: bool = False,
 ) -> Ablation:
     """Score a run without the adapters of every contiguous range of layers; nothing in the folder changes.
@@ -101,10 +115,12 @@ def ablate_run(
         sub_layer: take out only the adapters of this sub-layer.
         batch_size: rows of a forward pass; None takes the run's own.
         model: path or id of the backbone, if it has moved since training.
+        moved: paths of data that have moved since training, by option, as in ``data.custom.train_file``.
         demo: use the embedded backbone, unless ``model`` names one, and the embedded data, unless the data are custom.
     """
     stored, _ = read_result(folder), read_adapter_config(folder / ADAPTER)
     config, model = _requested(stored, folder, batch_size, model, demo)
+    config = with_data_paths(config, folder, stored.data_paths, moved)
     name = split or config.task_spec.validation[0]
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
     rows = load_rows(config, tokenizer, [name])[name]
@@ -129,11 +145,28 @@ def ablate_run(
 
 
 def predictor(
-    folder: Path, *, batch_size: int | None = None, model: str | None = None, demo: bool = False
+    folder: Path,
+    *,
+    needs_data: bool = True,
+    batch_size: int | None = None,
+    model: str | None = None,
+    moved: Mapping[str, str] | None = None,
+    demo: bool = False,
 ) -> Predictor:
-    """A run loaded from disk, ready to predict; the arguments are those of ``evaluate_run``."""
+    """A run loaded from disk, ready to predict.
+
+    Args:
+        folder: the run folder.
+        needs_data: whether splits of the run's own data will be predicted, so that the data must be there.
+        batch_size: as in ``evaluate_run``.
+        model: as in ``evaluate_run``.
+        moved: as in ``evaluate_run``.
+        demo: as in ``evaluate_run``.
+    """
     stored = read_result(folder)
     config, model = _requested(stored, folder, batch_size, model, demo)
+    if needs_data:
+        config = with_data_paths(config, folder, stored.data_paths, moved)
     tokenizer = load_tokenizer(ModelConfig(id=str(folder / ADAPTER)))
     return Predictor(config, _load_prepared(folder / ADAPTER, model), tokenizer)
 

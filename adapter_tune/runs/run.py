@@ -23,6 +23,7 @@ from adapter_tune.modeling.backbone import RunCache, load_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model, check_backbone_fits
 from adapter_tune.run_files import checkpoints
 from adapter_tune.run_files.adapter_files import ADAPTER, DATA, AdapterConfig, save_adapter
+from adapter_tune.run_files.data_paths import data_paths
 from adapter_tune.run_files.init_from import described_init, start_from
 from adapter_tune.run_files.model_card import model_card
 from adapter_tune.run_files.result import FILE, Backbone, Result, Storage, read_result, versions
@@ -101,6 +102,7 @@ def _run(
         warnings=[*prepared.notes, *outcome.warnings],
         versions=versions(),
         config_hash=config.hash(),
+        data_paths=data_paths(config, folder),
     )
     return _save(result, config, prepared, tokenizer) if distributed.is_main_process() else result
 

@@ -29,7 +29,7 @@ from tests.helpers import StopError, interrupted, weights
 
 KEYS = [
     "format", "task", "strategy", "model", "seed", "config", "scores", "headline", "parameters", "speed", "storage",
-    "history", "warnings", "versions", "config_hash",
+    "history", "warnings", "versions", "config_hash", "data_paths",
 ]  # fmt: skip
 PARTS = {
     "model": "id revision fingerprint",
