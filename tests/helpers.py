@@ -11,7 +11,9 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -29,7 +31,9 @@ from adapter_tune.adapters.families import FAMILIES
 from adapter_tune.demo.glue import rows
 from adapter_tune.demo.location import BACKBONE
 from adapter_tune.modeling.build import prepare
+from adapter_tune.runs.run import run
 from adapter_tune.strategies import parse_strategy
+from adapter_tune.training.trainer import AdapterTrainer
 
 TOKENIZER = AutoTokenizer.from_pretrained(BACKBONE)
 SHAPE: dict[str, Any] = {
@@ -159,3 +163,32 @@ def tokenised(labels: list[Any], *, with_types: bool = True) -> Any:
     return datasets.concatenate_datasets(  # in several pieces, as a large data set is
         [datasets.Dataset.from_dict({k: v[a:b] for k, v in columns.items()}) for a, b in ((0, 13), (13, ROWS))]
     )
+
+
+# Runs --------------------------------------------------------------------------------------------------------------
+
+
+class StopError(Exception):
+    """Ends a training in the middle."""
+
+
+def interrupted(config: Any, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Run until a number of steps is done, and fail there."""
+    step = AdapterTrainer.training_step
+    count = 0
+
+    def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        if count == after:
+            raise StopError
+        count += 1
+        return step(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AdapterTrainer, "training_step", training_step)
+        with pytest.raises(StopError):
+            run(config)
+
+
+def weights(config: Any) -> dict[str, torch.Tensor]:
+    return load_file(config.folder / "adapter" / "adapter_model.safetensors")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from adapter_tune.commands import options as o
-from adapter_tune.commands.common import run_or_newest
+from adapter_tune.commands.common import moved_data, run_or_newest
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
@@ -19,6 +19,10 @@ def ablate(
     output: o.AblationFolder = None,
     batch_size: o.EvalBatchSize = None,
     model: o.MovedModel = None,
+    train_file: o.MovedTrainFile = None,
+    validation_file: o.MovedValidationFile = None,
+    test_file: o.MovedTestFile = None,
+    data_source: o.MovedDataSource = None,
     demo: o.Demo = False,
     runs: o.RunsFolder = Path("runs"),
     as_json: o.Json = False,
@@ -43,7 +47,10 @@ def ablate(
         sub_layer = "attention"
     elif feed_forward_only:
         sub_layer = "feed_forward"
-    ablation = ablate_run(folder, split=split, sub_layer=sub_layer, batch_size=batch_size, model=model, demo=demo)
+    moved = moved_data(train_file, validation_file, test_file, data_source)
+    ablation = ablate_run(
+        folder, split=split, sub_layer=sub_layer, batch_size=batch_size, model=model, moved=moved, demo=demo
+    )
     target = output or folder / "-".join(part for part in ("ablation", sub_layer, split) if part)
     ablation.save(target)
     save(heatmap(ablation), target / "ablation")

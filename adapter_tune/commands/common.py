@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,30 @@ def custom_data_flags(**values: str | None) -> dict[str, Any]:
         values: the value of each flag, by the name of the key.
     """
     return {f"--{name.replace('_', '-')} data.custom.{name}": value for name, value in values.items()}
+
+
+def moved_data(
+    train_file: str | None, validation_file: str | None, test_file: str | None, data_source: str | None
+) -> dict[str, str]:
+    """Return the paths of a run's data that have moved, by option, as ``runs.reload`` takes them."""
+    custom = {"train_file": train_file, "validation_file": validation_file, "test_file": test_file}
+    paths = {**{f"data.custom.{name}": path for name, path in custom.items()}, "data.source": data_source}
+    return {option: path for option, path in paths.items() if path is not None}
+
+
+def check_only_for(use: str, flags: Mapping[str, str | None]) -> None:
+    """Refuse flags that would be ignored.
+
+    Args:
+        use: what the flags are for, as in ``--input FILE``.
+        flags: the value of each flag that must not be given; None where it was not.
+
+    Raises:
+        UsageError: one was given.
+    """
+    for flag, value in flags.items():
+        if value is not None:
+            raise UsageError(f"{flag} is only for {use}; remove it")
 
 
 def model_flags(model: str | None, strategy: str | None, m: str | None, train_pooler: bool) -> dict[str, Any]:

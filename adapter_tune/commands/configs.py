@@ -23,10 +23,10 @@ def config_validate(file: o.AnyConfig, task: o.Task = None) -> None:
     from adapter_tune.tasks.glue import CUSTOM
 
     config = compose(file, {"--task task": task})
-    if config.task == CUSTOM:
-        from adapter_tune.data.custom import resolve_config  # a heavy import
+    if config.task == CUSTOM or config.init_from.run is not None:
+        from adapter_tune.runs.resolve import resolve_run  # a heavy import
 
-        folder = resolve_config(config).folder
+        folder = resolve_run(config).folder
     else:
         folder = resolved(config).folder
     print(f"{file} is valid: it would run in {folder}")

@@ -32,6 +32,13 @@ Model = Annotated[
     str | None, typer.Option("--model", help="Backbone: a model on the Hugging Face Hub, or a local folder.")
 ]
 Demo = Annotated[bool, typer.Option("--demo", help="Use the embedded demo backbone and data. No network is needed.")]
+InitFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--init-from",
+        help="Folder of a trained run to start from: adapters, LayerNorms and pooler are its own, the head is new.",
+    ),
+]
 TrainPooler = Annotated[
     bool, typer.Option("--train-pooler", help="Train the pooler even if the checkpoint has a pretrained one.")
 ]
@@ -73,7 +80,8 @@ ValidationFile = Annotated[
     typer.Option("--validation-file", help="Validation file. Without one, 10 % of the training rows are held out."),
 ]
 TestFile = Annotated[
-    str | None, typer.Option("--test-file", help="Test file for 'predict --split test'. It needs no labels.")
+    str | None,
+    typer.Option("--test-file", help="Test file for 'predict --split test' and, with labels, 'eval --split test'."),
 ]
 TextColumn = Annotated[
     str | None, typer.Option("--text-column", help="Column with the text. Default: guessed from the column names.")
@@ -102,6 +110,16 @@ EvalRunsFolder = Annotated[Path, typer.Option("--output", "--runs", help="Folder
 MovedModel = Annotated[
     str | None, typer.Option("--model", help="Path or id of the backbone, if it has moved since training.")
 ]
+MovedTrainFile = Annotated[
+    str | None, typer.Option("--train-file", help="Path of the run's training file, if it has moved.")
+]
+MovedValidationFile = Annotated[
+    str | None, typer.Option("--validation-file", help="Path of the run's validation file, if it has moved.")
+]
+MovedTestFile = Annotated[str | None, typer.Option("--test-file", help="Path of the run's test file, if it has moved.")]
+MovedDataSource = Annotated[
+    str | None, typer.Option("--data-source", help="Path or id of the run's data set, if it has moved.")
+]
 EvalBatchSize = Annotated[
     int | None, typer.Option("--batch-size", min=1, help="Evaluation batch size. Default: that of the run.")
 ]
@@ -109,6 +127,14 @@ EvalSplit = Annotated[
     str | None, typer.Option("--split", help="Split to evaluate; it needs labels. Default: all validation splits.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+EvalInput = Annotated[
+    str | None,
+    typer.Option("--input", help="CSV, TSV, JSONL or Parquet file with labels, to evaluate on instead of a split."),
+]
+InputLabelColumn = Annotated[
+    str | None,
+    typer.Option("--label-column", help="Column of the input file with the label. Default: the run's column."),
+]
 OutputJson = Annotated[Path | None, typer.Option("--output-json", help="Also write the result to this file.")]
 
 # predict

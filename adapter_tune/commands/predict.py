@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune.commands import options as o
-from adapter_tune.commands.common import run_or_newest
+from adapter_tune.commands.common import check_only_for, moved_data, run_or_newest
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
@@ -22,6 +22,10 @@ def predict(
     text_pair_column: o.InputTextPairColumn = None,
     batch_size: o.EvalBatchSize = None,
     model: o.MovedModel = None,
+    train_file: o.MovedTrainFile = None,
+    validation_file: o.MovedValidationFile = None,
+    test_file: o.MovedTestFile = None,
+    data_source: o.MovedDataSource = None,
     demo: o.Demo = False,
     runs: o.RunsFolder = Path("runs"),
 ) -> None:
@@ -30,22 +34,28 @@ def predict(
     The input is a split of the run's task, a file of any size, or one text.
     """
     _check_source({"--split": split, "--input": input_, "--text": text}, output)
-    if text_pair is not None and text is None:
-        raise UsageError("--text-pair needs --text; give --text, or remove --text-pair")
-    for flag, column in (("--text-column", text_column), ("--text-pair-column", text_pair_column)):
-        if column is not None and input_ in (None, "-"):
-            raise UsageError(f"{flag} needs --input FILE; give --input, or remove {flag}")
+    from adapter_tune.run_files.data_paths import FLAGS
+
+    moved = moved_data(train_file, validation_file, test_file, data_source)
+    if text is None:
+        check_only_for("--text", {"--text-pair": text_pair})
+    if input_ in (None, "-"):
+        check_only_for("--input FILE", {"--text-column": text_column, "--text-pair-column": text_pair_column})
+    if split is None:
+        check_only_for("--split", {FLAGS[option]: path for option, path in moved.items()})
     from adapter_tune.data.row_files import check_target, write_rows
 
     if output is not None:
         check_target(output)
     folder = run_or_newest(run, runs, demo)
     prepare_libraries(demo)
+    from adapter_tune.data.input_file import InputColumns, has_labels
     from adapter_tune.report.terminal import show
     from adapter_tune.runs.predict import predict_file, predict_split, predict_text
     from adapter_tune.runs.reload import predictor
 
-    loaded = predictor(folder, batch_size=batch_size, model=model, demo=demo)
+    needs_data = split is not None
+    loaded = predictor(folder, needs_data=needs_data, batch_size=batch_size, model=model, moved=moved, demo=demo)
     count = 0
     if text is not None:
         texts = [text] if text_pair is None else [text, text_pair]
@@ -55,12 +65,14 @@ def predict(
             count = write_rows(output, iter([prediction]))
     elif input_ is not None:
         assert output is not None
-        count = predict_file(loaded, input_, output, (text_column, text_pair_column))
+        count = predict_file(loaded, input_, output, InputColumns(text_column, text_pair_column))
     else:
         assert output is not None
         count = write_rows(output, predict_split(loaded, split or ""))
     if output is not None:
         print(f"{count:,} prediction{'s' * (count != 1)} in {output}")
+    if input_ not in (None, "-") and has_labels(loaded.config, input_ or ""):
+        print(f"{input_} has labels; to score it: adapter-tune eval {folder} --input {input_}")
 
 
 def _check_source(sources: dict[str, str | None], output: Path | None) -> None:

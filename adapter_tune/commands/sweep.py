@@ -69,12 +69,12 @@ def _check_configs(configs: list[RunConfig], cache: dict[str, Any]) -> None:
         UsageError: a configuration is wrong.
         RunError: data or a backbone's configuration cannot be read.
     """
-    from adapter_tune.data.custom import resolve_config
     from adapter_tune.run_files.result import FILE
+    from adapter_tune.runs.resolve import resolve_run
 
     checked: set[str] = set()
     for config in configs:
-        resolved = resolve_config(config, cache)
+        resolved = resolve_run(config, cache)
         if (resolved.folder / FILE).is_file():
             continue
         key = repr((config.model, config.strategy, config.data.max_length))

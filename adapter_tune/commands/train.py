@@ -21,6 +21,7 @@ def train(
     text_pair_column: o.TextPairColumn = None,
     label_column: o.LabelColumn = None,
     problem: o.Problem = None,
+    init_from: o.InitFrom = None,
     train_pooler: o.TrainPooler = False,
     lr: o.LearningRate = None,
     epochs: o.Epochs = None,
@@ -51,6 +52,7 @@ def train(
     flags = {
         "--task task": task_of(task, train_file),
         **data_flags,
+        "--init-from init_from.run": init_from,
         "--output output": output,
         "--seed training.seed": as_yaml("--seed", seed),
         "--lr training.learning_rate": as_yaml("--lr", lr),
@@ -60,10 +62,10 @@ def train(
     }
     run_config = compose(config, flags, set_ or [], demo=demo)
     if dry_run:
-        from adapter_tune.data.custom import resolve_config
+        from adapter_tune.runs.resolve import resolve_run
         from adapter_tune.training.arguments import check_training
 
-        resolved = resolve_config(run_config)
+        resolved = resolve_run(run_config)
         check_training(resolved)
         print(to_yaml(resolved.model_dump()))
         print_counts([resolved], resolved.task_spec.num_labels, max_length=resolved.data.max_length)

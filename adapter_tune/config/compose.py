@@ -11,8 +11,10 @@ from adapter_tune.config.yaml_files import parse_value, read_yaml
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation.errors import FieldError, UsageError
 
-_SHORT_FORM = {"model": "id", "strategy": "name"}
+_SHORT_FORM = {"model": "id", "strategy": "name", "init_from": "run"}
 """Sections that may be written as a plain string, and which of their values that is."""
+
+_WRITTEN_BY_THE_RUN = ("data.custom.digest", "init_from.digest")
 
 Origins = dict[tuple[str, ...], str]
 """Where the value at a path was written: ``configs/x.yaml:4`` or ``--lr``."""
@@ -43,8 +45,8 @@ def compose(
     given += [("--set", *_split_set(text)) for text in sets]
     # A strategy's name goes first, since another strategy has other options.
     for flag, key, value in sorted(given, key=lambda item: item[1] not in ("strategy", "strategy.name")):
-        if key == "data.custom.digest":
-            raise UsageError(f"{flag}: data.custom.digest is set by the run; remove it")
+        if key in _WRITTEN_BY_THE_RUN:
+            raise UsageError(f"{flag}: {key} is set by the run; remove it")
         _assign(values, key, value)
         origins[tuple(key.split("."))] = flag
     try:

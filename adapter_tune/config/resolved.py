@@ -27,9 +27,12 @@ class ResolvedConfig(RunConfig):
         return _learning_rate(self.strategy, self.training)
 
     def hash(self) -> str:
-        """Eight hex digits over the values that differ from the defaults, the output folder aside."""
+        """Eight hex digits over the values that differ from the defaults, the output folder aside.
+
+        The run that training starts from counts by the digest of its weights, wherever its folder is.
+        """
         default = _flat(resolved_defaults(self.task, type(self.strategy)()))
-        values = _flat(self.model_dump(exclude={"output"}))
+        values = _flat(self.model_dump(exclude={"output": True, "init_from": {"run"}}))
         changed = {key: value for key, value in values.items() if value != default[key]}
         key = {"task": self.task, "strategy": self.strategy.name, "changed": changed}
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]

@@ -54,6 +54,15 @@ class ModelConfig(Section):
     """auto freezes the pooler only if the checkpoint contains its pretraining objective; otherwise it is trained."""
 
 
+class InitConfig(Section):
+    """The trained run that training starts from, on the same backbone and with the same strategy."""
+
+    run: str | None = None
+    """Its folder: adapters, LayerNorms and pooler are taken from it, the head is new; null starts from the backbone."""
+    digest: str | None = None
+    """Of its weights; written down by the run, so that other weights make another run."""
+
+
 class CustomDataConfig(Section):
     """The user's own data; only for task custom."""
 
@@ -62,7 +71,7 @@ class CustomDataConfig(Section):
     validation_file: str | None = None
     """Validation file; null holds out a share of the training rows."""
     test_file: str | None = None
-    """Test file for predict --split test; it needs no labels."""
+    """Test file for predict --split test, which needs no labels, and for eval --split test."""
     subset: str | None = None
     """Configuration of the data set in data.source, if that is used instead of files."""
     text_column: str | None = None
@@ -183,6 +192,10 @@ def _model_section(value: object) -> object:
     return {"id": value} if isinstance(value, str) else value
 
 
+def _init_section(value: object) -> object:
+    return {"run": value} if isinstance(value, str) else value
+
+
 class RunConfig(Section):
     """The configuration of a run. ``run(config)`` is a pure function of it."""
 
@@ -192,6 +205,8 @@ class RunConfig(Section):
     """The backbone; a plain string is taken as its id."""
     strategy: Annotated[Strategy, BeforeValidator(parse_strategy), PlainSerializer(Strategy.to_dict)] = Houlsby()
     """What is attached and trained; a plain string is taken as its name."""
+    init_from: Annotated[InitConfig, BeforeValidator(_init_section)] = InitConfig()
+    """The trained run that training starts from; a plain string is taken as its folder."""
     data: DataConfig = DataConfig()
     """The data."""
     training: TrainingConfig = TrainingConfig()
@@ -222,6 +237,8 @@ class RunConfig(Section):
         if custom.positive is not None and custom.problem in ("regression", "multi_label"):
             problem = f"is one of two classes, and problem {custom.problem} has no such classes; remove it"
             raise FieldError(("data", "custom", "positive"), problem)
+        if self.init_from.digest is not None and self.init_from.run is None:
+            raise FieldError(("init_from", "digest"), "goes with init_from.run, which is not set; remove it")
         return self
 
     def with_values(self, values: dict[str, Any]) -> Self:

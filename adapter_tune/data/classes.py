@@ -172,13 +172,20 @@ def _parts(name: str, separator: str) -> list[str]:
 
 
 class ClassIds:
-    """The id of each class, by its name or by a number that is equal to it."""
+    """The id of each class, by its name or by a number that is equal to it.
 
-    def __init__(self, names: Sequence[str]) -> None:
+    Args:
+        names: the names of the classes, in the order of their ids.
+        accepts_ids: whether a class may also be named by its id.
+    """
+
+    def __init__(self, names: Sequence[str], *, accepts_ids: bool = False) -> None:
         self.names = names
         self._ids = {name: number for number, name in enumerate(names)}
         numbers = {_number(name): id_ for name, id_ in self._ids.items() if not _LEADING_ZERO.match(name)}
         self._ids_by_number = {number: id_ for number, id_ in numbers.items() if number is not None}
+        for id_ in range(len(names) if accepts_ids else 0):
+            self._ids_by_number.setdefault(Decimal(id_), id_)
 
     def find(self, name: str) -> int | None:
         """The id of the class of a label, or None if it is not a class."""

@@ -7,6 +7,7 @@ says what it was trained on. ``load_tables`` reads the rows as a resolved config
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -31,7 +32,7 @@ from adapter_tune.data.custom_rows import (
     split_rows,
 )
 from adapter_tune.data.holdout import hold_out
-from adapter_tune.data.labels import class_of, guess_problem, has_label, multi_label_of, number_of
+from adapter_tune.data.labels import class_of, guess_problem, has_label, label_columns, multi_label_of, number_of
 from adapter_tune.data.rows import LocatedRow, Row
 from adapter_tune.foundation.errors import RunError, UsageError, unknown_name
 from adapter_tune.tasks.glue import CUSTOM, ONE_CLASS_METRICS, Task
@@ -115,7 +116,7 @@ def _positive(rows: list[LocatedRow], data: DataConfig, labels: list[str], sourc
     return positive_class(rows, data, labels, source)
 
 
-def load_tables(config: ResolvedConfig) -> dict[str, datasets.Dataset]:
+def load_tables(config: ResolvedConfig, *, scores_test: bool = False) -> dict[str, datasets.Dataset]:
     """The splits of the user's own data: train, validation and, if there is one, test.
 
     Every table has the text columns and the label. Without validation rows, a part of the training rows is held out,
@@ -123,6 +124,7 @@ def load_tables(config: ResolvedConfig) -> dict[str, datasets.Dataset]:
 
     Args:
         config: a configuration from ``resolve_config``.
+        scores_test: every test row must have a label; otherwise those without a usable label have None.
 
     Raises:
         RunError: a row cannot be used, or the data changed since they were resolved.
@@ -137,7 +139,7 @@ def load_tables(config: ResolvedConfig) -> dict[str, datasets.Dataset]:
         parts = hold_out(list(rows[label_name(config.task_spec)]), data.custom.holdout, config.task_spec)
         tables["train"], tables["validation"] = map(rows.select, parts)
     if has_split(data, "test"):
-        tables["test"] = _table(config, "test")
+        tables["test"] = _table(config, "test", is_scored=scores_test)
     return tables
 
 
@@ -146,28 +148,55 @@ def label_name(task: Task) -> str:
     return next(name for name in ("label", "target", "truth") if name not in task.text)
 
 
-def _table(config: ResolvedConfig, split: str) -> datasets.Dataset:
-    """One split with its text columns and labels as ids or numbers; None for a test row without a label."""
-    data = config.data
+def _table(config: ResolvedConfig, split: str, *, is_scored: bool = True) -> datasets.Dataset:
+    """One split; without ``is_scored``, a row without a usable label has None for it."""
     task = config.task_spec
-    label_column = label_name(task)
-    source = describe_source(data, split)
+    source = describe_source(config.data, split)
     class_ids = ClassIds(task.labels)
-    columns: dict[str, list[Any]] = {column: [] for column in (*task.text, label_column)}
-    for location, row in split_rows(data, split, task.text):
+    rows = []
+    for location, row in split_rows(config.data, split, task.text):
+        where = f"{source}, {location}"
+        if is_scored and split == "test":
+            _check_has_label(row, config, where)
         label = None
-        if split != "test":
-            label = _label(row, config, class_ids, f"{source}, {location}")
-        elif has_label(row, data):
-            label = _test_label(row, config, class_ids, f"{source}, {location}")
+        if is_scored:
+            label = label_of(row, config, class_ids, where)
+        elif has_label(row, config.data):
+            label = _test_label(row, config, class_ids, where)
+        rows.append(([row[column] for column in task.text], label))
+    return make_table(task, rows, source)
+
+
+def make_table(task: Task, rows: Iterable[tuple[Sequence[str], Any]], source: str) -> datasets.Dataset:
+    """Rows as a table with the columns that the task reads.
+
+    Args:
+        task: the task.
+        rows: the texts of each row, and its label as an id or a number.
+        source: the name of the file or data set, for messages.
+
+    Raises:
+        RunError: there are no rows.
+    """
+    label_column = label_name(task)
+    columns: dict[str, list[Any]] = {column: [] for column in (*task.text, label_column)}
+    for texts, label in rows:
         columns[label_column].append(label)
-        for column in task.text:
-            columns[column].append(row[column])
+        for column, text in zip(task.text, texts, strict=True):
+            columns[column].append(text)
     if not columns[label_column]:
         raise RunError(f"{source}: no rows; add rows, or remove the file")
     text_features = {column: datasets.Value("string") for column in task.text}
     features = datasets.Features({**text_features, label_column: _label_feature(task)})
     return datasets.Dataset.from_dict(columns, features)
+
+
+def _check_has_label(row: Row, config: ResolvedConfig, where: str) -> None:
+    if all(row.get(column) is None for column in label_columns(config.data)):
+        raise RunError(
+            f"{where}: no label in column '{config.data.custom.label_column}', so the test split cannot be scored; add "
+            "the labels, or predict it: predict --split test"
+        )
 
 
 def _label_feature(task: Task) -> Any:
@@ -176,7 +205,7 @@ def _label_feature(task: Task) -> Any:
     return datasets.Value("float32" if task.is_regression else "int64")
 
 
-def _label(row: Row, config: ResolvedConfig, class_ids: ClassIds, where: str) -> Any:
+def label_of(row: Row, config: ResolvedConfig, class_ids: ClassIds, where: str) -> Any:
     """A row's label: a number, a class id, or a list of 0 and 1 by class id.
 
     Raises:

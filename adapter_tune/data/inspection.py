@@ -78,7 +78,7 @@ def inspect(config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase) -> Inspe
         other_rows = set() if name == "train" else train_rows
         inspections.append(_inspect_split(name, texts[name], labels[name], config, tokenizer, other_rows))
     first_texts = [column[:SAMPLES] for column in texts["train"]]
-    encoded = encode_texts(first_texts, tokenizer, config.data.max_length)
+    encoded, _ = encode_texts(first_texts, tokenizer, config.data.max_length)
     sample_texts = [tokenizer.decode(row["input_ids"]) for row in encoded]
     sample_labels = [_label(task, label) for label in labels["train"][:SAMPLES]]
     return Inspection(
@@ -99,7 +99,8 @@ def _inspect_split(
     train_rows: set[tuple[str, ...]],
 ) -> SplitInspection:
     rows = list(zip(*texts, strict=True))
-    lengths = np.array([len(row["input_ids"]) for row in encode_texts(texts, tokenizer, _NO_LIMIT)])
+    encoded, _ = encode_texts(texts, tokenizer, _NO_LIMIT)
+    lengths = np.array([len(row["input_ids"]) for row in encoded])
     repeated, contradicted = _count_repeated(rows, labels)
     return SplitInspection(
         split=name,

@@ -22,12 +22,14 @@ def check_split(task: Task, split: str) -> None:
     Raises:
         UsageError: the task has no such split, or it has no labels to score with.
     """
-    if split in task.test and task.name == CUSTOM:
-        raise UsageError(f"your own test rows cannot be scored, only predicted; evaluate on {task.validation[0]}")
-    if split in task.test:
-        raise UsageError(f"the labels of {task.name}'s {split} split are not public; evaluate on {task.validation[0]}")
-    if split not in ("train", *task.validation):
-        raise UsageError(f"task {task.name} has no split '{split}'; choose from train, {', '.join(task.validation)}")
+    if split in task.test and task.name != CUSTOM:
+        raise UsageError(
+            f"the labels of {task.name}'s {split} split are not public; evaluate on {task.validation[0]}, or on a file "
+            "of your own: eval --input FILE"
+        )
+    names = ["train", *task.validation, *(task.test if task.name == CUSTOM else ())]
+    if split not in names:
+        raise UsageError(f"task {task.name} has no split '{split}'; choose from {', '.join(names)}")
 
 
 def check_rows(rows: Any, task: Task, where: str) -> None:
@@ -91,7 +93,7 @@ def check_has_score(rows: Any, task: Task, where: str) -> None:
     reason = undefined_reason(task.headline, labels, labels, quiet=True, task=task)
     if reason is not None:
         problem = f"{task.headline} cannot be computed from {len(rows)} row{'s' * (len(rows) != 1)} ({reason})"
-        raise RunError(f"{where}: {problem}; add validation rows")
+        raise RunError(f"{where}: {problem}; add rows")
 
 
 def score_warnings(labels: Sequence[Any], task: Task, where: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import DataConfig
 from adapter_tune.data.custom import label_name, load_tables
 from adapter_tune.data.custom_rows import describe_source
+from adapter_tune.data.input_file import InputColumns, labelled_rows
 from adapter_tune.data.row_checks import (
     absent_classes,
     check_has_score,
@@ -68,11 +69,13 @@ def load_rows(config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase, names:
     task = config.task_spec
     for name in names:
         check_split(task, name)
-    splits = _load(config, task.name)
+    names = tuple(names)
+    splits = _load(config, task.name, scores_test="test" in names)
     tokenised = {}
     for name in names:
         if name not in splits:
-            raise RunError(f"{_where(config, task.name)}: no split {name}; it has {', '.join(splits)}")
+            hint = "; score a file of your own: eval --input FILE" if task.name == CUSTOM else ""
+            raise RunError(f"{_where(config, task.name)}: no split {name}; it has {', '.join(splits)}{hint}")
         where = _where(config, task.name, name)
         check_rows(splits[name], task, where)
         rows = _subset(splits[name], config.data, name)
@@ -91,6 +94,21 @@ def _check_labels(rows: Any, task: Task, split: str, where: str) -> None:
             log.warning("%s", text)
     elif not task.is_regression and (absent := absent_classes(labels, task)):
         log.warning("%s: no training row of %s, which is not learnt", where, absent)
+
+
+def load_file(
+    config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase, file: str, columns: InputColumns
+) -> dict[str, Any]:
+    """All rows of a labelled file, tokenised, under the file's name; ``data.max_eval_samples`` does not count.
+
+    Raises:
+        UsageError: the file or a column does not exist.
+        RunError: a row cannot be used, or its label is not one of the run's, or the rows have no score.
+    """
+    rows = labelled_rows(config, file, columns)
+    check_rows(rows, config.task_spec, file)
+    check_has_score(rows, config.task_spec, file)
+    return {file: _tokenise(rows, config, tokenizer, file)}
 
 
 def _subset(rows: Any, data: DataConfig, split: str) -> Any:
@@ -141,21 +159,50 @@ def _where(config: ResolvedConfig, subset: str, split: str = "") -> str:
     return f"data set {config.data.source} ({parts})"
 
 
-def _load(config: ResolvedConfig, subset: str) -> Any:
+def _load(config: ResolvedConfig, subset: str, *, scores_test: bool = False) -> Any:
     """Splits by name: of a subset of the GLUE data set, or of the user's own data."""
     if config.task == CUSTOM:
-        return load_tables(config)
+        return load_tables(config, scores_test=scores_test)
     with loading("data set", f"{config.data.source} ({subset})", _LOCAL):
         source = located_data(config.data.source)
         return datasets.load_dataset(source, subset, cache_dir=_local_cache(source))
 
 
 def encode_texts(
-    texts: list[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> list[dict[str, list[int]]]:
-    """One or two columns of texts as tokenised rows without padding."""
+    texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> tuple[list[dict[str, list[int]]], int]:
+    """One or two columns of texts as tokenised rows without padding, and how many of them were cut."""
     encoded = tokenizer(*texts, truncation=True, max_length=max_length)
-    return [{key: values[row] for key, values in encoded.items()} for row in range(len(texts[0]))]
+    rows = [{key: values[row] for key, values in encoded.items()} for row in range(len(texts[0]))]
+    return rows, sum(_are_cut(encoded, texts, tokenizer, max_length))
+
+
+def _are_cut(encoded: Any, texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, limit: int) -> list[bool]:
+    """Whether each row was cut; a tokenizer in Python does not tell, so its rows are tokenised again without a limit.
+
+    Args:
+        encoded: the rows as tokens.
+        texts: the columns of their texts.
+        tokenizer: the tokenizer of the rows.
+        limit: the maximum number of tokens in a row.
+    """
+    if encoded.is_fast:
+        return [bool(row.overflowing) for row in encoded.encodings]
+    return [len(tokens) > limit for tokens in tokenizer(*texts, truncation=False, verbose=False)["input_ids"]]
+
+
+def log_cut(where: str, cut: int, count: int, max_length: int) -> None:
+    """Say how many rows are longer than the model reads; nothing if none is.
+
+    Args:
+        where: the split or the file of the rows.
+        cut: the number of rows that are longer.
+        count: the number of all rows.
+        max_length: the maximum number of tokens in a row.
+    """
+    if cut:
+        text = "%s: %d of %d rows are longer than data.max_length=%d tokens and are cut"
+        log.info(text, where, cut, count, max_length)
 
 
 def collator(data: DataConfig, tokenizer: PreTrainedTokenizerBase, device: str) -> DataCollatorWithPadding:
@@ -204,26 +251,16 @@ def _tokenise(rows: Any, config: ResolvedConfig, tokenizer: PreTrainedTokenizerB
         new_fingerprint=Hasher.hash(key),
         desc="tokenising",
     )
-    cut = pc.sum(tokenised.data.column(_IS_CUT)).as_py()
-    if cut:
-        log.info(
-            "%s: %d of %d rows are longer than data.max_length=%d tokens and are truncated",
-            split,
-            cut,
-            len(rows),
-            max_length,
-        )
+    log_cut(split, pc.sum(tokenised.data.column(_IS_CUT)).as_py(), len(rows), max_length)
     return tokenised.remove_columns(_IS_CUT)
 
 
 def _encode(
     batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, columns: Iterable[str], label: str, max_length: int
 ) -> dict[str, Any]:
-    encoded = tokenizer(*(batch[column] for column in columns), truncation=True, max_length=max_length)
-    is_cut = [False] * len(batch[label])
-    if encoded.is_fast:
-        is_cut = [bool(row.overflowing) for row in encoded.encodings]
-    return {**encoded, "labels": batch[label], _IS_CUT: is_cut}
+    texts = [batch[column] for column in columns]
+    encoded = tokenizer(*texts, truncation=True, max_length=max_length)
+    return {**encoded, "labels": batch[label], _IS_CUT: _are_cut(encoded, texts, tokenizer, max_length)}
 
 
 def _identity(tokenizer: PreTrainedTokenizerBase) -> str:

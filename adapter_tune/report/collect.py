@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -55,17 +55,22 @@ class Run:
     @property
     def method(self) -> str:
         """The strategy with the options that differ from their defaults, without its size."""
-        return described(self.strategy, SIZES)
+        return self._described(SIZES)
 
     @property
     def label(self) -> str:
         """The strategy with its size and the options that differ from their defaults."""
-        return described(self.strategy)
+        return self._described()
 
     @property
     def label_at_default_init(self) -> str:
         """The label without the initial standard deviation of the adapters."""
-        return described(self.strategy, ["init_std"])
+        return self._described(["init_std"])
+
+    def _described(self, without: Collection[str] = ()) -> str:
+        """The strategy in a few words; a run that another one starts from makes a method of its own."""
+        origin = self.result.config.get("init_from", {}).get("run")
+        return described(self.strategy, without) + (f" from {Path(origin).name}" if origin else "")
 
     @property
     def trained(self) -> int:

@@ -55,6 +55,11 @@ class AdapterConfig(BaseModel):
     """SHA-256 of the file with the weights; format 1 does not have it."""
 
 
+def adapter_folder(run: Path) -> Path:
+    """The adapter's folder in a run folder; a folder without one is taken as the adapter's folder itself."""
+    return run / ADAPTER if (run / ADAPTER).is_dir() else run
+
+
 def saved_tensors(model: nn.Module, newly_initialized: frozenset[str]) -> dict[str, Tensor]:
     """The tensors that belong to an adapter by name: trained, newly initialized, and buffers of adapters."""
     tensors = {}
@@ -97,20 +102,40 @@ def load_weights(
         UsageError: the folder has no such file.
         RunError: the file is damaged, or a tensor is missing, unexpected, or has another shape or type.
     """
-    path = folder / WEIGHTS
     expected = saved_tensors(model, newly_initialized)
-    with _open_weights(folder) as file:
-        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
-        checksums = (file.metadata() or {}).get(_CHECKSUMS, "{}")
-    _check_same_tensors(path, expected, stored)
-    if config is not None and config.format > 1 and atomic_files.sha256(path) != config.sha256:
-        damaged = _damaged_part(stored, checksums)
-        raise RunError(
-            f"{path}: {damaged} has changed since it was saved (the SHA-256 is not the one in {CONFIG}); copy it again"
-        )
+    stored, checksums = _stored_tensors(folder)
+    check_same_tensors(folder / WEIGHTS, expected, stored)
+    _check_undamaged(folder, stored, checksums, config)
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(stored[name])
+
+
+def read_weights(folder: Path, config: AdapterConfig) -> dict[str, Tensor]:
+    """The tensors in ``adapter_model.safetensors``, by name.
+
+    Raises:
+        UsageError: the folder has no such file.
+        RunError: the file is damaged.
+    """
+    stored, checksums = _stored_tensors(folder)
+    _check_undamaged(folder, stored, checksums, config)
+    return stored
+
+
+def _stored_tensors(folder: Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors in a folder's file, and the checksums in its header as JSON."""
+    with _open_weights(folder) as file:
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
+        return stored, (file.metadata() or {}).get(_CHECKSUMS, "{}")
+
+
+def _check_undamaged(folder: Path, stored: dict[str, Tensor], checksums: str, config: AdapterConfig | None) -> None:
+    """Refuse a file whose SHA-256 is not the one that its configuration has."""
+    path = folder / WEIGHTS
+    if config is not None and config.format > 1 and atomic_files.sha256(path) != config.sha256:
+        damaged = _damaged_part(stored, checksums)
+        raise RunError(f"{path}: {damaged} is not what was saved (SHA-256 differs from {CONFIG}'s); copy it again")
 
 
 def _checksum(tensor: Tensor) -> str:
@@ -196,7 +221,7 @@ def check_backbone(adapter: AdapterConfig, model_id: str, fingerprint: str) -> N
         )
 
 
-def _check_same_tensors(path: Path, expected: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
+def check_same_tensors(path: Path, expected: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
     """Refuse a file whose tensors differ from the expected ones in name, shape or type."""
     missing = sorted(expected.keys() - stored.keys())
     extra = sorted(stored.keys() - expected.keys())

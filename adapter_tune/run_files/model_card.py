@@ -44,6 +44,9 @@ model, tokenizer = adapter_tune.load("path/to/this/folder")
 ## How it was made
 
 Seed {{ result.seed }}, configuration hash `{{ result.config_hash }}`; see `config.yaml` in the run folder.
+{%- if origin %}
+Training started from the adapter of the run `{{ origin }}` (digest `{{ result.config.init_from.digest }}`).
+{%- endif %}
 Versions: {{ versions }}.
 """
 
@@ -56,6 +59,7 @@ def model_card(result: Result) -> str:
         template_str=_TEMPLATE,
         result=result,
         eval_results=eval_results,
+        origin=Path(result.config.get("init_from", {}).get("run") or "").name,
         fingerprint=result.model.fingerprint[:16],
         trained=f"{result.parameters.trained:,}",
         trained_percent=f"{result.parameters.trained_percent:.2f}",

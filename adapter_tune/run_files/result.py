@@ -99,6 +99,8 @@ class Result(ResultSection):
     warnings: list[str]
     versions: dict[str, str]
     config_hash: str
+    data_paths: dict[str, str] = {}
+    """Where the data's local files and folders are, by option: relative to the run folder if in it, or absolute."""
 
     def save(self, folder: Path) -> None:
         """Write ``result.json`` into a folder, completely or not at all."""

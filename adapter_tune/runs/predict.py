@@ -15,10 +15,11 @@ from transformers import PreTrainedTokenizerBase
 
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.data.custom import label_name
+from adapter_tune.data.input_file import InputColumns
 from adapter_tune.data.row_files import read_rows, row_count, write_rows
 from adapter_tune.data.rows import Row
 from adapter_tune.data.samplers import evaluation_batches
-from adapter_tune.data.splits import collator, encode_texts, raw_split
+from adapter_tune.data.splits import collator, encode_texts, log_cut, raw_split
 from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.build import PreparedModel
@@ -71,20 +72,27 @@ class Predictor:
         logits[order] = computed
         return logits
 
-    def rows(self, rows: Iterator[Row], columns: Sequence[str]) -> Iterator[Row]:
-        """The rows with their predictions, in their order, a window at a time.
+    def rows(self, rows: Iterator[Row], columns: Sequence[str], where: str) -> Iterator[Row]:
+        """The rows with their predictions, in their order, a window at a time; at the end, how many were cut is logged.
 
         Args:
             rows: with the text columns.
             columns: one or two, in the task's order.
+            where: the name of the input, for messages.
         """
+        max_length = self.config.data.max_length
+        count = 0
+        cut = 0
         while window := list(islice(rows, WINDOW)):
             for row in window:
                 self.check_free(row)
             texts = [[row[column] for row in window] for column in columns]
-            encoded = encode_texts(texts, self.tokenizer, self.config.data.max_length)
+            encoded, cut_in_window = encode_texts(texts, self.tokenizer, max_length)
+            count += len(window)
+            cut += cut_in_window
             for row, scores in zip(window, self.logits(encoded), strict=True):
                 yield {**row, **self._prediction_columns(scores)}
+        log_cut(where, cut, count, max_length)
 
     @cached_property
     def _added(self) -> frozenset[str]:
@@ -130,7 +138,9 @@ def predict_split(predictor: Predictor, split: str) -> Iterator[Row]:
     rows = raw_split(predictor.config, split)
     predictor.check_free(rows.column_names)
     texts = [list(rows[column]) for column in task.text]
-    encoded = encode_texts(texts, predictor.tokenizer, predictor.config.data.max_length)
+    max_length = predictor.config.data.max_length
+    encoded, cut = encode_texts(texts, predictor.tokenizer, max_length)
+    log_cut(split, cut, len(rows), max_length)
     for row, scores in zip(rows, predictor.logits(encoded), strict=True):
         if task.name == CUSTOM:
             row[label_name(task)] = _by_name(row[label_name(task)], task)
@@ -146,7 +156,7 @@ def _by_name(label: Any, task: Task) -> Any:
     return task.labels[label]
 
 
-def predict_file(predictor: Predictor, source: str, target: Path, columns: Sequence[str | None] = (None, None)) -> int:
+def predict_file(predictor: Predictor, source: str, target: Path, columns: InputColumns | None = None) -> int:
     """Read rows from a file, write them with their predictions to another, in the same order; memory stays flat.
 
     Args:
@@ -162,15 +172,11 @@ def predict_file(predictor: Predictor, source: str, target: Path, columns: Seque
         UsageError: a file or column that is not there, or an ending that is not known.
         RunError: a row that cannot be read, or a disk that is full.
     """
-    names = predictor.task.text
-    if len(names) == 1 and columns[1] is not None:
-        raise UsageError(
-            f"--text-pair-column: task {predictor.task.name} reads one text, {names[0]}; remove the option"
-        )
-    wanted = [given or name for given, name in zip(columns, names, strict=False)]
-    renamed = list(names) if source == "-" else wanted
-    rows = read_rows(source, renamed)
-    return write_rows(target, predictor.rows(progress_bar(rows, "predicting", row_count(source)), renamed), source)
+    texts = (columns or InputColumns()).texts(predictor.task)
+    names = list(predictor.task.text) if source == "-" else texts
+    rows = progress_bar(read_rows(source, names), "predicting", row_count(source))
+    where = "standard input" if source == "-" else source
+    return write_rows(target, predictor.rows(rows, names, where), source)
 
 
 def predict_text(predictor: Predictor, *texts: str) -> Row:
@@ -183,4 +189,5 @@ def predict_text(predictor: Predictor, *texts: str) -> Row:
     if len(texts) != len(names):
         needed = "--text and --text-pair" if len(names) == 2 else "--text alone"
         raise UsageError(f"task {predictor.task.name} reads {' and '.join(names)}; give {needed}")
-    return next(predictor.rows(iter([dict(zip(names, texts, strict=True))]), names))
+    (row,) = predictor.rows(iter([dict(zip(names, texts, strict=True))]), names, "the text")
+    return row

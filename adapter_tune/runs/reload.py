@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from adapter_tune.adapters.families import SubLayer, shape_of
 from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.config.resolved import ResolvedConfig, resolved
 from adapter_tune.config.schema import TrainingConfig, parse_config
-from adapter_tune.data.splits import load_rows
+from adapter_tune.data.input_file import InputColumns
+from adapter_tune.data.splits import load_file, load_rows
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import FieldError, RunError
@@ -21,7 +23,15 @@ from adapter_tune.modeling.build import PreparedModel, build_model
 from adapter_tune.modeling.precision import TYPES, resolve_device
 from adapter_tune.run_files import adapter_files
 from adapter_tune.run_files.ablation_result import Ablation, RangeScores
-from adapter_tune.run_files.adapter_files import ADAPTER, DATA, check_backbone, load_weights, read_adapter_config
+from adapter_tune.run_files.adapter_files import (
+    ADAPTER,
+    DATA,
+    adapter_folder,
+    check_backbone,
+    load_weights,
+    read_adapter_config,
+)
+from adapter_tune.run_files.data_paths import with_data_paths
 from adapter_tune.run_files.result import COLLAPSED, FILE, Result, Speed, read_result, versions
 from adapter_tune.runs.ablate import NO_LAYERS, majority, scores_by_range
 from adapter_tune.runs.predict import Predictor
@@ -44,8 +54,7 @@ def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedMod
         UsageError: the folder contains no adapter.
         RunError: the backbone is not the one of the training, or a file is damaged.
     """
-    folder = Path(folder)
-    folder = folder / ADAPTER if (folder / ADAPTER).is_dir() else folder
+    folder = adapter_folder(Path(folder))
     prepared = _load_prepared(folder, model)
     return prepared.model.eval(), load_saved_tokenizer(folder, prepared.model.config)
 
@@ -54,8 +63,11 @@ def evaluate_run(
     folder: Path,
     *,
     split: str | None = None,
+    input_file: str | None = None,
+    columns: InputColumns | None = None,
     batch_size: int | None = None,
     model: str | None = None,
+    moved: Mapping[str, str] | None = None,
     demo: bool = False,
 ) -> Result:
     """Load a run from disk and score it again; nothing in the folder changes.
@@ -63,20 +75,27 @@ def evaluate_run(
     Args:
         folder: the run folder.
         split: one labelled split; None takes the task's validation splits.
+        input_file: score the rows of this labelled file instead of a split.
+        columns: the columns of the input file, where they are not those of the run.
         batch_size: rows of a forward pass; None takes the run's own, which gives bit-identical scores.
         model: path or id of the backbone, if it has moved since training.
+        moved: paths of data that have moved since training, by option, as in ``data.custom.train_file``.
         demo: use the demo backbone, unless ``model`` is given, and the demo data, unless the data are custom.
 
     Returns:
-        The stored result with newly measured scores, headline, evaluation speed and warnings.
+        The stored result with newly measured scores, headline, evaluation speed and warnings; the scores of an input
+        file are under its name.
     """
     stored = read_result(folder)
     read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
-    names = config.task_spec.validation if split is None else (split,)
     prepared = _load_prepared(folder / ADAPTER, model)
     tokenizer = load_saved_tokenizer(folder / ADAPTER, prepared.model.config)
-    splits = load_rows(config, tokenizer, names)
+    if input_file is not None:
+        splits = load_file(config, tokenizer, input_file, columns or InputColumns())
+    else:
+        config = with_data_paths(config, folder, stored.data_paths, moved)
+        splits = load_rows(config, tokenizer, config.task_spec.validation if split is None else (split,))
     return _rescored(stored, evaluate(config, prepared, splits, tokenizer, folder), folder)
 
 
@@ -87,6 +106,7 @@ def ablate_run(
     sub_layer: SubLayer | None = None,
     batch_size: int | None = None,
     model: str | None = None,
+    moved: Mapping[str, str] | None = None,
     demo: bool = False,
 ) -> Ablation:
     """Score a run without the adapters of every contiguous range of layers; nothing in the folder changes.
@@ -97,11 +117,13 @@ def ablate_run(
         sub_layer: take out only the adapters of this sub-layer.
         batch_size: rows of a forward pass; None takes the run's own.
         model: path or id of the backbone, if it has moved since training.
+        moved: paths of data that have moved since training, by option, as in ``data.custom.train_file``.
         demo: use the demo backbone, unless ``model`` is given, and the demo data, unless the data are custom.
     """
     stored = read_result(folder)
     read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
+    config = with_data_paths(config, folder, stored.data_paths, moved)
     name = split or config.task_spec.validation[0]
     prepared = _load_prepared(folder / ADAPTER, model)
     tokenizer = load_saved_tokenizer(folder / ADAPTER, prepared.model.config)
@@ -128,11 +150,28 @@ def ablate_run(
 
 
 def predictor(
-    folder: Path, *, batch_size: int | None = None, model: str | None = None, demo: bool = False
+    folder: Path,
+    *,
+    needs_data: bool = True,
+    batch_size: int | None = None,
+    model: str | None = None,
+    moved: Mapping[str, str] | None = None,
+    demo: bool = False,
 ) -> Predictor:
-    """A run loaded from disk, ready to predict; the arguments are those of ``evaluate_run``."""
+    """A run loaded from disk, ready to predict.
+
+    Args:
+        folder: the run folder.
+        needs_data: whether splits of the run's own data will be predicted, so that the data must be there.
+        batch_size: as in ``evaluate_run``.
+        model: as in ``evaluate_run``.
+        moved: as in ``evaluate_run``.
+        demo: as in ``evaluate_run``.
+    """
     stored = read_result(folder)
     config, model = _requested(stored, folder, batch_size, model, demo)
+    if needs_data:
+        config = with_data_paths(config, folder, stored.data_paths, moved)
     prepared = _load_prepared(folder / ADAPTER, model)
     return Predictor(config, prepared, load_saved_tokenizer(folder / ADAPTER, prepared.model.config))
 

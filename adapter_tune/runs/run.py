@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, TrainerCallback, set_seed
@@ -14,7 +15,6 @@ from adapter_tune.adapters.parameter_count import count_parameters
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.config.yaml_files import to_yaml
-from adapter_tune.data.custom import resolve_config
 from adapter_tune.data.splits import Splits, load_splits
 from adapter_tune.foundation import atomic_files, distributed
 from adapter_tune.foundation.errors import RunError
@@ -23,9 +23,12 @@ from adapter_tune.modeling.backbone import RunCache, load_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model, check_backbone_fits
 from adapter_tune.run_files import checkpoints
 from adapter_tune.run_files.adapter_files import ADAPTER, DATA, AdapterConfig, save_adapter
+from adapter_tune.run_files.data_paths import data_paths
+from adapter_tune.run_files.init_from import described_init, start_from
 from adapter_tune.run_files.model_card import model_card
 from adapter_tune.run_files.result import FILE, Backbone, Result, Storage, read_result, versions
 from adapter_tune.run_files.run_lock import lock_run_folder
+from adapter_tune.runs.resolve import resolve_run
 from adapter_tune.tasks.glue import CUSTOM
 from adapter_tune.training.arguments import check_training
 from adapter_tune.training.loop import train
@@ -54,7 +57,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, cache: R
     """
     distributed.check_launcher()
     load = LoadMeter()
-    resolved = resolve_config(config, cache.custom_data if cache else None)
+    resolved = resolve_run(config, cache.custom_data if cache else None)
     folder = resolved.folder
     if (folder / FILE).is_file() and not force:
         log.info("%s is finished; this is its stored result (--force trains again)", folder)
@@ -75,7 +78,7 @@ def _run(
     check_backbone_fits(config)
     tokenizer, splits = load_tokenizer_and_splits(config, cache or RunCache())
     set_seed(config.training.seed)
-    prepared = build_model(config, cache)
+    prepared = _prepared(config, checkpoint, cache)
     for note in prepared.notes:
         log.info("%s", note)
     parameters = count_parameters(prepared.model, config.strategy.formula(shape_of(prepared.model.config)))
@@ -100,8 +103,20 @@ def _run(
         warnings=[*prepared.notes, *outcome.warnings],
         versions=versions(),
         config_hash=config.hash(),
+        data_paths=data_paths(config, folder),
     )
     return _save(result, config, prepared, tokenizer) if distributed.is_main_process() else result
+
+
+def _prepared(config: ResolvedConfig, checkpoint: Path | None, cache: RunCache | None) -> PreparedModel:
+    """The model ready to train; a checkpoint has the tensors of the run in ``init_from`` already, further trained."""
+    prepared = build_model(config, cache)
+    section = config.init_from
+    if section.run is None:
+        return prepared
+    if checkpoint is None:
+        start_from(section, prepared.model, prepared.config.id, prepared.fingerprint, prepared.newly_initialized)
+    return replace(prepared, notes=[*prepared.notes, described_init(section)])
 
 
 def load_tokenizer_and_splits(config: ResolvedConfig, cache: RunCache) -> tuple[PreTrainedTokenizerBase, Splits]:

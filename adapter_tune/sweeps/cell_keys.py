@@ -44,8 +44,8 @@ class CellKeys:
             return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _resolved(self, config: RunConfig) -> ResolvedConfig:
-        if config.task != CUSTOM:
+        if config.task != CUSTOM and config.init_from.run is None:
             return resolved(config)
-        from adapter_tune.data.custom import resolve_config  # a heavy import
+        from adapter_tune.runs.resolve import resolve_run  # a heavy import
 
-        return resolve_config(config, self.custom_data)
+        return resolve_run(config, self.custom_data)

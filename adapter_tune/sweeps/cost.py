@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapter_tune.config.resolved import ResolvedConfig
-from adapter_tune.data.custom import resolve_config
 from adapter_tune.foundation.console import quiet_libraries
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.backbone import RunCache, head_options
 from adapter_tune.modeling.build import count_on_meta
+from adapter_tune.runs.resolve import resolve_run
 from adapter_tune.runs.run import load_tokenizer_and_splits, run
 from adapter_tune.strategies import described
 from adapter_tune.sweeps.cells import cells, config_of
@@ -81,7 +81,7 @@ def estimate_cost(sweep: Sweep, folder: Path) -> CostEstimate:
     cache = RunCache()
     groups: dict[str, list[ResolvedConfig]] = {}
     for values in cells(sweep):
-        config = resolve_config(config_of(sweep, values, folder), cache.custom_data)
+        config = resolve_run(config_of(sweep, values, folder), cache.custom_data)
         check_training(config)
         groups.setdefault(f"{config.model!r} {config.strategy!r}", []).append(config)
     # All groups are counted before the first probe, so that a configuration that does not fit is refused at once.

@@ -61,7 +61,7 @@ class SweepStudy:
         sweep: the sweep.
         folder: the sweep's folder; it has the default storage.
         storage: a storage URL of Optuna (``postgresql://...``), or ``journal:FILE``; None for SQLite in the folder.
-        custom_data: data sections that were resolved before, as in ``resolve_config``; new ones are added.
+        custom_data: data sections that were resolved before, as in ``resolve_run``; new ones are added.
 
     Raises:
         UsageError: the storage is not a URL.

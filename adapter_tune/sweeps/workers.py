@@ -167,11 +167,11 @@ def _run_trial(study: SweepStudy, trial: Any, values: Values, folder: Path, cach
     """
     import optuna
 
-    from adapter_tune.data.custom import resolve_config
+    from adapter_tune.runs.resolve import resolve_run
     from adapter_tune.runs.run import run
 
     try:
-        config = resolve_config(config_of(study.sweep, values, folder), cache.custom_data)
+        config = resolve_run(config_of(study.sweep, values, folder), cache.custom_data)
         print(f"{values}: {config.folder}", flush=True)
         set_group(trial, group_of(study.sweep, config.model_dump()))
         result = run(config, cache=cache, callbacks=[_pruning_callback(trial, config)])

@@ -288,15 +288,12 @@ def test_lists_of_classes_in_a_data_set_have_their_names(backbone: str, tmp_path
     assert [labels[f"t {i}"] for i in range(4)] == [[0, 0, 1], [0, 0, 0], [0, 1, 1], [1, 0, 0]]
 
 
-def test_the_message_about_custom_test_rows_does_not_call_their_labels_secret(
-    reviews: Path, backbone: str, tmp_path: Path
-) -> None:
+def test_custom_test_rows_with_labels_can_be_scored(reviews: Path, backbone: str, tmp_path: Path) -> None:
     data = {"train_file": str(reviews), "test_file": str(reviews), "text_column": "body", "label_column": "opinion"}
     config = resolve_config(configured(backbone, tmp_path, **data))
-    with pytest.raises(
-        UsageError, match=r"^your own test rows cannot be scored, only predicted; evaluate on validation$"
-    ):
-        load_rows(config, load_tokenizer(config.model), ["test"])
+    rows = load_rows(config, load_tokenizer(config.model), ["test"])["test"]
+    assert None not in rows["labels"]
+    assert len(rows) == len(load_tables(config)["test"])
 
 
 def test_a_split_that_custom_data_lack(reviews: Path, backbone: str, tmp_path: Path) -> None:

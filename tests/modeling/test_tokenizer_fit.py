@@ -70,7 +70,7 @@ WORDS = [word for text in rows_of("sst2", 20)["sentence"] for word in text.split
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(texts=st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=40).map(" ".join), min_size=2, max_size=6))
 def test_a_rows_score_never_depends_on_its_neighbours(strange: Predictor, texts: list[str]) -> None:
-    encoded = encode_texts([texts], strange.tokenizer, 32)
+    encoded, _ = encode_texts([texts], strange.tokenizer, 32)
     together = strange.logits(encoded)
     alone = np.concatenate([strange.logits([row]) for row in encoded])
     np.testing.assert_allclose(together, alone, atol=2e-6)
@@ -171,7 +171,7 @@ def test_token_types_that_the_backbone_does_not_have_are_not_passed(
     _, tokenizer = load(config.folder)
     assert set(tokenizer("a", "b")) == {"input_ids", "attention_mask"}
     rows = [{"sentence1": "the dog", "sentence2": "a dog"}]
-    (row,) = predictor(config.folder).rows(iter(rows), ["sentence1", "sentence2"])
+    (row,) = predictor(config.folder).rows(iter(rows), ["sentence1", "sentence2"], "the rows")
     assert row["prediction"] in ("entailment", "not_entailment")
 
 

@@ -1,6 +1,7 @@
 """Nothing of the input is lost, overwritten or passed over, whatever kind of task predicts."""
 
 import datetime
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from transformers import BatchEncoding
 
 import adapter_tune
 from adapter_tune.cli import main
 from adapter_tune.data import parquet_writer
 from adapter_tune.data.row_files import read_rows, write_rows
 from adapter_tune.data.rows import Row
+from adapter_tune.data.splits import encode_texts
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.runs import predict
 
@@ -181,3 +184,47 @@ def test_options_that_would_be_passed_over_are_refused(
         assert message in error, words
         assert code == 2
         assert not Path("x.csv").exists()
+
+
+CUT = "1 of 3 rows are longer than data.max_length=32 tokens and are cut"
+
+
+@pytest.mark.parametrize("source", ["file", "standard input", "split"])
+def test_how_many_rows_are_cut_is_said_wherever_they_come_from(
+    trained: Any, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["the dog", "the cat " * 40, "the dog sleeps"]
+    test = tmp_path / "test.jsonl"
+    write_rows(test, iter([{"text": text, "label": "ham"} for text in texts]))
+    folder = trained("classification", test_file=str(test))
+    monkeypatch.setattr(predict, "WINDOW", 2)  # counted over all windows
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts)))
+    words = {"file": ["--input", str(test)], "standard input": ["--input", "-"], "split": ["--split", "test"]}[source]
+    capsys.readouterr()
+    main(["predict", str(folder), *words, "--output", str(tmp_path / "out.jsonl")])
+    where = {"file": str(test), "standard input": source, "split": "test"}[source]
+    assert f"{where}: {CUT}" in capsys.readouterr().err.splitlines()
+
+
+def test_a_text_that_is_cut_is_said_to_be_cut_and_another_is_not(
+    trained: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trained("classification")
+    for text, is_cut in (("the dog", False), ("the dog " * 40, True)):
+        capsys.readouterr()
+        main(["predict", str(folder), "--text", text])
+        assert ("the text: 1 of 1 rows are longer" in capsys.readouterr().err) == is_cut
+
+
+def test_a_tokenizer_in_python_tells_of_cut_rows_too() -> None:
+    class InPython:
+        """Splits at spaces, as transformers' tokenizers in Python answer: without encodings."""
+
+        def __call__(self, *texts: list[str], truncation: bool, max_length: int = 0, **_: Any) -> BatchEncoding:
+            rows = [text.split()[: max_length if truncation else None] for text in texts[0]]
+            return BatchEncoding({"input_ids": rows})
+
+    tokenizer: Any = InPython()
+    rows, cut = encode_texts([["a b c d", "a b c", "a"]], tokenizer, 3)
+    assert [len(row["input_ids"]) for row in rows] == [3, 3, 1]
+    assert cut == 1

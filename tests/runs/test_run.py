@@ -26,10 +26,11 @@ from adapter_tune.strategies import REGISTRY
 from adapter_tune.tasks.glue import TASKS
 from adapter_tune.training.arguments import arguments
 from adapter_tune.training.trainer import AdapterTrainer
+from tests.helpers import StopError, interrupted, weights
 
 KEYS = [
     "format", "task", "strategy", "model", "seed", "config", "scores", "headline", "parameters", "speed", "storage",
-    "history", "warnings", "versions", "config_hash",
+    "history", "warnings", "versions", "config_hash", "data_paths",
 ]  # fmt: skip
 PARTS = {
     "model": "id revision fingerprint",
@@ -203,32 +204,6 @@ def test_a_model_of_the_hub_is_pinned_to_the_commit_it_was_trained_on(make_confi
     (cache / "refs" / "main").write_text(commits[1])
     shutil.rmtree(cache / "snapshots" / commits[1])
     assert evaluate_run(config.folder).scores == result.scores
-
-
-class StopError(Exception):
-    """Ends a training in the middle."""
-
-
-def interrupted(config: Any, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """Run until a number of steps is done, and fail there."""
-    step = AdapterTrainer.training_step
-    count = 0
-
-    def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal count
-        if count == after:
-            raise StopError
-        count += 1
-        return step(self, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(AdapterTrainer, "training_step", training_step)
-        with pytest.raises(StopError):
-            run(config)
-
-
-def weights(config: Any) -> dict[str, torch.Tensor]:
-    return load_file(config.folder / "adapter" / "adapter_model.safetensors")
 
 
 def examples(result: Result) -> int:
