@@ -142,14 +142,14 @@ BAD_INPUTS: list[tuple[str, str, str, int]] = [
     ("--input new.csv", "text,label\na,\n", "new.csv, line 2: column 'label' is empty", 1),
     ("--input new.csv", "text,label\n", "new.csv: no rows", 1),
     ("--input new.csv --split test", "", "give one of --split and --input, not both", 2),
-    ("--input -", "", "--input -: standard input has no labels; name a file", 2),
-    ("--label-column label", "", "--label-column is only for --input FILE; leave it out", 2),
-    ("--text-column text", "", "--text-column is only for --input FILE; leave it out", 2),
+    ("--input -", "", "--input -: standard input has no labels; give a file", 2),
+    ("--label-column label", "", "--label-column is only for --input FILE; remove it", 2),
+    ("--text-column text", "", "--text-column is only for --input FILE; remove it", 2),
     ("--input new.csv --train-file x.csv", "", "--train-file is only for the run's own splits, not for --input", 2),
     (
         "--input new.csv --text-pair-column b",
         "text,label\na,ham\n",
-        "task custom reads one text, text; leave it out",
+        "task custom reads one text, text; remove the option",
         2,
     ),
 ]
@@ -245,15 +245,19 @@ def test_flags_for_files_that_the_run_does_not_have_are_refused(
 ) -> None:
     cases = [
         (trained(), "--test-file x.csv", "--test-file x.csv: the run was trained without data.custom.test_file"),
-        (trained(), "--data-source x", "--data-source x: the run was trained without data.source; leave it out"),
-        (trained_runs["rte"], "--train-file x.csv", "the run was trained without data.custom.train_file; leave it out"),
+        (trained(), "--data-source x", "--data-source x: the run was trained without data.source; remove the option"),
+        (
+            trained_runs["rte"],
+            "--train-file x.csv",
+            "the run was trained without data.custom.train_file; remove the option",
+        ),
         (trained_runs["rte"], "--data-source nowhere", "nowhere"),
     ]
     for folder, words, message in cases:
         error, _ = refused(capsys, "eval", folder, *words.split())
         assert message in error
     error, code = refused(capsys, "predict", trained(), "--text", "a", "--train-file", "x.csv")
-    assert "--train-file is only for --split; leave it out" in error
+    assert "--train-file is only for --split; remove it" in error
     assert code == 2
 
 

@@ -210,7 +210,7 @@ def test_a_run_given_as_the_model_gets_a_hint_in_every_command(
 
 def test_a_digest_is_written_by_the_run_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     error, _ = refused(capsys, "train", "--task", "rte", "--set", "init_from.digest=abc")
-    assert "init_from.digest is written down by the run; leave it out" in error
+    assert "init_from.digest is set by the run; remove it" in error
     (tmp_path / "my.yaml").write_text("task: rte\ninit_from: {digest: abc}\n")
     error, _ = refused(capsys, "train", "--config", str(tmp_path / "my.yaml"))
     assert "my.yaml:2: init_from.digest: goes with init_from.run, which is not set; remove it" in error
