@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from adapter_tune.adapters.surgery import detach as detach
     from adapter_tune.config.schema import RunConfig as RunConfig
     from adapter_tune.foundation.errors import AdapterTuneError as AdapterTuneError
+    from adapter_tune.multitask.model import MultiTask as MultiTask
     from adapter_tune.run_files.result import Result as Result
     from adapter_tune.runs.reload import load as load
     from adapter_tune.runs.run import run as run
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AdapterTuneError": "foundation.errors",
+    "MultiTask": "multitask.model",
     "ParameterCount": "adapters.formula",
     "Result": "run_files.result",
     "RunConfig": "config.schema",

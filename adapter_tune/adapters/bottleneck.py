@@ -193,11 +193,12 @@ class Adapted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``x``: (..., d), the output of the sub-layer's projection."""
         hidden = self.without_adapter(x)
-        adapter_input = hidden if self.insertion == "serial" else self.input
-        self.input = None
-        if self.bypassed:
-            return hidden
-        adapter_output: Tensor = self.adapter(adapter_input)
+        sub_layer_input, self.input = self.input, None
+        return hidden if self.bypassed else self.adapt(hidden, sub_layer_input)
+
+    def adapt(self, hidden: Tensor, sub_layer_input: Tensor | None) -> Tensor:
+        """What the adapter makes of h; the sub-layer's input x is needed for all insertions but serial."""
+        adapter_output: Tensor = self.adapter(hidden if self.insertion == "serial" else sub_layer_input)
         if self.insertion == "multiplicative":
             return hidden * (1 + adapter_output)
         return hidden + adapter_output

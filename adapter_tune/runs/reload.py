@@ -26,6 +26,7 @@ from adapter_tune.run_files.ablation_result import Ablation, RangeScores
 from adapter_tune.run_files.adapter_files import (
     ADAPTER,
     DATA,
+    AdapterConfig,
     adapter_folder,
     check_backbone,
     load_weights,
@@ -218,6 +219,25 @@ def _adapted_to_this_machine(training: TrainingConfig, then: Speed) -> dict[str,
 def _load_prepared(folder: Path, model: str | None) -> PreparedModel:
     """Backbone and adapter from an adapter folder: build, inject, load; a missing or surplus tensor is an error."""
     adapter = read_adapter_config(folder)
+    config = adapter_run_config(folder, adapter, model)
+    adapter_files.check_size(folder, config.strategy.formula(shape_of(load_config(config.model, {}))).trained)
+    prepared = build_model(config)
+    check_backbone(adapter, prepared.config.id, prepared.fingerprint)
+    load_weights(prepared.model, prepared.newly_initialized, folder, adapter)
+    return prepared
+
+
+def adapter_run_config(folder: Path, adapter: AdapterConfig, model: str | None = None) -> ResolvedConfig:
+    """The configuration of the run that trained an adapter, as far as the adapter folder has it.
+
+    Args:
+        folder: the adapter folder.
+        adapter: its configuration.
+        model: path or id of the backbone, if it has moved since training.
+
+    Raises:
+        RunError: the adapter's configuration is damaged.
+    """
     path = folder / adapter_files.CONFIG
     section = {**adapter.model, "id": model, "revision": None} if model else adapter.model
     strange = sorted(adapter.data.keys() - set(DATA))
@@ -229,11 +249,7 @@ def _load_prepared(folder: Path, model: str | None) -> PreparedModel:
         raise RunError(f"{path}: model.id refers to a place outside its folder; give the backbone with --model")
     if list(config.task_spec.labels) != adapter.labels:
         raise RunError(f"{folder}: labels {adapter.labels} are not those of {config.task}; the file is damaged")
-    adapter_files.check_size(folder, config.strategy.formula(shape_of(load_config(config.model, {}))).trained)
-    prepared = build_model(config)
-    check_backbone(adapter, prepared.config.id, prepared.fingerprint)
-    load_weights(prepared.model, prepared.newly_initialized, folder, adapter)
-    return prepared
+    return config
 
 
 def _parse_stored(values: dict[str, Any], path: Path) -> ResolvedConfig:

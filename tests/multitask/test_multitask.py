@@ -1,0 +1,181 @@
+"""Tasks on one backbone have the logits of their own models, alone and mixed in any batch."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import BertForPreTraining
+
+import adapter_tune
+from adapter_tune import MultiTask
+from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.runs.run import run
+from tests.helpers import TOKENIZER, bert_config, rows_of, save_tokenizer
+
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "houlsby": {"m": 4},
+    "houlsby-layer": {"name": "houlsby", "m": 3, "norm": "layer", "depth": 2, "activation": "relu"},
+    "houlsby-batch": {"name": "houlsby", "m": 4, "norm": "batch"},
+    "parallel": {"m": 4, "scale": "learnt"},
+    "multiplicative": {"m": 4, "layers": "top-1"},
+    "attention_only": {"m": 2},
+    "feed_forward_only": {"m": 6},
+    "layer_norm": {},
+    "bias": {},
+    "lora": {"r": 2},
+    "head": {},
+}
+TASKS = ("rte", "mnli", "stsb", "sst2", "cola")
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random BERT whose outputs differ much from row to row."""
+    folder = tmp_path_factory.mktemp("backbone")
+    torch.manual_seed(3)
+    BertForPreTraining(bert_config(initializer_range=0.3)).save_pretrained(folder)
+    save_tokenizer(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def folders(backbone: str, glue: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run of every strategy that may join, on tasks with heads of several widths."""
+    from tests.conftest import configurations
+
+    make = configurations(backbone, glue, tmp_path_factory.mktemp("multitask"))
+    folders = {}
+    for number, (name, options) in enumerate(STRATEGIES.items()):
+        strategy = {"name": name, **options}
+        config = make(
+            TASKS[number % len(TASKS)], strategy=strategy, max_steps=2, learning_rate=0.05, precision="float32"
+        )
+        run(config)
+        folders[name] = config.folder
+    return folders
+
+
+@pytest.fixture(scope="module")
+def multi(backbone: str, folders: dict[str, Path]) -> MultiTask:
+    model = MultiTask(backbone, precision="float32")
+    for name, folder in folders.items():
+        model.add(name, folder)
+    return model
+
+
+@pytest.fixture(scope="module")
+def batch() -> Any:
+    texts = rows_of("rte", 24)
+    return TOKENIZER(
+        texts["sentence1"], texts["sentence2"], padding=True, truncation=True, max_length=32, return_tensors="pt"
+    )
+
+
+def alone(folder: Path, batch: Any) -> torch.Tensor:
+    model: Any
+    model, _ = adapter_tune.load(folder)
+    with torch.inference_mode():
+        logits: torch.Tensor = model(**batch).logits
+    return logits
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_task_has_the_logits_of_its_own_model(
+    multi: MultiTask, folders: dict[str, Path], batch: Any, name: str
+) -> None:
+    expected = alone(folders[name], batch)
+    together = torch.stack(multi(**batch, tasks=[name] * len(expected)))
+    assert torch.allclose(together, expected, rtol=0, atol=1e-5)
+    assert expected.std(0).max() > 1e-2  # the rows differ, so rows of another task would be seen
+
+
+@pytest.fixture(scope="module")
+def expected(folders: dict[str, Path], batch: Any, multi: MultiTask) -> dict[str | None, torch.Tensor]:
+    logits: dict[str | None, torch.Tensor] = {name: alone(folder, batch) for name, folder in folders.items()}
+    logits[None] = torch.stack(multi(**batch, tasks=[None] * 24))
+    return logits
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(st.sampled_from([None, *STRATEGIES]), min_size=24, max_size=24))
+def test_any_mix_of_tasks_in_a_batch_gives_each_row_its_own_logits(
+    multi: MultiTask, batch: Any, expected: dict[str | None, torch.Tensor], names: list[str | None]
+) -> None:
+    for row, (name, logits) in enumerate(zip(names, multi(**batch, tasks=names), strict=True)):
+        assert logits.shape == expected[name][row].shape
+        assert torch.allclose(logits, expected[name][row], rtol=0, atol=1e-5), name
+
+
+def test_the_bare_encoder_is_the_backbone(multi: MultiTask, backbone: str, batch: Any) -> None:
+    from transformers import BertModel
+
+    bare = BertModel.from_pretrained(backbone).eval()
+    with torch.inference_mode():
+        hidden = bare(**batch).last_hidden_state[:, 0]
+    assert torch.allclose(torch.stack(multi(**batch)), hidden, atol=1e-5)
+
+
+def test_tasks_come_and_go(backbone: str, folders: dict[str, Path], batch: Any) -> None:
+    model = MultiTask(backbone, precision="float32")
+    model.add("one", folders["houlsby"])
+    before = torch.stack(model(**batch, tasks=["one"] * 24))
+    model.add("two", folders["parallel"] / "adapter")
+    model.active = "two"
+    assert torch.allclose(torch.stack(model(**batch)), alone(folders["parallel"], batch), rtol=0, atol=1e-5)
+    assert torch.equal(torch.stack(model(**batch, tasks=["one"] * 24)), before)
+    model.remove("two")
+    assert list(model.tasks) == ["one"]
+    assert model.active is None
+    assert torch.equal(torch.stack(model(**batch, tasks=["one"] * 24)), before)
+    with pytest.raises(UsageError, match="unknown task 'two'"):
+        model(**batch, tasks=["two"] * 24)
+    model.add("two", folders["lora"])
+    assert torch.allclose(
+        torch.stack(model(**batch, tasks=["two"] * 24)), alone(folders["lora"], batch), rtol=0, atol=1e-5
+    )
+
+
+def test_only_what_was_trained_is_in_memory(backbone: str, folders: dict[str, Path]) -> None:
+    model = MultiTask(backbone, precision="float32")
+    model.add("one", folders["houlsby"])
+    own = {
+        id(t): t.numel() * t.element_size() for holder in model._holders.values() for t in _tensors(holder.own["one"])
+    }
+    shared = {id(p) for p in model.model.parameters()}
+    size = (folders["houlsby"] / "adapter" / "adapter_model.safetensors").stat().st_size
+    assert sum(bytes_ for key, bytes_ in own.items() if key not in shared) <= size
+
+
+def _tensors(part: Any) -> list[torch.Tensor]:
+    module = getattr(part, "adapter", part)
+    return [*module.parameters(), *module.buffers()]
+
+
+def test_what_cannot_join_is_refused(make_config: Any, backbone: str, bare_backbone: str) -> None:
+    model = MultiTask(backbone, precision="float32")
+    for strategy in ("full", "top_n"):
+        config = make_config("rte", strategy=strategy, max_steps=1)
+        run(config)
+        with pytest.raises(UsageError, match=f"strategy {strategy} trains .* parameters in matrices of the backbone"):
+            model.add(strategy, config.folder)
+    other = make_config("rte", model=bare_backbone, max_steps=1)
+    run(other)
+    with pytest.raises(RunError, match="was trained on another backbone"):
+        model.add("other", other.folder)
+    with pytest.raises(UsageError):
+        model.add("nothing", Path(other.output))
+    assert model.tasks == {}
+
+
+def test_names_and_numbers_of_tasks_are_checked(backbone: str, folders: dict[str, Path], batch: Any) -> None:
+    model = MultiTask(backbone, precision="float32")
+    model.add("one", folders["head"])
+    with pytest.raises(UsageError, match="'one' is loaded already"):
+        model.add("one", folders["head"])
+    with pytest.raises(UsageError, match="2 tasks for 24 rows"):
+        model(**batch, tasks=["one", "one"])
+    with pytest.raises(UsageError, match="unknown task 'on'; did you mean 'one'"):
+        model.active = "on"
