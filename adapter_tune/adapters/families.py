@@ -60,6 +60,8 @@ class Family:
     first_token: tuple[str, ...] = ()
     """Paths from a layer to its projections of keys and values, if the head reads the first token alone and the layers
     view keys and values in the shape of the queries (``modeling/fast_paths.py`` uses that); empty otherwise."""
+    position_modules: tuple[str, ...] = ()
+    """Ends of the paths of modules that, with relative positions, also compute what is the same for all rows."""
     lost_positions: int = 0
     """Positions that no token can have (RoBERTa counts positions from the padding id on)."""
 
@@ -104,6 +106,13 @@ FAMILIES: dict[str, Family] = {
         sub_layers=_BERT_SUB_LAYERS,
         shape=deberta_v2_shape,
         query_value=("attention.self.query_proj", "attention.self.value_proj"),
+        position_modules=(
+            "attention.self.query_proj",
+            "attention.self.key_proj",
+            "attention.self.pos_key_proj",
+            "attention.self.pos_query_proj",
+            "encoder.LayerNorm",
+        ),
     ),
     "mpnet": Family(
         layers="encoder.layer",

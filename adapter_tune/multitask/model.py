@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from adapter_tune.adapters.bottleneck import Adapted
+from adapter_tune.adapters.families import family_of
 from adapter_tune.adapters.surgery import sites
 from adapter_tune.config.resolved import resolved
 from adapter_tune.config.schema import ModelConfig, RunConfig, TrainingConfig
@@ -115,6 +116,7 @@ class MultiTask:
         if adapter.fingerprint != self._loaded.fingerprint:
             raise RunError(f"{folder}: the adapter was trained on another backbone ({adapter.model['id']})")
         parts = load_parts(folder, adapter, config, self._loaded, self.compute.device)
+        self._check_rows_only(parts, config.strategy.name)
         with self._lock:
             for part in parts:
                 self._holder(part).own[name] = part.content
@@ -189,6 +191,17 @@ class MultiTask:
     def _check_known(self, name: str | None) -> None:
         if name is not None and name not in self._tasks:
             raise UsageError(unknown_name("task", name, self._tasks))
+
+    def _check_rows_only(self, parts: list[Part], strategy: str) -> None:
+        """Refuse parts that would differ between the rows where the backbone computes one thing for all of them."""
+        paths = family_of(self.model.config).position_modules
+        if paths and getattr(self.model.config, "relative_attention", False):
+            for part in parts:
+                if part.path.endswith(paths) and not isinstance(part.content, Adapted):
+                    raise UsageError(
+                        f"strategy {strategy} trains {part.path}, which also computes the relative positions of all "
+                        "rows, so tasks cannot share a batch; use the run alone"
+                    )
 
     def _holder(self, part: Part) -> ByTask:
         """The module that holds a part at its path; it is put into the model the first time."""

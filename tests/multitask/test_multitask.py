@@ -7,13 +7,15 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import BertForPreTraining
+from transformers import AutoModelForSequenceClassification, BertForPreTraining
 
 import adapter_tune
 from adapter_tune import MultiTask
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.runs.run import run
-from tests.helpers import TOKENIZER, bert_config, rows_of, save_tokenizer
+from adapter_tune.modeling.build import build_model
+from adapter_tune.run_files.adapter_files import save_adapter, saved_tensors
+from adapter_tune.runs.run import _described, run
+from tests.helpers import BACKBONES, TOKENIZER, bert_config, config_of, rows_of, save_tokenizer
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "houlsby": {"m": 4},
@@ -107,6 +109,49 @@ def test_any_mix_of_tasks_in_a_batch_gives_each_row_its_own_logits(
     for row, (name, logits) in enumerate(zip(names, multi(**batch, tasks=names), strict=True)):
         assert logits.shape == expected[name][row].shape
         assert torch.allclose(logits, expected[name][row], rtol=0, atol=1e-5), name
+
+
+def saved_task(folder: Path, config: Any, seed: int) -> None:
+    """An adapter folder as a run writes it, with random trained tensors."""
+    prepared = build_model(config)
+    torch.manual_seed(seed)
+    for tensor in saved_tensors(prepared.model, prepared.newly_initialized).values():
+        if tensor.is_floating_point():
+            tensor.add_(torch.randn_like(tensor), alpha=0.2)
+    save_adapter(folder, prepared.model, prepared.newly_initialized, _described(prepared, config))
+    save_tokenizer(folder)
+
+
+@pytest.mark.parametrize(("family", "own"), BACKBONES)
+def test_tasks_are_mixed_on_every_family(family: str, own: dict[str, Any], tmp_path: Path, make_config: Any) -> None:
+    torch.manual_seed(1)
+    model = AutoModelForSequenceClassification.from_config(config_of(family, {**own, "vocab_size": len(TOKENIZER)}))
+    model.save_pretrained(tmp_path / "backbone")
+    save_tokenizer(tmp_path / "backbone")
+    multi = MultiTask(str(tmp_path / "backbone"), precision="float32")
+    strategies: dict[str, Any] = {"houlsby": {"m": 4}, "parallel": {"m": 3}, "bias": {}, "lora": {"r": 2}}
+    if not any(name.endswith(".bias") for name, _ in model.base_model.named_parameters()):
+        del strategies["bias"]
+    for number, (name, options) in enumerate(strategies.items()):
+        strategy = {"name": name, **options}
+        config = make_config(TASKS[number], model=str(tmp_path / "backbone"), strategy=strategy)
+        saved_task(tmp_path / name, config, seed=number)
+        if own.get("relative_attention") and name in ("bias", "lora"):
+            with pytest.raises(UsageError, match="also computes the relative positions of all rows"):
+                multi.add(name, tmp_path / name)
+        else:
+            multi.add(name, tmp_path / name)
+    torch.manual_seed(2)
+    ids = torch.randint(5, 30, (8, 9))
+    mask = torch.arange(9) < torch.tensor([9, 4, 7, 9, 2, 9, 5, 6])[:, None]
+    names = [*multi.tasks, *multi.tasks, *multi.tasks, *multi.tasks][:8]
+    mixed = multi(ids, mask.long(), tasks=names)
+    for name in multi.tasks:
+        single, _ = adapter_tune.load(tmp_path / name)
+        with torch.inference_mode():
+            expected = single(input_ids=ids, attention_mask=mask.long()).logits
+        for row in (row for row, task in enumerate(names) if task == name):
+            assert torch.allclose(mixed[row], expected[row], rtol=0, atol=1e-5), name
 
 
 def test_the_bare_encoder_is_the_backbone(multi: MultiTask, backbone: str, batch: Any) -> None:
