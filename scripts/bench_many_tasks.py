@@ -60,9 +60,7 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
     model.add("first", adapters[0])  # what is set up once is not part of a load
     gc.collect()
     before = _memory()
-    loads = [
-        _seconds(lambda number=number: model.add(str(number), adapters[number])) for number in range(1, len(adapters))
-    ]
+    loads = [_seconds(partial(model.add, path.name, path)) for path in adapters[1:]]
     gc.collect()
     used = _memory() - before
     share = (len(adapters) - 1) / len(adapters)

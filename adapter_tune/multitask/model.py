@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +15,15 @@ from torch import Tensor, nn
 from adapter_tune.adapters.bottleneck import Adapted
 from adapter_tune.adapters.families import family_of
 from adapter_tune.adapters.surgery import sites
-from adapter_tune.config.resolved import resolved
+from adapter_tune.config.resolved import ResolvedConfig, resolved
 from adapter_tune.config.schema import ModelConfig, RunConfig, TrainingConfig
 from adapter_tune.foundation.errors import RunError, UsageError, unknown_name
 from adapter_tune.modeling.backbone import load_backbone
 from adapter_tune.modeling.fast_paths import enable_fast_paths
 from adapter_tune.modeling.precision import cast_frozen_weights, resolve_compute
 from adapter_tune.multitask.by_task import ByTask, CurrentGroups, Group, OwnAdapter, OwnLinear, OwnModule
-from adapter_tune.multitask.task_parts import Part, load_parts
-from adapter_tune.run_files.adapter_files import adapter_folder, read_adapter_config
+from adapter_tune.multitask.task_parts import Part, TaskReader
+from adapter_tune.run_files.adapter_files import AdapterConfig, adapter_folder, read_adapter_config
 from adapter_tune.runs.reload import adapter_run_config
 from adapter_tune.tasks.glue import Task
 
@@ -78,6 +79,7 @@ class MultiTask:
         self._holders: dict[tuple[str, bool], ByTask] = {}
         """By path, and whether it is for adapters."""
         self._tasks: dict[str, LoadedTask] = {}
+        self._readers: dict[str, TaskReader] = {}
         self._active: str | None = None
         self._first_token: Tensor | None = None
         self._lock = threading.Lock()
@@ -115,7 +117,7 @@ class MultiTask:
         config = adapter_run_config(folder, adapter)
         if adapter.fingerprint != self._loaded.fingerprint:
             raise RunError(f"{folder}: the adapter was trained on another backbone ({adapter.model['id']})")
-        parts = load_parts(folder, adapter, config, self._loaded, self.compute.device)
+        parts = self._reader(config, adapter).read(folder, adapter, self.compute.device)
         self._check_rows_only(parts, config.strategy.name)
         with self._lock:
             for part in parts:
@@ -191,6 +193,14 @@ class MultiTask:
     def _check_known(self, name: str | None) -> None:
         if name is not None and name not in self._tasks:
             raise UsageError(unknown_name("task", name, self._tasks))
+
+    def _reader(self, config: ResolvedConfig, adapter: AdapterConfig) -> TaskReader:
+        """What reads tasks like this one; it is made the first time."""
+        train_pooler = adapter.model["pooler"] == "train"
+        key = json.dumps([adapter.strategy, config.task_spec.num_labels, train_pooler])
+        if key not in self._readers:
+            self._readers[key] = TaskReader(config, self._loaded, train_pooler=train_pooler)
+        return self._readers[key]
 
     def _check_rows_only(self, parts: list[Part], strategy: str) -> None:
         """Refuse parts that would differ between the rows where the backbone computes one thing for all of them."""

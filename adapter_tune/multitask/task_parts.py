@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from adapter_tune.adapters.bottleneck import Adapted
@@ -18,7 +19,13 @@ from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.backbone import LoadedBackbone, head_options
 from adapter_tune.modeling.build import prepare
 from adapter_tune.multitask.by_task import LowRankUpdate
-from adapter_tune.run_files.adapter_files import AdapterConfig, load_weights, saved_tensors
+from adapter_tune.run_files.adapter_files import (
+    WEIGHTS,
+    AdapterConfig,
+    check_same_tensors,
+    read_weights,
+    saved_tensors,
+)
 from adapter_tune.strategies import Strategy
 
 
@@ -32,27 +39,61 @@ class Part:
     """An ``Adapted``, a module, a bias (d), or a ``LowRankUpdate``."""
 
 
-def load_parts(
-    folder: Path, adapter: AdapterConfig, config: ResolvedConfig, backbone: LoadedBackbone, device: str
-) -> list[Part]:
-    """Read a task's tensors and return its modules; the frozen tensors in them are the backbone's own.
+class TaskReader:
+    """Reads tasks of one strategy with heads of one size; the modules without tensors are made once.
 
     Args:
-        folder: the adapter folder.
-        adapter: its configuration.
-        config: the configuration of its run.
-        backbone: the shared one.
-        device: of the parts.
+        config: the configuration of a run with this strategy.
+        backbone: the shared one; the frozen tensors in a task's modules are its own.
+        train_pooler: whether the pooler was trained.
 
     Raises:
         UsageError: the strategy trains matrices of the backbone.
-        RunError: a file is damaged.
     """
-    skeleton = _skeleton(config, backbone.model, train_pooler=adapter.model["pooler"] == "train")
-    _check_small(skeleton, config.strategy)
-    _materialise(skeleton, backbone.newly_initialized)
-    load_weights(skeleton, backbone.newly_initialized, folder, adapter)
-    return list(_parts(skeleton, backbone.model, device))
+
+    def __init__(self, config: ResolvedConfig, backbone: LoadedBackbone, *, train_pooler: bool) -> None:
+        self.backbone = backbone.model
+        skeleton = _skeleton(config, backbone.model, train_pooler=train_pooler)
+        _check_small(skeleton, config.strategy)
+        self.expected = saved_tensors(skeleton, backbone.newly_initialized)
+        self.modules = _own_modules(skeleton, self.expected)
+
+    def read(self, folder: Path, adapter: AdapterConfig, device: str) -> list[Part]:
+        """The modules of a task, with the tensors in its adapter folder.
+
+        Args:
+            folder: the adapter folder.
+            adapter: its configuration.
+            device: of the modules.
+
+        Raises:
+            UsageError: the folder has no weights.
+            RunError: a file is damaged.
+        """
+        stored = read_weights(folder, adapter)
+        check_same_tensors(folder / WEIGHTS, self.expected, stored)
+        parts = []
+        for path, template in self.modules.items():
+            module = copy.deepcopy(template)
+            for name, tensor in stored.items():
+                if name.startswith(f"{path}."):
+                    _assign(module, name.removeprefix(f"{path}."), tensor)
+            parts.append(Part(path, self._content(path, module, device)))
+        return parts
+
+    def _content(self, path: str, module: Any, device: str) -> Any:
+        if isinstance(module, Adapted):
+            module.adapter.to(device)
+            return module
+        if _is_lora(module):
+            return _update(module, device)
+        if isinstance(module, nn.Linear) and module.weight.is_meta:
+            return module.bias.detach().to(device)
+        shared = self.backbone.get_submodule(path)
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.is_meta:
+                setattr(module, name, getattr(shared, name))
+        return module.to(device)
 
 
 def _skeleton(config: ResolvedConfig, backbone: PreTrainedModel, *, train_pooler: bool) -> PreTrainedModel:
@@ -79,42 +120,33 @@ def _check_small(model: PreTrainedModel, strategy: Strategy) -> None:
         )
 
 
-def _materialise(model: PreTrainedModel, newly_initialized: frozenset[str]) -> None:
-    """Give memory to the tensors that an adapter file has; all others stay without."""
-    for name in saved_tensors(model, newly_initialized):
-        path, _, attribute = name.rpartition(".")
-        module = model.get_submodule(path)
-        tensor = getattr(module, attribute)
-        empty = torch.empty_like(tensor, device="cpu")
-        if isinstance(tensor, nn.Parameter):
-            setattr(module, attribute, nn.Parameter(empty, requires_grad=tensor.requires_grad))
-        else:
-            module._buffers[attribute] = empty
+def _own_modules(model: PreTrainedModel, tensors: Iterable[str]) -> dict[str, nn.Module]:
+    """The modules that a task has of its own, by path, given the names of its tensors; none is inside another."""
+    modules: dict[str, nn.Module] = {}
+    for name in tensors:
+        path = name.rpartition(".")[0]
+        parents = [path[:end] for end, character in enumerate(path) if character == "."]
+        for parent in parents:
+            module = model.get_submodule(parent)
+            if isinstance(module, Adapted) or _is_lora(module):
+                path = parent
+                break
+        modules[path] = model.get_submodule(path)
+    return modules
 
 
-def _parts(model: PreTrainedModel, backbone: PreTrainedModel, device: str) -> Iterator[Part]:
-    inside: tuple[str, ...] = ()
-    for path, module in model.named_modules():
-        if path.startswith(inside):
-            continue
-        if isinstance(module, Adapted):
-            inside = (*inside, f"{path}.")
-            module.adapter.to(device)
-            yield Part(path, module)
-        elif hasattr(module, "adapter_layer_names"):
-            inside = (*inside, f"{path}.")
-            yield Part(path, _update(module, device))
-        elif any(not p.is_meta for p in module.parameters(recurse=False)):
-            yield _own_part(path, module, backbone.get_submodule(path), device)
+def _is_lora(module: nn.Module) -> bool:
+    return hasattr(module, "adapter_layer_names")
 
 
-def _own_part(path: str, module: nn.Module, shared: nn.Module, device: str) -> Part:
-    if isinstance(module, nn.Linear) and module.weight.is_meta:
-        return Part(path, module.bias.detach().to(device))
-    for name, parameter in module.named_parameters(recurse=False):
-        if parameter.is_meta:
-            setattr(module, name, getattr(shared, name))
-    return Part(path, module.to(device))
+def _assign(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """Put a tensor in the place of the one with this name."""
+    path, _, attribute = name.rpartition(".")
+    owner = module.get_submodule(path)
+    if attribute in owner._parameters:
+        owner._parameters[attribute] = nn.Parameter(tensor, requires_grad=False)
+    else:
+        owner._buffers[attribute] = tensor
 
 
 def _update(module: Any, device: str) -> LowRankUpdate:

@@ -135,7 +135,9 @@ def _check_undamaged(folder: Path, stored: dict[str, Tensor], checksums: str, co
     path = folder / WEIGHTS
     if config is not None and config.format > 1 and atomic_files.sha256(path) != config.sha256:
         damaged = _damaged_part(stored, checksums)
-        raise RunError(f"{path}: {damaged} is not what was saved (SHA-256 differs from {CONFIG}'s); copy it again")
+        raise RunError(
+            f"{path}: {damaged} has changed since it was saved (the SHA-256 is not the one in {CONFIG}); copy it again"
+        )
 
 
 def _checksum(tensor: Tensor) -> str:
