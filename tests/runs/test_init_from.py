@@ -17,7 +17,7 @@ from adapter_tune.modeling.build import build_model
 from adapter_tune.report.collect import collect
 from adapter_tune.run_files.init_from import start_from
 from adapter_tune.runs import run as run_module
-from adapter_tune.runs.reload import evaluate_run
+from adapter_tune.runs.reload import evaluate_run, load
 from adapter_tune.runs.resolve import resolve_run
 from adapter_tune.runs.run import run
 from adapter_tune.strategies import REGISTRY
@@ -173,6 +173,13 @@ def test_a_pooler_that_was_frozen_may_be_trained_on(
 ) -> None:
     config = make_config("rte", model={"id": backbone, "pooler": "train"}, max_steps=1)
     assert run(from_run(config, trained_runs["mnli"])).parameters.groups.pooler > 0
+
+
+def test_an_adapter_of_peft_is_not_called_damaged(make_config: Any, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "x"}')
+    for read in (lambda: from_run(make_config("rte"), tmp_path), lambda: load(tmp_path)):
+        with pytest.raises(UsageError, match="an adapter of the peft package; give a folder that adapter-tune wrote"):
+            read()
 
 
 def test_damaged_weights_are_refused(make_config: Any, trained_runs: dict[str, str], tmp_path: Path) -> None:
