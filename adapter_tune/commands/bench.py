@@ -91,4 +91,7 @@ def _compose(text: str, m: str | None, flags: dict[str, Any], sets: list[str]) -
     has_size = issubclass(REGISTRY.get(name, object), Injection)
     size = as_yaml("--m", m) if has_size else None
     strategy_flags = {**flags, "--strategy strategy.name": name, "--m strategy.m": size}
-    return compose(None, strategy_flags, [*(f"strategy.{option}" for option in options), *sets])
+    config = compose(None, strategy_flags, [*(f"strategy.{option}" for option in options), *sets])
+    if config.init_from.run is not None:
+        raise UsageError(f"init_from.run={config.init_from.run}: bench measures random weights; leave it out")
+    return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,14 @@ def predict(
     if output is not None:
         print(f"{count:,} prediction{'s' * (count != 1)} in {output}")
     if input_ not in (None, "-") and has_labels(loaded.config, input_ or ""):
-        print(f"{input_} has labels; to score it: adapter-tune eval {folder} --input {input_}")
+        columns = {"--text-column": text_column, "--text-pair-column": text_pair_column}
+        print(f"{input_} has labels; to score it: {_eval_command(folder, input_ or '', columns)}")
+
+
+def _eval_command(folder: Path, file: str, columns: dict[str, str | None]) -> str:
+    """Return the command that scores a file, quoted for a shell."""
+    named = [word for flag, column in columns.items() if column is not None for word in (flag, column)]
+    return shlex.join(["adapter-tune", "eval", str(folder), "--input", file, *named])
 
 
 def _check_source(sources: dict[str, str | None], output: Path | None) -> None:

@@ -115,6 +115,8 @@ def _subset(rows: Any, data: DataConfig, split: str) -> Any:
     limit = data.max_train_samples if split == "train" else data.max_eval_samples
     if limit is None or limit >= len(rows):
         return rows
+    option = "data.max_train_samples" if split == "train" else "data.max_eval_samples"
+    log.info("%s: %d of %d rows are used (%s)", split, limit, len(rows), option)
     return rows.shuffle(seed=_SUBSET_SEED).select(range(limit))
 
 

@@ -199,10 +199,16 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     """The ``adapter_config.json`` in a folder.
 
     Raises:
-        UsageError: this is not the folder of an adapter.
+        UsageError: this is not the folder of an adapter, or the adapter is one of the peft package.
         RunError: the file is damaged, or was written by a newer version.
     """
-    return read_json(folder / CONFIG, AdapterConfig, FORMAT, "copy it again")
+    path = folder / CONFIG
+    try:
+        return read_json(path, AdapterConfig, FORMAT, "copy it again")
+    except RunError:
+        if '"peft_type"' in path.read_text(encoding="utf-8", errors="replace"):
+            raise UsageError(f"{path}: an adapter of the peft package; give a folder that adapter-tune wrote") from None
+        raise
 
 
 def check_backbone(adapter: AdapterConfig, model_id: str, fingerprint: str) -> None:

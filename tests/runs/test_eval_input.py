@@ -1,6 +1,7 @@
 """A labelled file of any origin can be scored, and the data of a run are found from any directory."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -89,12 +90,16 @@ def test_a_copy_of_a_split_has_the_scores_of_the_split(
         assert scores == pytest.approx(stored.scores[stored.headline.split], abs=1e-6)
 
 
-def test_all_rows_of_a_file_are_scored_whatever_the_runs_limit(make_config: Any, tmp_path: Path) -> None:
+def test_all_rows_of_a_file_are_scored_whatever_the_runs_limit(
+    make_config: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="adapter_tune")
     config = make_config("sst2", data={"max_eval_samples": 8}, max_steps=1)
     adapter_tune.run(config)
     rows = [dict(row) for row in raw_split(config, "validation")]
     write_rows(tmp_path / "rows.jsonl", iter(rows))
     score = evaluate_run(config.folder, input_file=str(tmp_path / "rows.jsonl")).headline.value
+    assert f"validation: 8 of {len(rows)} rows are used (data.max_eval_samples)" in caplog.text
     assert len(rows) == 24
     assert (score * 24) == pytest.approx(round(score * 24))
     assert evaluate_run(config.folder).headline.value != score
@@ -182,6 +187,26 @@ def test_predicting_a_labelled_file_says_how_to_score_it(
             main(["predict", str(folder), "--input", str(source), "--output", str(tmp_path / "out.jsonl")])
             hint = f"{source} has labels; to score it: adapter-tune eval {folder} --input {source}"
             assert (hint in capsys.readouterr().out) == is_said
+
+
+def test_the_printed_command_can_be_pasted(trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, source = trained(), tmp_path / "my new.csv"
+    source.write_text("my text,label\nthe dog,ham\n")
+    main(
+        [
+            "predict",
+            str(folder),
+            "--input",
+            str(source),
+            "--output",
+            str(tmp_path / "o.csv"),
+            "--text-column",
+            "my text",
+        ]
+    )
+    printed = capsys.readouterr().out.partition("to score it: adapter-tune ")[2]
+    main(shlex.split(printed))
+    assert f"accuracy ({source})" in capsys.readouterr().out
 
 
 # Where the data are -------------------------------------------------------------------------------------------------

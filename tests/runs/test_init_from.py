@@ -14,9 +14,10 @@ from adapter_tune.config.compose import compose
 from adapter_tune.config.schema import InitConfig
 from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
 from adapter_tune.modeling.build import build_model
+from adapter_tune.report.collect import collect
 from adapter_tune.run_files.init_from import start_from
 from adapter_tune.runs import run as run_module
-from adapter_tune.runs.reload import evaluate_run
+from adapter_tune.runs.reload import evaluate_run, load
 from adapter_tune.runs.resolve import resolve_run
 from adapter_tune.runs.run import run
 from adapter_tune.strategies import REGISTRY
@@ -68,6 +69,8 @@ def test_the_run_is_scored_again_without_its_origin_which_the_result_names(make_
     assert any(f"started from {source.folder} (mnli, houlsby m=4), with a new head" in note for note in result.warnings)
     card = (config.folder / "adapter" / "README.md").read_text()
     assert f"started from the adapter of the run `{source.folder.name}` (digest `{config.init_from.digest}`)" in card
+    labels = {run.result.task: run.label for run in collect([source.folder.parent]).runs}  # not the same method
+    assert labels == {"mnli": "houlsby m=4", "rte": f"houlsby m=4 from {source.folder.name}"}
     shutil.rmtree(source.folder)
     assert evaluate_run(config.folder).scores == result.scores
 
@@ -172,6 +175,13 @@ def test_a_pooler_that_was_frozen_may_be_trained_on(
     assert run(from_run(config, trained_runs["mnli"])).parameters.groups.pooler > 0
 
 
+def test_an_adapter_of_peft_is_not_called_damaged(make_config: Any, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "x"}')
+    for read in (lambda: from_run(make_config("rte"), tmp_path), lambda: load(tmp_path)):
+        with pytest.raises(UsageError, match="an adapter of the peft package; give a folder that adapter-tune wrote"):
+            read()
+
+
 def test_damaged_weights_are_refused(make_config: Any, trained_runs: dict[str, str], tmp_path: Path) -> None:
     shutil.copytree(trained_runs["mnli"], tmp_path / "origin")
     path = tmp_path / "origin" / "adapter" / "adapter_model.safetensors"
@@ -205,6 +215,12 @@ def test_a_run_given_as_the_model_gets_a_hint_in_every_command(
     assert f"model {unfinished} is the folder of an unfinished run, not a backbone" in error
     error, code = refused(capsys, "train", "--task", "rte", "--model", backbone, "--init-from", unfinished, *data)
     assert "no finished run in it" in error
+    assert code == 2
+
+
+def test_bench_refuses_what_it_would_ignore(capsys: pytest.CaptureFixture[str]) -> None:
+    error, code = refused(capsys, "bench", "--steps", "1", "--set", "init_from=runs/x")
+    assert "init_from.run=runs/x: bench measures random weights; leave it out" in error
     assert code == 2
 
 
