@@ -89,6 +89,12 @@ def configurations(backbone: str, glue: str, output: Path) -> Callable[..., Reso
     return make
 
 
+@pytest.fixture(scope="session")
+def make_configs() -> Callable[..., Any]:
+    """``configurations``, for modules with a backbone of their own."""
+    return configurations
+
+
 @pytest.fixture
 def make_config(backbone: str, glue: str, tmp_path: Path) -> Any:
     """Makes configurations whose runs lie in the test's own folder."""

@@ -203,7 +203,7 @@ def log_cut(where: str, cut: int, count: int, max_length: int) -> None:
         max_length: the maximum number of tokens in a row.
     """
     if cut:
-        text = "%s: %d of %d rows are longer than data.max_length=%d tokens and are cut"
+        text = "%s: %d of %d rows are longer than data.max_length=%d tokens and are truncated"
         log.info(text, where, cut, count, max_length)
 
 

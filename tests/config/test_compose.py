@@ -153,7 +153,7 @@ WRONG: list[tuple[str, list[str], str]] = [
     ),
     ("task: custom\n", ["data.metric=f1"], r"--set: data.metric: has moved to data.custom.metric"),
     ("task: rte\ntraining.epochs: 1\n", [], r"my.yaml:2: 'training.epochs' should be 'epochs' in a section 'training'"),
-    ("task: rte\nmodel: {pooler: frozen}\nstrategy: full\n", [], r"my.yaml:2: model.pooler: strategy full trains"),
+    ("task: rte\nmodel: {pooler: frozen}\nstrategy: full\n", [], r"my.yaml:2: model.pooler: strategy full also trains"),
     ("task: rte\n", ["training.epochs=x"], r"--set: training.epochs: should be a valid number, got 'x'"),
     ("task: rte\n", ["training.epoch=2"], r"--set: training.epoch: unknown option .* did you mean 'epochs'\?"),
     ("task: rte\n", ["epochs"], r"write it as section.key=value"),

@@ -44,11 +44,9 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def folders(backbone: str, glue: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def folders(backbone: str, glue: str, tmp_path_factory: pytest.TempPathFactory, make_configs: Any) -> dict[str, Path]:
     """A run of every strategy that may join, on tasks with heads of several widths."""
-    from tests.conftest import configurations
-
-    make = configurations(backbone, glue, tmp_path_factory.mktemp("multitask"))
+    make = make_configs(backbone, glue, tmp_path_factory.mktemp("multitask"))
     folders = {}
     for number, (name, options) in enumerate(STRATEGIES.items()):
         strategy = {"name": name, **options}

@@ -141,7 +141,7 @@ def test_test_rows_without_a_usable_label_are_predicted_and_not_scored(
 
 BAD_INPUTS: list[tuple[str, str, str, int]] = [
     ("--input none.csv", "", "none.csv: no such file", 2),
-    ("--input new.csv", "text\na\n", "unknown column 'label'; Known: text; name the column of the labels", 2),
+    ("--input new.csv", "text\na\n", "unknown column 'label'; Known: text; give the column of the labels", 2),
     ("--input new.csv", "txt,label\na,ham\n", "unknown column 'text'; did you mean 'txt'?", 2),
     ("--input new.csv", "text,label\na,egg\n", "new.csv, line 2: unknown label 'egg'", 1),
     ("--input new.csv", "text,label\na,\n", "new.csv, line 2: column 'label' is empty", 1),

@@ -171,11 +171,11 @@ def test_options_that_would_be_passed_over_are_refused(
     folder = trained("classification")
     monkeypatch.chdir(tmp_path)
     cases = [
-        ("--text a --text-column text", "--text-column needs --input FILE; give --input"),
-        ("--split train --output x.csv --text-column text", "--text-column needs --input FILE; give --input"),
-        ("--input - --output x.csv --text-pair-column b", "--text-pair-column needs --input FILE; give --input"),
-        ("--input rows.jsonl --output x.csv --text-pair b", "--text-pair needs --text; give --text"),
-        ("--split train --output x.csv --text-pair b", "--text-pair needs --text; give --text"),
+        ("--text a --text-column text", "--text-column is only for --input FILE; remove it"),
+        ("--split train --output x.csv --text-column text", "--text-column is only for --input FILE; remove it"),
+        ("--input - --output x.csv --text-pair-column b", "--text-pair-column is only for --input FILE; remove it"),
+        ("--input rows.jsonl --output x.csv --text-pair b", "--text-pair is only for --text; remove it"),
+        ("--split train --output x.csv --text-pair b", "--text-pair is only for --text; remove it"),
         ("--input rows.jsonl --output x.csv --text-pair-column label",
          "--text-pair-column: task custom reads one text, text; remove the option"),
     ]  # fmt: skip
@@ -186,7 +186,7 @@ def test_options_that_would_be_passed_over_are_refused(
         assert not Path("x.csv").exists()
 
 
-CUT = "1 of 3 rows are longer than data.max_length=32 tokens and are cut"
+CUT = "1 of 3 rows are longer than data.max_length=32 tokens and are truncated"
 
 
 @pytest.mark.parametrize("source", ["file", "standard input", "split"])
