@@ -188,7 +188,7 @@ def test_damaged_weights_are_refused(make_config: Any, trained_runs: dict[str, s
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert "is not what was saved" in failing(from_run(make_config("rte"), tmp_path / "origin"))
+    assert "has changed since it was saved" in failing(from_run(make_config("rte"), tmp_path / "origin"))
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[str, Any]:
