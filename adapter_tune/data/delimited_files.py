@@ -192,10 +192,10 @@ def _tsv_line(values: list[Any], columns: list[str], where: str) -> str:
     for column, field in zip(columns, fields, strict=True):
         for end, name in _ENDS.items():
             if end in field:
-                problem = f"a TSV file cannot hold a {name} in a text"
+                problem = f"a TSV file cannot contain a {name} in a text"
                 raise RunError(f"cannot write {where}, column '{column}': {problem}; write a .csv or .jsonl file")
     if fields == [""]:
-        problem = "a TSV file with one column cannot hold an empty text"
+        problem = "a TSV file with one column cannot contain an empty text"
         raise RunError(f"cannot write {where}: {problem}; write a .csv or .jsonl file")
     return "\t".join(fields) + "\n"
 

@@ -97,7 +97,7 @@ def multi_label_of(row: Row, data: DataConfig, where: str) -> list[str]:
     """The labels of a row: a list, words separated by ``;``, or the names of the columns that hold 1.
 
     Raises:
-        RunError: the column is missing or holds something else. The message begins with ``where``.
+        RunError: the column is missing or contains something else. The message begins with ``where``.
     """
     column = data.custom.label_column or ""
     if "," in column:
@@ -125,7 +125,7 @@ def class_of(row: Row, data: DataConfig, where: str) -> str:
     """The label of a row as a class name.
 
     Raises:
-        RunError: the column is missing or holds something else. The message begins with ``where``.
+        RunError: the column is missing or contains something else. The message begins with ``where``.
     """
     value = _value(row, data.custom.label_column or "", where)
     name = class_name(value)
@@ -139,7 +139,7 @@ def number_of(row: Row, data: DataConfig, where: str, bounds: tuple[float, float
     """The label of a row as a finite number within bounds.
 
     Raises:
-        RunError: the column is missing or holds something else. The message begins with ``where``.
+        RunError: the column is missing or contains something else. The message begins with ``where``.
     """
     value = _value(row, data.custom.label_column or "", where)
     try:

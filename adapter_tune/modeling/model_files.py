@@ -48,7 +48,7 @@ def check_whole_model(config: ModelConfig) -> None:
     adapter = find_adapter_config_file(located_model(config.id), revision=config.revision)
     if adapter is not None:
         raise RunError(
-            f"model {config.id}: it has an {ADAPTER_CONFIG_NAME}, so it is or holds an adapter (as the package peft "
+            f"model {config.id}: it has an {ADAPTER_CONFIG_NAME}, so it is or contains an adapter (as the package peft "
             "saves them), and only whole models are read; merge the adapter into its model and save that (peft: "
             "merge_and_unload), or remove the file to use the model without the adapter"
         )

@@ -38,8 +38,14 @@ log = logging.getLogger("adapter_tune")
 CONFIG = "config.yaml"
 
 
-def run(config: RunConfig, *, force: bool = False, resume: bool = True, cache: RunCache | None = None,
-        callbacks: Sequence[TrainerCallback] = ()) -> Result:  # fmt: skip
+def run(
+    config: RunConfig,
+    *,
+    force: bool = False,
+    resume: bool = True,
+    cache: RunCache | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Result:
     """Train and evaluate what a configuration says; a finished run is not run twice.
 
     Args:
@@ -50,7 +56,7 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, cache: R
         callbacks: the HF Trainer's, beside our own.
 
     Returns:
-        The result, which lies in the run folder too.
+        The result, which is also in the run folder.
 
     Raises:
         AdapterTuneError: something the user wrote is wrong, or something failed on the way.
@@ -69,9 +75,12 @@ def run(config: RunConfig, *, force: bool = False, resume: bool = True, cache: R
 
 
 def _run(
-    config: ResolvedConfig, checkpoint: Path | None, cache: RunCache | None, callbacks: Sequence[TrainerCallback],
+    config: ResolvedConfig,
+    checkpoint: Path | None,
+    cache: RunCache | None,
+    callbacks: Sequence[TrainerCallback],
     load: LoadMeter,
-) -> Result:  # fmt: skip
+) -> Result:
     folder = config.folder
     if checkpoint is not None:
         log.info("%s is unfinished; resuming from %s", folder, checkpoint.name)

@@ -165,7 +165,7 @@ def test_as_many_rows_are_read_as_were_written(
     rows = [{"text": text, **dict.fromkeys(other, "1")} for text in texts]
     cannot_be_held = ending == "tsv" and any(set(text) & set("\t\r\n") or not (text or other) for text in texts)
     if cannot_be_held:
-        with pytest.raises(RunError, match=r"cannot write row \d.*: a TSV file .*cannot hold a.*; write a \.csv or"):
+        with pytest.raises(RunError, match=r"cannot write row \d.*: a TSV file .*cannot contain a.*; write a \.csv or"):
             write_rows(path, iter(rows))
         assert not path.exists()
         return

@@ -138,7 +138,7 @@ def test_a_folder_with_an_adapters_configuration_is_always_refused_alike(
         with pytest.raises(SystemExit) as stopped:
             main([*command.split(), "--model", str(folder)])
         assert stopped.value.code == 1
-        assert "it has an adapter_config.json, so it is or holds an adapter" in capsys.readouterr().err
+        assert "it has an adapter_config.json, so it is or contains an adapter" in capsys.readouterr().err
 
 
 def test_a_file_or_any_folder_is_no_model(backbone: str, tmp_path: Path) -> None:
