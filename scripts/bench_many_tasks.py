@@ -39,20 +39,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         _measure(Path(folder), options)
+        _measure_shared_layers(Path(folder), options)
 
 
 def _measure(folder: Path, options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     BertForPreTraining(BertConfig(num_hidden_layers=options.layers)).save_pretrained(folder / "backbone")
-    run = resolved(
-        parse_config(
-            {
-                "task": "rte",
-                "model": str(folder / "backbone"),
-                "strategy": {"name": "houlsby", "m": options.m},
-            }
-        )
-    )
+    run = _run(folder, {"name": "houlsby", "m": options.m})
     adapters = _write_adapters(folder, run, options.tasks)
     files = sum(file.stat().st_size for file in folder.glob("task-*/*.safetensors"))
     gc.collect()
@@ -90,6 +83,32 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
     for name, seconds in times.items():
         median = statistics.median(seconds)
         print(f"32 rows of {name:18} {1e3 * median:8.1f} ms, {median / one:.3f} of one task")
+
+
+def _measure_shared_layers(folder: Path, options: argparse.Namespace) -> None:
+    """Eight tasks on the same rows, with adapters in the top quarter of the layers, against eight passes."""
+    top = max(1, options.layers // 4)
+    run = _run(folder, {"name": "houlsby", "m": options.m, "layers": f"top-{top}"})
+    model = MultiTask(str(folder / "backbone"), precision="float32", device="cpu")
+    for path in _write_adapters(folder / "top", run, 8):
+        model.add(path.name, path)
+    ids = torch.randint(1000, 20_000, (8, options.tokens))
+    mask = torch.ones_like(ids)
+    together = []
+    apart = []
+    for repeat in range(options.repeats + 2):
+        seconds = _seconds(partial(model.all_tasks, ids, mask))
+        passes = sum(_seconds(partial(model, ids, mask, tasks=[name] * 8)) for name in model.tasks)
+        if repeat > 1:  # the first ones warm up
+            together.append(seconds)
+            apart.append(passes)
+    share = (options.layers - top + 8 * top) / (8 * options.layers)
+    ratio = statistics.median(together) / statistics.median(apart)
+    print(f"8 tasks on 8 rows             {ratio:.3f} of eight passes; layers computed: {share:.3f} of theirs")
+
+
+def _run(folder: Path, strategy: dict[str, Any]) -> ResolvedConfig:
+    return resolved(parse_config({"task": "rte", "model": str(folder / "backbone"), "strategy": strategy}))
 
 
 def _write_adapters(folder: Path, run: ResolvedConfig, count: int) -> list[Path]:

@@ -22,6 +22,7 @@ from adapter_tune.modeling.backbone import load_backbone
 from adapter_tune.modeling.fast_paths import enable_fast_paths
 from adapter_tune.modeling.precision import cast_frozen_weights, resolve_compute
 from adapter_tune.multitask.by_task import ByTask, CurrentGroups, Group, OwnAdapter, OwnLinear, OwnModule
+from adapter_tune.multitask.shared_layers import SharedLayers
 from adapter_tune.multitask.task_parts import Part, TaskReader
 from adapter_tune.run_files.adapter_files import AdapterConfig, adapter_folder, read_adapter_config
 from adapter_tune.runs.reload import adapter_run_config
@@ -76,6 +77,7 @@ class MultiTask:
         paths = {id(module): path for path, module in self.model.named_modules()}
         self._sites = {paths[id(site.host)]: site for site in sites(self.model)}
         self._current = CurrentGroups()
+        self._shared_layers = SharedLayers(self.model, self._current)
         self._holders: dict[tuple[str, bool], ByTask] = {}
         """By path, and whether it is for adapters."""
         self._tasks: dict[str, LoadedTask] = {}
@@ -168,6 +170,60 @@ class MultiTask:
             for name in dict.fromkeys(names):
                 self._check_known(name)
             return self._compute(names, {key: value for key, value in inputs.items() if value is not None})
+
+    def all_tasks(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        *,
+        names: Sequence[str] | None = None,
+    ) -> dict[str, Tensor]:
+        """Compute several tasks on the same rows; layers below the first own module of any task are computed once.
+
+        Args:
+            input_ids: (rows, tokens)
+            attention_mask: (rows, tokens); all tokens are real by default.
+            token_type_ids: (rows, tokens), for backbones that have them.
+            names: the tasks; all by default.
+
+        Returns:
+            The logits (rows, labels) of each task, in float32.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        names = list(self._tasks if names is None else names)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        batch = {key: value.to(self.compute.device) for key, value in inputs.items() if value is not None}
+        with self._lock:
+            for name in names:
+                self._check_known(name)
+            if not names:
+                return {}
+            rows = len(input_ids)
+            logits = self._compute_all(names, batch, rows)
+        return {
+            name: logits[number * rows : (number + 1) * rows, : self._tasks[name].spec.num_labels]
+            for number, name in enumerate(names)
+        }
+
+    def _compute_all(self, names: list[str], batch: dict[str, Tensor], rows: int) -> Tensor:
+        """The logits of the rows of the first task, then of the second, and so on."""
+        own = {path for (path, _), holder in self._holders.items() if holder.own.keys() & set(names)}
+        first = self._shared_layers.first_layer(own)
+        if first is None or not self._shared_layers.can_repeat:
+            self._current.groups = _groups([name for name in names for _ in range(rows)])
+            batch = {key: value.repeat(len(names), 1) for key, value in batch.items()}
+        else:
+            self._shared_layers.start(first, rows, names)
+        try:
+            with torch.inference_mode(), self.compute.autocast():
+                logits: Tensor = self.model(**batch).logits.float()
+        finally:
+            self._shared_layers.stop()
+            self._first_token = None
+        return logits
 
     def _compute(self, names: list[str | None], inputs: dict[str, Tensor]) -> list[Tensor]:
         order = sorted(range(len(names)), key=lambda row: names[row] or "")

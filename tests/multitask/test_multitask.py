@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, BertForPreTraining
 
 import adapter_tune
 from adapter_tune import MultiTask
+from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.build import build_model
 from adapter_tune.run_files.adapter_files import save_adapter, saved_tensors
@@ -142,12 +143,14 @@ def test_tasks_are_mixed_on_every_family(family: str, own: dict[str, Any], tmp_p
     torch.manual_seed(2)
     ids = torch.randint(5, 30, (8, 9))
     mask = torch.arange(9) < torch.tensor([9, 4, 7, 9, 2, 9, 5, 6])[:, None]
+    together = multi.all_tasks(ids, mask.long())
     names = [*multi.tasks, *multi.tasks, *multi.tasks, *multi.tasks][:8]
     mixed = multi(ids, mask.long(), tasks=names)
     for name in multi.tasks:
         single, _ = adapter_tune.load(tmp_path / name)
         with torch.inference_mode():
             expected = single(input_ids=ids, attention_mask=mask.long()).logits
+        assert torch.allclose(together[name], expected, rtol=0, atol=1e-5), name
         for row in (row for row, task in enumerate(names) if task == name):
             assert torch.allclose(mixed[row], expected[row], rtol=0, atol=1e-5), name
 
@@ -159,6 +162,41 @@ def test_the_bare_encoder_is_the_backbone(multi: MultiTask, backbone: str, batch
     with torch.inference_mode():
         hidden = bare(**batch).last_hidden_state[:, 0]
     assert torch.allclose(torch.stack(multi(**batch)), hidden, atol=1e-5)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(st.sampled_from(list(STRATEGIES)), min_size=1, max_size=5, unique=True))
+def test_all_tasks_on_the_same_rows_have_their_own_logits(
+    multi: MultiTask, batch: Any, expected: dict[str | None, torch.Tensor], names: list[str]
+) -> None:
+    logits = multi.all_tasks(**batch, names=names)
+    assert list(logits) == names
+    for name in names:
+        assert torch.allclose(logits[name], expected[name], rtol=0, atol=1e-5), name
+
+
+def test_layers_below_the_first_own_module_are_computed_once(
+    backbone: str, folders: dict[str, Path], batch: Any
+) -> None:
+    model = MultiTask(backbone, precision="float32")
+    rows: dict[int, int] = {}
+    for index, layer in enumerate(layers_of(model.model)):
+        layer.register_forward_hook(lambda m, a, out, index=index: rows.update({index: _rows(out)}))
+    model.add("high", folders["multiplicative"])  # has adapters in the top layer alone
+    model.add("head", folders["head"])
+    model.all_tasks(**batch)
+    assert rows == {0: 24, 1: 48}
+    model.add("low", folders["houlsby"])
+    model.all_tasks(**batch)
+    assert rows == {0: 72, 1: 72}
+    model.all_tasks(**batch, names=["head", "high"])
+    assert rows == {0: 24, 1: 48}
+    model(**batch, tasks=["low"] * 24)
+    assert rows == {0: 24, 1: 24}
+
+
+def _rows(output: Any) -> int:
+    return len(output[0] if isinstance(output, tuple) else output)
 
 
 def test_tasks_come_and_go(backbone: str, folders: dict[str, Path], batch: Any) -> None:
