@@ -93,5 +93,5 @@ def _compose(text: str, m: str | None, flags: dict[str, Any], sets: list[str]) -
     strategy_flags = {**flags, "--strategy strategy.name": name, "--m strategy.m": size}
     config = compose(None, strategy_flags, [*(f"strategy.{option}" for option in options), *sets])
     if config.init_from.run is not None:
-        raise UsageError(f"init_from.run={config.init_from.run}: bench measures random weights; leave it out")
+        raise UsageError(f"init_from.run={config.init_from.run}: bench measures random weights; remove it")
     return config

@@ -26,6 +26,8 @@ def first_problem(error: ValidationError, schema: type[BaseModel]) -> tuple[Loc,
         return loc, unknown_name("option", loc[-1], _fields(schema, loc[:-1]))
     if detail["type"] == "missing":
         return loc, "is missing"
+    if detail["type"] == "string_too_short":
+        return loc, "is empty; give a value, or remove the option"
     if detail["type"] in ("model_type", "model_attributes_type"):
         return loc, f"should be a section of options with their values, got {reprlib.repr(detail['input'])}"
     union_loc = _union_option(schema, loc)

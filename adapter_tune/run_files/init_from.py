@@ -112,9 +112,9 @@ def _existing_folder(run: str) -> Path:
     """
     folder = adapter_folder(Path(run))
     if not folder.is_dir():
-        raise UsageError(f"init_from: {run}: no such folder; name the folder of a finished run")
+        raise UsageError(f"init_from: {run}: no such folder; give the folder of a finished run")
     if not (folder / CONFIG).is_file():
-        raise UsageError(f"init_from: {run}: no finished run in it; name the folder of a finished run")
+        raise UsageError(f"init_from: {run}: no finished run in it; give the folder of a finished run")
     return folder
 
 

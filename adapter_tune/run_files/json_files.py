@@ -29,6 +29,9 @@ def read_json(path: Path, schema: type[Model], newest: int, fix: str) -> Model:
         RunError: the file is damaged, or was written by a newer version.
     """
     if not path.is_file():
+        above = path.parent.absolute().parent
+        if (above / path.name).is_file():
+            raise UsageError(f"{path.parent}: no {path.name} in it; give the run folder, which is {above}")
         raise UsageError(f"{path.parent}: no {path.name} in it; give a folder that 'adapter-tune train' wrote")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

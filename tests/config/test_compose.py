@@ -95,6 +95,7 @@ def test_the_hash_is_over_what_differs_from_the_defaults() -> None:
 
 
 WRONG: list[tuple[str, list[str], str]] = [
+    ("task: rte\ninit_from: ''\n", [], r"my.yaml:2: init_from.run: is empty; give a value, or remove the option"),
     ("task: mnly\n", [], r"my.yaml:1: task: unknown task 'mnly'; did you mean 'mnli'\?"),
     ("task: [rte]\n", [], r"task: should be the name of a task, got \['rte'\]"),
     ("training: {}\n", [], r"task: is missing: give --task"),

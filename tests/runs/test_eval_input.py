@@ -18,6 +18,16 @@ from adapter_tune.foundation.errors import UsageError
 from adapter_tune.run_files.result import FILE, read_result
 from adapter_tune.runs.reload import evaluate_run
 
+
+def test_the_adapter_folder_of_a_run_gets_the_run_folder_as_a_hint(
+    trained_runs: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["eval", f"{trained_runs['rte']}/adapter"])
+    assert end.value.code == 2
+    assert f"no result.json in it; give the run folder, which is {trained_runs['rte']}" in capsys.readouterr().err
+
+
 LABELS: dict[str, list[Any]] = {
     "classification": ["ham", "spam"] * 10,
     "regression": [n / 7 for n in range(20)],

@@ -119,7 +119,7 @@ def test_the_stored_configuration_repeats_the_run_or_says_that_its_origin_change
     with pytest.raises(RunError, match=r"init_from: .* has other weights .* than the configuration says"):
         resolve_run(again)
     shutil.rmtree(origin)
-    with pytest.raises(UsageError, match="no such folder; name the folder of a finished run"):
+    with pytest.raises(UsageError, match="no such folder; give the folder of a finished run"):
         resolve_run(again)
 
 
@@ -220,7 +220,7 @@ def test_a_run_given_as_the_model_gets_a_hint_in_every_command(
 
 def test_bench_refuses_what_it_would_ignore(capsys: pytest.CaptureFixture[str]) -> None:
     error, code = refused(capsys, "bench", "--steps", "1", "--set", "init_from=runs/x")
-    assert "init_from.run=runs/x: bench measures random weights; leave it out" in error
+    assert "init_from.run=runs/x: bench measures random weights; remove it" in error
     assert code == 2
 
 

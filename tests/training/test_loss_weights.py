@@ -12,7 +12,7 @@ from transformers import BertForPreTraining
 from adapter_tune.demo.glue import rows
 from adapter_tune.runs.run import run
 from adapter_tune.tasks.glue import Task, get_task
-from adapter_tune.training.loss_weights import weighted_loss
+from adapter_tune.training.loss_weights import batch_loss_scale, own_rows_of_last_batch, weighted_loss
 from tests.helpers import TOKENIZER, bert_config
 
 TASKS: dict[str, list[Any]] = {
@@ -67,6 +67,35 @@ def test_batches_of_a_step_count_by_their_rows(trained: Any, problem: str, weigh
 def test_weights_have_an_effect_with_one_row_a_batch(trained: Any, problem: str) -> None:
     plain = trained(problem, 5, batch_size=1, class_weights="none")
     assert not torch.allclose(plain, trained(problem, 5, batch_size=1, class_weights="balanced"), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("step", "processes"),
+    [
+        ([[4, 4]], 2),
+        ([[4, 4], [4, 4], [4, 1]], 2),  # the last batch of an epoch has 5 rows
+        ([[4, 0]], 2),
+        ([[2], [2], [2], [1]], 1),
+        ([[3, 3, 3, 3], [3, 2, 0, 0]], 4),
+    ],
+)
+def test_the_average_over_batches_and_processes_is_the_mean_over_all_rows(
+    step: list[list[int]], processes: int
+) -> None:
+    losses = torch.randn(sum(map(sum, step)), generator=torch.Generator().manual_seed(0))
+    remaining = iter(torch.split(losses, [rows for batch in step for rows in batch]))
+    total = 0.0
+    for batch in step:
+        for count in batch:
+            own = next(remaining)
+            mean = float(own.mean()) if count else 0.0
+            total += mean * batch_loss_scale(count, len(losses), len(step), processes) / len(step) / processes
+    assert total == pytest.approx(float(losses.mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize(("last_rows", "own"), [(12, [8, 4]), (3, [3, 0]), (8, [8, 0]), (15, [8, 7])])
+def test_the_last_batch_of_an_epoch_is_filled_process_by_process(last_rows: int, own: list[int]) -> None:
+    assert [own_rows_of_last_batch(last_rows, 8, process) for process in range(2)] == own
 
 
 def test_the_loss_of_several_labels_weighs_the_rows_that_have_one() -> None:
