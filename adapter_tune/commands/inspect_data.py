@@ -42,7 +42,8 @@ def inspect_data(
     prepare_libraries(demo)
     from adapter_tune.data.custom import resolve_config
     from adapter_tune.data.inspection import inspect
-    from adapter_tune.modeling.backbone import check_is_backbone, load_tokenizer
+    from adapter_tune.modeling.backbone import load_tokenizer
+    from adapter_tune.modeling.model_files import check_is_backbone
     from adapter_tune.report.command_output import show_inspection
 
     check_is_backbone(run_config.model.id)

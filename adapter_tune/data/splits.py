@@ -107,7 +107,10 @@ def load_file(
     """
     rows = labelled_rows(config, file, columns)
     check_rows(rows, config.task_spec, file)
-    check_has_score(rows, config.task_spec, file)
+    if config.task == CUSTOM:
+        _check_labels(rows, config.task_spec, file, file)
+    else:
+        check_has_score(rows, config.task_spec, file)
     return {file: _tokenise(rows, config, tokenizer, file)}
 
 

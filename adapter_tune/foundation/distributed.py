@@ -111,7 +111,7 @@ def _remove_rank() -> None:
 
 def _check_accelerate() -> None:
     for variable, reason in _UNSUPPORTED.items():
-        if (os.environ.get(variable) or "false").lower() in ("true", "1", "yes"):
+        if _is_set(variable):
             raise UsageError(
                 f"{variable} is set, and {reason}; launch without it, and set training.shard_backbone=true if the "
                 "frozen backbone is too large for one device"
@@ -125,13 +125,23 @@ def _check_accelerate() -> None:
 
 def launcher_uses_cpu() -> bool:
     """True if accelerate launch was told to compute on the CPU."""
-    return (os.environ.get("ACCELERATE_USE_CPU") or "false").lower() in ("true", "1", "yes")
+    return _is_set("ACCELERATE_USE_CPU")
 
 
 def launcher_precision() -> str | None:
     """The number type that accelerate launch was told to compute in: "bf16", "fp16", "fp8", or None."""
     name = (os.environ.get("ACCELERATE_MIXED_PRECISION") or "no").lower()
     return None if name == "no" else name
+
+
+def launcher_accumulation() -> str | None:
+    """The steps of gradient accumulation that accelerate launch was told to take; None if it was told none, or 1."""
+    steps = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS") or "1"
+    return None if steps == "1" else steps
+
+
+def _is_set(variable: str) -> bool:
+    return (os.environ.get(variable) or "false").lower() in ("true", "1", "yes")
 
 
 def per_process_batch_size(batch_size: int) -> int:

@@ -26,27 +26,20 @@ from adapter_tune.adapters.model_parts import base_of, head_parameters, pooler_p
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import DataConfig, ModelConfig
 from adapter_tune.demo.location import located_model
-from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
+from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.hub_errors import loading
 from adapter_tune.modeling.model_files import (
     LOCAL_HINT,
     check_encoder,
     check_finite,
+    check_is_backbone,
     check_model_folder,
     check_shards,
     check_whole_model,
 )
 from adapter_tune.modeling.tokenizer_fit import check_token_ids, fit_to_backbone, pad_and_cut_right
 from adapter_tune.modeling.unused_tensors import check_unused
-from adapter_tune.run_files.adapter_files import CONFIG as ADAPTER_CONFIG
-from adapter_tune.run_files.adapter_files import adapter_folder, read_adapter_config
 from adapter_tune.tasks.glue import Task
-
-_BACKBONE_FILE = "config.json"
-"""The file of every backbone; a run and an adapter have none."""
-
-_RUN_FILE = "config.yaml"
-"""The file of every run, finished or not."""
 
 
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
@@ -101,31 +94,6 @@ def load_config(config: ModelConfig, options: dict[str, Any]) -> Any:
         )
         check_encoder(config.id, backbone)
     return backbone
-
-
-def check_is_backbone(model_id: str) -> None:
-    """Refuse the folder of a run, or of its adapter, in place of a backbone.
-
-    Raises:
-        UsageError: it is one; the message names the run's backbone.
-    """
-    path = Path(located_model(model_id))
-    if (path / _BACKBONE_FILE).is_file():
-        return
-    folder = adapter_folder(path)
-    if not (folder / ADAPTER_CONFIG).is_file():
-        if (path / _RUN_FILE).is_file():
-            raise UsageError(f"model {model_id} is the folder of an unfinished run, not a backbone; give a backbone")
-        return
-    try:
-        adapter = read_adapter_config(folder)
-    except AdapterTuneError:  # of another package, such as peft
-        return
-    backbone = adapter.model["id"]
-    raise UsageError(
-        f"model {model_id} is the folder of a trained run, and its backbone is {backbone}; to start training from "
-        f"this run, give --model {backbone} --init-from {model_id}"
-    )
 
 
 def check_length(max_length: int, config: Any) -> None:

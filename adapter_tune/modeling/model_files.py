@@ -1,4 +1,4 @@
-"""Checks of a model's files: is it a whole model, an encoder, and are its files its own."""
+"""Checks of a model's files: is it a backbone, a whole model, an encoder, and are its files its own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from adapter_tune.config.schema import ModelConfig
 from adapter_tune.demo.location import located_model
-from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
 from adapter_tune.foundation.hub_errors import loading
+from adapter_tune.run_files.adapter_files import adapter_folder, read_adapter_config
 
 LOCAL_HINT = "give a local folder with --model DIR"
 _NEEDED: dict[str, tuple[Any, str]] = {
@@ -23,6 +24,33 @@ _NEEDED: dict[str, tuple[Any, str]] = {
     "chunk_size_feed_forward": (0, "which needs rows of a multiple of that length"),
 }
 """What a configuration must say, and the reason, for messages."""
+_RUN_FILE = "config.yaml"
+"""The file of every run, finished or not."""
+
+
+def check_is_backbone(model_id: str) -> None:
+    """Refuse the folder of a run, or of its adapter, in place of a backbone.
+
+    Raises:
+        UsageError: it is one; the message names the run's backbone.
+    """
+    path = Path(located_model(model_id))
+    if (path / CONFIG_NAME).is_file():
+        return
+    folder = adapter_folder(path)
+    if not (folder / ADAPTER_CONFIG_NAME).is_file():
+        if (path / _RUN_FILE).is_file():
+            raise UsageError(f"model {model_id} is the folder of an unfinished run, not a backbone; give a backbone")
+        return
+    try:
+        adapter = read_adapter_config(folder)
+    except AdapterTuneError:  # of another package, such as peft
+        return
+    backbone = adapter.model["id"]
+    raise UsageError(
+        f"model {model_id} is the folder of a trained run, and its backbone is {backbone}; to start training from "
+        f"this run, give --model {backbone} --init-from {model_id}"
+    )
 
 
 def check_model_folder(model_id: str) -> None:
@@ -34,7 +62,7 @@ def check_model_folder(model_id: str) -> None:
     """
     path = Path(located_model(model_id))
     if path.is_file():
-        raise UsageError(f"model {model_id}: it is a file; name the folder that it is in")
+        raise UsageError(f"model {model_id}: it is a file; give the folder that it is in")
     if path.is_dir() and not any((path / name).exists() for name in (CONFIG_NAME, ADAPTER_CONFIG_NAME)):
         raise RunError(f"model {model_id}: it has no {CONFIG_NAME}, so it is not the folder of a transformers model")
 
@@ -75,7 +103,7 @@ def check_encoder(model_id: str, backbone: Any) -> None:
     if getattr(backbone, "quantization_config", None) is not None:
         raise RunError(
             f"model {model_id}: its weights are quantised (quantization_config in config.json), and adapters are only "
-            "trained on a backbone in full precision; name the model that was quantised"
+            "trained on a backbone in full precision; give the model that was quantised"
         )
 
 

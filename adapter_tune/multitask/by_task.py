@@ -55,17 +55,26 @@ class ByTask(nn.Module):
         except AttributeError:  # transformers reads attributes of some modules, such as the type of their weights
             return getattr(super().__getattr__("shared"), name)
 
-    def _parts(self) -> list[tuple[slice, Any]]:
-        """The rows of every group, and what its task has here: None for what the backbone has."""
-        return [(group.rows, None if group.task is None else self.own.get(group.task)) for group in self.current.groups]
+    def forward(self, x: Tensor) -> Tensor:
+        """``x``: (rows, ..., d_in) -> (rows, ..., d_out), as the backbone's module."""
+        parts = [
+            (group.rows, None if group.task is None else self.own.get(group.task)) for group in self.current.groups
+        ]
+        if all(own is None for _, own in parts):
+            out: Tensor = self.shared(x)
+            return out
+        return self.by_task(x, parts)
+
+    def by_task(self, x: Tensor, parts: list[tuple[slice, Any]]) -> Tensor:
+        """The rows of every group, given what its task has here: None for what the backbone has."""
+        raise NotImplementedError
 
 
 class OwnModule(ByTask):
     """A small module (LayerNorm) of which each task has a whole one of its own."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def by_task(self, x: Tensor, parts: list[tuple[slice, Any]]) -> Tensor:
         """``x``: (rows, ..., d); the result has the same shape."""
-        parts = self._parts()
         return _joined([(self.shared if own is None else own)(x[rows]) for rows, own in parts])
 
 
@@ -87,12 +96,8 @@ class LowRankUpdate:
 class OwnLinear(ByTask):
     """A linear module, of which a task has a whole one (``nn.Linear``), a bias (d_out), or a ``LowRankUpdate``."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def by_task(self, x: Tensor, parts: list[tuple[slice, Any]]) -> Tensor:
         """``x``: (rows, ..., d_in) -> (rows, ..., d_out); results of different widths are padded with NaN."""
-        parts = self._parts()
-        if all(own is None for _, own in parts):
-            unchanged: Tensor = self.shared(x)
-            return unchanged
         if any(isinstance(own, nn.Module) for _, own in parts):
             return _joined([self._apply_part(own, x[rows]) for rows, own in parts])
         return self._one_product(x, parts)
@@ -135,15 +140,20 @@ class OwnAdapter(ByTask):
         self.input = args[0] if args else kwargs["hidden_states"]
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x``: (rows, tokens, d), the output of the sub-layer's projection."""
+        """``x``: (rows, tokens, d), the output of the sub-layer's projection, or the projection's input."""
+        out = super().forward(x)
+        self.input = None
+        return out
+
+    def by_task(self, x: Tensor, parts: list[tuple[slice, Any]]) -> Tensor:
+        """The output of the shared module for all rows, then each task's adapter for its own."""
         hidden: Tensor = self.shared(x)
-        sub_layer_input, self.input = self.input, None
         outputs = []
-        for rows, own in self._parts():
+        for rows, own in parts:
             if own is None:
                 outputs.append(hidden[rows])
             else:
-                outputs.append(own.adapt(hidden[rows], None if sub_layer_input is None else sub_layer_input[rows]))
+                outputs.append(own.adapt(hidden[rows], None if self.input is None else self.input[rows]))
         return _joined(outputs)
 
 

@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from adapter_tune.adapters.bottleneck import Adapted
-from adapter_tune.adapters.families import family_of
-from adapter_tune.adapters.surgery import sites
 from adapter_tune.config.resolved import ResolvedConfig, resolved
 from adapter_tune.config.schema import ModelConfig, RunConfig, TrainingConfig
 from adapter_tune.foundation.errors import RunError, UsageError, unknown_name
 from adapter_tune.modeling.backbone import load_backbone
 from adapter_tune.modeling.fast_paths import enable_fast_paths
 from adapter_tune.modeling.precision import cast_frozen_weights, resolve_compute
-from adapter_tune.multitask.by_task import ByTask, CurrentGroups, Group, OwnAdapter, OwnLinear, OwnModule
+from adapter_tune.multitask.by_task import CurrentGroups, Group
+from adapter_tune.multitask.holders import Holders
 from adapter_tune.multitask.shared_layers import SharedLayers
-from adapter_tune.multitask.task_parts import Part, TaskReader
+from adapter_tune.multitask.task_parts import TaskReader
 from adapter_tune.run_files.adapter_files import AdapterConfig, adapter_folder, read_adapter_config
 from adapter_tune.runs.reload import adapter_run_config
 from adapter_tune.tasks.glue import Task
@@ -73,17 +71,12 @@ class MultiTask:
         cast_frozen_weights(self.model, self.compute.precision, self._loaded.newly_initialized)
         enable_fast_paths(self.model)
         self.model.to(self.compute.device).eval()
-        self.model.base_model.register_forward_hook(self._capture_first_token)
-        paths = {id(module): path for path, module in self.model.named_modules()}
-        self._sites = {paths[id(site.host)]: site for site in sites(self.model)}
         self._current = CurrentGroups()
         self._shared_layers = SharedLayers(self.model, self._current)
-        self._holders: dict[tuple[str, bool], ByTask] = {}
-        """By path, and whether it is for adapters."""
+        self._holders = Holders(self.model, self._current)
         self._tasks: dict[str, LoadedTask] = {}
         self._readers: dict[str, TaskReader] = {}
         self._active: str | None = None
-        self._first_token: Tensor | None = None
         self._lock = threading.Lock()
 
     @property
@@ -112,18 +105,16 @@ class MultiTask:
             UsageError: the name is taken, the folder contains no adapter, or the strategy trains whole matrices.
             RunError: the task was trained on another backbone, or a file is damaged.
         """
-        if name in self._tasks:
-            raise UsageError(f"task '{name}' is loaded already; remove it first, or choose another name")
+        self._check_new(name)
         folder = adapter_folder(Path(run))
         adapter = read_adapter_config(folder)
         config = adapter_run_config(folder, adapter)
         if adapter.fingerprint != self._loaded.fingerprint:
             raise RunError(f"{folder}: the adapter was trained on another backbone ({adapter.model['id']})")
         parts = self._reader(config, adapter).read(folder, adapter, self.compute.device)
-        self._check_rows_only(parts, config.strategy.name)
         with self._lock:
-            for part in parts:
-                self._holder(part).own[name] = part.content
+            self._check_new(name)  # another thread may have been quicker
+            self._holders.add(name, parts)
             self._tasks[name] = LoadedTask(config.task_spec, adapter.max_length, folder)
 
     def remove(self, name: str) -> None:
@@ -132,10 +123,9 @@ class MultiTask:
         Raises:
             UsageError: there is no such task.
         """
-        self._check_known(name)
         with self._lock:
-            for holder in self._holders.values():
-                holder.own.pop(name, None)
+            self._check_known(name)
+            self._holders.remove(name)
             del self._tasks[name]
             if self._active == name:
                 self._active = None
@@ -165,11 +155,11 @@ class MultiTask:
         names = [self._active] * len(input_ids) if tasks is None else list(tasks)
         if len(names) != len(input_ids):
             raise UsageError(f"{len(names)} tasks for {len(input_ids)} rows; give one task for each row")
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        batch = self._batch(input_ids, attention_mask, token_type_ids)
         with self._lock:
             for name in dict.fromkeys(names):
                 self._check_known(name)
-            return self._compute(names, {key: value for key, value in inputs.items() if value is not None})
+            return self._compute(names, batch)
 
     def all_tasks(
         self,
@@ -193,58 +183,59 @@ class MultiTask:
         Raises:
             UsageError: there is no such task.
         """
-        names = list(self._tasks if names is None else names)
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        batch = {key: value.to(self.compute.device) for key, value in inputs.items() if value is not None}
+        batch = self._batch(input_ids, attention_mask, token_type_ids)
         with self._lock:
+            names = list(dict.fromkeys(self._tasks if names is None else names))
             for name in names:
                 self._check_known(name)
             if not names:
                 return {}
-            rows = len(input_ids)
-            logits = self._compute_all(names, batch, rows)
-        return {
-            name: logits[number * rows : (number + 1) * rows, : self._tasks[name].spec.num_labels]
-            for number, name in enumerate(names)
-        }
+            by_task = torch.split(self._compute_all(names, batch, len(input_ids)), len(input_ids))
+            widths = [self._tasks[name].spec.num_labels for name in names]
+        return {name: rows[:, :width] for name, rows, width in zip(names, by_task, widths, strict=True)}
+
+    def _batch(
+        self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+    ) -> dict[str, Tensor]:
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        return {key: value.to(self.compute.device) for key, value in inputs.items() if value is not None}
 
     def _compute_all(self, names: list[str], batch: dict[str, Tensor], rows: int) -> Tensor:
         """The logits of the rows of the first task, then of the second, and so on."""
-        own = {path for (path, _), holder in self._holders.items() if holder.own.keys() & set(names)}
-        first = self._shared_layers.first_layer(own)
+        first = self._shared_layers.first_layer(self._holders.paths(names))
         if first is None or not self._shared_layers.can_repeat:
             self._current.groups = _groups([name for name in names for _ in range(rows)])
-            batch = {key: value.repeat(len(names), 1) for key, value in batch.items()}
-        else:
-            self._shared_layers.start(first, rows, names)
+            return self._forward({key: value.repeat(len(names), 1) for key, value in batch.items()})[0]
+        self._shared_layers.start(first, rows, names)
         try:
-            with torch.inference_mode(), self.compute.autocast():
-                logits: Tensor = self.model(**batch).logits.float()
+            return self._forward(batch)[0]
         finally:
             self._shared_layers.stop()
-            self._first_token = None
-        return logits
 
-    def _compute(self, names: list[str | None], inputs: dict[str, Tensor]) -> list[Tensor]:
+    def _compute(self, names: list[str | None], batch: dict[str, Tensor]) -> list[Tensor]:
         order = sorted(range(len(names)), key=lambda row: names[row] or "")
         self._current.groups = _groups([names[row] for row in order])
-        device = self.compute.device
-        batch = {key: value.to(device)[order] for key, value in inputs.items()}
-        with torch.inference_mode(), self.compute.autocast():
-            logits = self.model(**batch).logits.float()
-        first_token, self._first_token = self._first_token, None
-        assert first_token is not None
+        logits, first_token = self._forward({key: value[order] for key, value in batch.items()})
         results: list[Tensor] = [torch.empty(0)] * len(names)
         for position, row in enumerate(order):
             name = names[row]
             if name is None:
-                results[row] = first_token[position].float()
+                results[row] = first_token[position]
             else:
                 results[row] = logits[position, : self._tasks[name].spec.num_labels]
         return results
 
-    def _capture_first_token(self, module: Any, args: Any, output: Any) -> None:
-        self._first_token = output[0][:, 0]
+    def _forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (rows, labels of the widest head), and the encoder's output at the first token (rows, d); float32."""
+        captured: list[Tensor] = []
+        hook = self.model.base_model.register_forward_hook(lambda _, __, output: captured.append(output[0][:, 0]))
+        with hook, torch.inference_mode(), self.compute.autocast():
+            logits: Tensor = self.model(**batch).logits
+        return logits.float(), captured[0].float()
+
+    def _check_new(self, name: str) -> None:
+        if name in self._tasks:
+            raise UsageError(f"task '{name}' is loaded already; remove it first, or choose another name")
 
     def _check_known(self, name: str | None) -> None:
         if name is not None and name not in self._tasks:
@@ -257,44 +248,6 @@ class MultiTask:
         if key not in self._readers:
             self._readers[key] = TaskReader(config, self._loaded, train_pooler=train_pooler)
         return self._readers[key]
-
-    def _check_rows_only(self, parts: list[Part], strategy: str) -> None:
-        """Refuse parts that would differ between the rows where the backbone computes one thing for all of them."""
-        paths = family_of(self.model.config).position_modules
-        if paths and getattr(self.model.config, "relative_attention", False):
-            for part in parts:
-                if part.path.endswith(paths) and not isinstance(part.content, Adapted):
-                    raise UsageError(
-                        f"strategy {strategy} trains {part.path}, which also computes the relative positions of all "
-                        "rows, so tasks cannot share a batch; use the run alone"
-                    )
-
-    def _holder(self, part: Part) -> ByTask:
-        """The module that holds a part at its path; it is put into the model the first time."""
-        is_adapter = isinstance(part.content, Adapted)
-        key = (part.path, is_adapter)
-        if key not in self._holders:
-            adapter_holder = self._holders.get((part.path, True))
-            if adapter_holder is not None:  # an adapter follows this projection
-                holder: ByTask = OwnLinear(adapter_holder.shared, self._current)
-                adapter_holder.shared = holder
-            else:
-                holder = self._insert(part.path, is_adapter)
-            self._holders[key] = holder
-        return self._holders[key]
-
-    def _insert(self, path: str, is_adapter: bool) -> ByTask:
-        shared = self.model.get_submodule(path)
-        if is_adapter:
-            site = self._sites[path]
-            holder: ByTask = OwnAdapter(shared, self._current)
-            entry = site.module.get_submodule(site.paths.entry)
-            entry.register_forward_pre_hook(holder.capture_input, with_kwargs=True)
-        else:
-            holder = (OwnLinear if isinstance(shared, nn.Linear) else OwnModule)(shared, self._current)
-        parent, _, attribute = path.rpartition(".")
-        setattr(self.model.get_submodule(parent), attribute, holder)
-        return holder
 
 
 def _groups(names: list[str | None]) -> tuple[Group, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from adapter_tune.adapters.bottleneck import Adapted
+from adapter_tune.adapters.families import family_of
 from adapter_tune.adapters.model_parts import base_of, pooler_parameters
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.foundation.errors import UsageError
@@ -48,7 +49,7 @@ class TaskReader:
         train_pooler: whether the pooler was trained.
 
     Raises:
-        UsageError: the strategy trains matrices of the backbone.
+        UsageError: the strategy trains matrices of the backbone, or modules that do not compute rows alone.
     """
 
     def __init__(self, config: ResolvedConfig, backbone: LoadedBackbone, *, train_pooler: bool) -> None:
@@ -57,6 +58,7 @@ class TaskReader:
         _check_small(skeleton, config.strategy)
         self.expected = saved_tensors(skeleton, backbone.newly_initialized)
         self.modules = _own_modules(skeleton, self.expected)
+        _check_rows_only(self.modules, skeleton.config, config.strategy)
 
     def read(self, folder: Path, adapter: AdapterConfig, device: str) -> list[Part]:
         """The modules of a task, with the tensors in its adapter folder.
@@ -118,6 +120,18 @@ def _check_small(model: PreTrainedModel, strategy: Strategy) -> None:
             f"strategy {strategy.name} trains {sum(p.numel() for p in large):,} parameters in matrices of the "
             "backbone, which tasks cannot share; use the run alone"
         )
+
+
+def _check_rows_only(modules: dict[str, nn.Module], backbone: Any, strategy: Strategy) -> None:
+    """Refuse own modules where the backbone computes one thing for all rows, as DeBERTa does for relative positions."""
+    if not getattr(backbone, "relative_attention", False):
+        return
+    for path, module in modules.items():
+        if path.endswith(family_of(backbone).position_modules) and not isinstance(module, Adapted):
+            raise UsageError(
+                f"strategy {strategy.name} trains {path}, which also computes the relative positions of all rows, so "
+                "tasks cannot share a batch; use the run alone"
+            )
 
 
 def _own_modules(model: PreTrainedModel, tensors: Iterable[str]) -> dict[str, nn.Module]:

@@ -149,6 +149,6 @@ def _option(key: str, value: Any) -> str:
 def _check_pooler(section: InitConfig, stored_pooler: set[str], expected: dict[str, Tensor]) -> None:
     if stored_pooler - expected.keys():
         raise UsageError(
-            f"init_from: {section.run} trained its pooler, which is frozen here; leave model.pooler out, or set "
+            f"init_from: {section.run} trained its pooler, which is frozen here; remove model.pooler, or set "
             "model.pooler=train"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -101,8 +100,8 @@ def _compare_with_launcher(training: TrainingConfig, compute: ComputeSettings) -
     precision = distributed.launcher_precision()
     if precision not in (None, compute.precision):
         log.info("the launcher's %s is not used: training.precision gives %s", precision, compute.precision)
-    steps = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
-    if steps not in ("1", str(training.gradient_accumulation)):
+    steps = distributed.launcher_accumulation()
+    if steps not in (None, str(training.gradient_accumulation)):
         log.info(
             "the launcher's %s steps of gradient accumulation are not used: training.gradient_accumulation is %d",
             steps,

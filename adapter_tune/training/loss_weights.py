@@ -39,8 +39,14 @@ def balanced_class_weights(config: ResolvedConfig, splits: Splits, device: torch
     else:
         counts = np.bincount(labels, minlength=task.num_labels)
         weights = counts.sum() / (task.num_labels * np.maximum(counts, 1))
-    listed = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(task.labels, weights, strict=True))
-    log.info("weights in the loss: %s", listed)
+    least, most = int(weights.argmin()), int(weights.argmax())
+    log.info(
+        "weights in the loss: from %.3g (%s) to %.3g (%s)",
+        weights[least],
+        task.labels[least],
+        weights[most],
+        task.labels[most],
+    )
     return torch.tensor(weights, dtype=torch.float32, device=device)
 
 

@@ -142,7 +142,7 @@ def test_a_folder_with_an_adapters_configuration_is_always_refused_alike(
 
 
 def test_a_file_or_any_folder_is_no_model(backbone: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"model\.safetensors: it is a file; name the folder that it is in$"):
+    with pytest.raises(UsageError, match=r"model\.safetensors: it is a file; give the folder that it is in$"):
         load_config(ModelConfig(id=f"{backbone}/{WEIGHTS}"), {})
     with pytest.raises(RunError, match=r"it has no config\.json, so it is not the folder of a transformers model$"):
         load_config(ModelConfig(id=str(tmp_path)), {})

@@ -161,7 +161,7 @@ def test_another_backbone_a_frozen_pooler_and_a_lone_head_are_refused(
     source = make_config("mnli", model=bare_backbone, max_steps=1)
     run(source)
     frozen = from_run(make_config("rte", model={"id": bare_backbone, "pooler": "frozen"}), source.folder)
-    assert "trained its pooler, which is frozen here; leave model.pooler out" in failing(frozen)
+    assert "trained its pooler, which is frozen here; remove model.pooler" in failing(frozen)
     head = make_config("mnli", "head", max_steps=1)
     run(head)
     lone_head = from_run(make_config("rte", "head"), head.folder)
