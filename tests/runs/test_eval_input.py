@@ -1,6 +1,7 @@
 """A labelled file of any origin can be scored, and the data of a run are found from any directory."""
 
 import json
+import logging
 import shlex
 import shutil
 from pathlib import Path
@@ -98,6 +99,17 @@ def test_a_copy_of_a_split_has_the_scores_of_the_split(
         write_rows(file, iter([{**row, "label": names[row["label"]] if by_name else row["label"]} for row in rows]))
         scores = evaluate_run(Path(trained_runs[task]), input_file=str(file)).scores[str(file)]
         assert scores == pytest.approx(stored.scores[stored.headline.split], abs=1e-6)
+
+
+def test_a_class_without_a_row_in_the_file_is_named_before_it_is_scored(
+    trained: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = trained()
+    write_rows(tmp_path / "ham.csv", iter([{"text": "the dog", "label": "ham"}] * 3))
+    monkeypatch.setattr("adapter_tune.runs.reload.evaluate", lambda *_: pytest.fail("scored"))
+    with caplog.at_level(logging.WARNING, "adapter_tune"), pytest.raises(pytest.fail.Exception, match="scored"):
+        evaluate_run(folder, input_file=str(tmp_path / "ham.csv"))
+    assert f"{tmp_path / 'ham.csv'}: no row of class 'spam', so its score is not measured" in caplog.text
 
 
 def test_all_rows_of_a_file_are_scored_whatever_the_runs_limit(
