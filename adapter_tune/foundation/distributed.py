@@ -105,8 +105,8 @@ def _check_processes() -> None:
 def _remove_rank() -> None:
     for name in ("RANK", "LOCAL_RANK"):
         value = os.environ.pop(name, None)
-        if value:
-            log.info("%s=%s is ignored: it is set without WORLD_SIZE, so this run has one process", name, value)
+        if value and int(value) != 0:  # 0 is what the only process has
+            log.info("%s=%s is ignored: no launcher says that there are several processes", name, value)
 
 
 def _check_accelerate() -> None:

@@ -94,6 +94,13 @@ def test_a_rank_alone_is_ignored_with_a_note(
     assert (Path(result.storage.folder) / "result.json").is_file()
 
 
+def test_the_only_process_of_a_job_needs_no_note(launched: Any, caplog: pytest.LogCaptureFixture) -> None:
+    launched(WORLD_SIZE="1", RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="29500")  # as in a container's job
+    with caplog.at_level(logging.INFO, "adapter_tune"):
+        distributed.check_launcher()
+    assert caplog.text == ""
+
+
 def test_commands_print_whatever_a_container_sets(launched: Any, capsys: pytest.CaptureFixture[str]) -> None:
     launched(RANK="1", WORLD_SIZE="x")
     main(["config", "show", "glue/rte"])
