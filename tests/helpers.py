@@ -30,8 +30,9 @@ from transformers import (
 from adapter_tune.adapters.families import FAMILIES
 from adapter_tune.demo.glue import rows
 from adapter_tune.demo.location import BACKBONE
-from adapter_tune.modeling.build import prepare
-from adapter_tune.runs.run import run
+from adapter_tune.modeling.build import build_model, prepare
+from adapter_tune.run_files.adapter_files import save_adapter, saved_tensors
+from adapter_tune.runs.run import _described, run
 from adapter_tune.strategies import parse_strategy
 from adapter_tune.training.trainer import AdapterTrainer
 
@@ -59,6 +60,17 @@ def save_backbone(folder: Path, kind: type[PreTrainedModel], seed: int, **option
     kind(bert_config(), **options).save_pretrained(folder)
     save_tokenizer(folder)
     return str(folder)
+
+
+def saved_task(folder: Path, config: Any, seed: int) -> None:
+    """An adapter folder as a run writes it, with random trained tensors."""
+    prepared = build_model(config)
+    torch.manual_seed(seed)
+    for tensor in saved_tensors(prepared.model, prepared.newly_initialized).values():
+        if tensor.is_floating_point():
+            tensor.add_(torch.randn_like(tensor), alpha=0.2)
+    save_adapter(folder, prepared.model, prepared.newly_initialized, _described(prepared, config))
+    save_tokenizer(folder)
 
 
 def rows_of(task: str, count: int, split: str = "train") -> dict[str, list[Any]]:

@@ -175,11 +175,11 @@ def _load(config: ResolvedConfig, subset: str, *, scores_test: bool = False) -> 
 
 def encode_texts(
     texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> tuple[list[dict[str, list[int]]], int]:
-    """One or two columns of texts as tokenised rows without padding, and how many of them were cut."""
+) -> tuple[list[dict[str, list[int]]], list[bool]]:
+    """One or two columns of texts as tokenised rows without padding, and whether each of them was cut."""
     encoded = tokenizer(*texts, truncation=True, max_length=max_length)
     rows = [{key: values[row] for key, values in encoded.items()} for row in range(len(texts[0]))]
-    return rows, sum(_are_cut(encoded, texts, tokenizer, max_length))
+    return rows, _are_cut(encoded, texts, tokenizer, max_length)
 
 
 def _are_cut(encoded: Any, texts: Sequence[list[str]], tokenizer: PreTrainedTokenizerBase, limit: int) -> list[bool]:

@@ -22,7 +22,7 @@ from adapter_tune.multitask.by_task import CurrentGroups, Group
 from adapter_tune.multitask.holders import Holders
 from adapter_tune.multitask.shared_layers import SharedLayers
 from adapter_tune.multitask.task_parts import TaskReader
-from adapter_tune.run_files.adapter_files import AdapterConfig, adapter_folder, read_adapter_config
+from adapter_tune.run_files.adapter_files import AdapterConfig, adapter_folder, read_adapter_config, tokenizer_digest
 from adapter_tune.runs.reload import adapter_run_config
 from adapter_tune.tasks.glue import Task
 
@@ -37,6 +37,8 @@ class LoadedTask:
     """Maximum number of tokens in a row, as in training."""
     folder: Path
     """The adapter folder."""
+    tokenizer: str
+    """SHA-256 over the files of its tokenizer."""
 
 
 class MultiTask:
@@ -115,7 +117,7 @@ class MultiTask:
         with self._lock:
             self._check_new(name)  # another thread may have been quicker
             self._holders.add(name, parts)
-            self._tasks[name] = LoadedTask(config.task_spec, adapter.max_length, folder)
+            self._tasks[name] = LoadedTask(config.task_spec, adapter.max_length, folder, tokenizer_digest(folder))
 
     def remove(self, name: str) -> None:
         """Unload a task.

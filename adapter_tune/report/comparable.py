@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from adapter_tune.foundation.unique_names import NamedItem, shortest_unique_names
 from adapter_tune.report.stored_config import StoredConfig, StoredData
-from adapter_tune.report.unique_names import NamedItem, shortest_unique_names
 from adapter_tune.run_files.result import Result
 from adapter_tune.tasks.glue import CUSTOM
 

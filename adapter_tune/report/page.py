@@ -12,11 +12,11 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from adapter_tune.foundation import atomic_files
+from adapter_tune.foundation.unique_names import NamedItem, file_names, shortest_unique_names
 from adapter_tune.report import figures
 from adapter_tune.report.collect import Collected
 from adapter_tune.report.report_tables import best_sizes, costs, every_run, table_1
 from adapter_tune.report.table import Grid
-from adapter_tune.report.unique_names import NamedItem, file_names, shortest_unique_names
 from adapter_tune.run_files.ablation_result import Ablation
 
 _COSTS = (

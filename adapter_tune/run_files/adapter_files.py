@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ ADAPTER = "adapter"
 """The name of the adapter's folder in a run folder."""
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+CARD = "README.md"
 DATA = ("text_column", "text_pair_column", "label_column", "problem", "labels", "positive", "metric")
 """The keys of the ``data`` section that an adapter keeps if it was trained on the user's own data."""
 FORMAT = 2
@@ -58,6 +60,16 @@ class AdapterConfig(BaseModel):
 def adapter_folder(run: Path) -> Path:
     """The adapter's folder in a run folder; a folder without one is taken as the adapter's folder itself."""
     return run / ADAPTER if (run / ADAPTER).is_dir() else run
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """SHA-256 over the files of the tokenizer in an adapter folder: all that are neither its own nor its card."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and file.name not in (CONFIG, WEIGHTS, CARD):
+            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def saved_tensors(model: nn.Module, newly_initialized: frozenset[str]) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import prepare_to_compute
 from adapter_tune.modeling.precision import ComputeSettings, resolve_compute
 from adapter_tune.tasks.glue import CUSTOM, Task
+from adapter_tune.tasks.predictions import prediction_of
 from adapter_tune.training.loop import given_threads
 
 WINDOW = 8192  # rows that are sorted by length together, and all that is held in memory of a file
@@ -87,11 +88,11 @@ class Predictor:
             for row in window:
                 self.check_free(row)
             texts = [[row[column] for row in window] for column in columns]
-            encoded, cut_in_window = encode_texts(texts, self.tokenizer, max_length)
+            encoded, are_cut = encode_texts(texts, self.tokenizer, max_length)
             count += len(window)
-            cut += cut_in_window
+            cut += sum(are_cut)
             for row, scores in zip(window, self.logits(encoded), strict=True):
-                yield {**row, **self._prediction_columns(scores)}
+                yield {**row, **prediction_columns(self.task, scores)}
         log_cut(where, cut, count, max_length)
 
     @cached_property
@@ -108,21 +109,18 @@ class Predictor:
             if column in self._added:
                 raise UsageError(f"the input has a column '{column}' already; rename it")
 
-    def _prediction_columns(self, logits: np.ndarray[Any, Any]) -> Row:
-        """What is predicted for a row: the label's name and a probability by label, or a number for a regression."""
-        if self.task.is_regression:
-            return {PREDICTION: float(logits[0])}
-        names = self.task.labels
-        prediction: str | list[str]
-        if self.task.is_multi_label:
-            prediction = [name for name, logit in zip(names, logits, strict=True) if logit > 0]
-            probabilities = 1 / (1 + np.exp(-logits))
-        else:
-            prediction = names[int(logits.argmax())]
-            exponentials = np.exp(logits - logits.max())
-            probabilities = exponentials / exponentials.sum()
-        scores = {f"score_{name}": float(value) for name, value in zip(names, probabilities, strict=True)}
-        return {PREDICTION: prediction, **scores}
+
+def prediction_columns(task: Task, logits: np.ndarray[Any, Any], prefix: str = "") -> Row:
+    """The columns that a row gets: what is predicted, and a probability by label unless it is a number.
+
+    Args:
+        task: the task that is predicted.
+        logits: of one row (labels).
+        prefix: of the columns' names.
+    """
+    prediction = prediction_of(task, logits)
+    scores = {f"{prefix}score_{name}": value for name, value in prediction.probabilities.items()}
+    return {f"{prefix}{PREDICTION}": prediction.answer, **scores}
 
 
 def predict_split(predictor: Predictor, split: str) -> Iterator[Row]:
@@ -139,12 +137,12 @@ def predict_split(predictor: Predictor, split: str) -> Iterator[Row]:
     predictor.check_free(rows.column_names)
     texts = [list(rows[column]) for column in task.text]
     max_length = predictor.config.data.max_length
-    encoded, cut = encode_texts(texts, predictor.tokenizer, max_length)
-    log_cut(split, cut, len(rows), max_length)
+    encoded, are_cut = encode_texts(texts, predictor.tokenizer, max_length)
+    log_cut(split, sum(are_cut), len(rows), max_length)
     for row, scores in zip(rows, predictor.logits(encoded), strict=True):
         if task.name == CUSTOM:
             row[label_name(task)] = _by_name(row[label_name(task)], task)
-        yield {**row, **predictor._prediction_columns(scores)}
+        yield {**row, **prediction_columns(task, scores)}
 
 
 def _by_name(label: Any, task: Task) -> Any:

@@ -22,7 +22,7 @@ from adapter_tune.foundation.threads import LoadMeter
 from adapter_tune.modeling.backbone import RunCache, load_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model, check_backbone_fits
 from adapter_tune.run_files import checkpoints
-from adapter_tune.run_files.adapter_files import ADAPTER, DATA, AdapterConfig, save_adapter
+from adapter_tune.run_files.adapter_files import ADAPTER, CARD, DATA, AdapterConfig, save_adapter
 from adapter_tune.run_files.data_paths import data_paths
 from adapter_tune.run_files.init_from import described_init, start_from
 from adapter_tune.run_files.model_card import model_card
@@ -149,7 +149,7 @@ def _save(
         with atomic_files.new_folder(folder / ADAPTER) as adapter:
             save_adapter(adapter, prepared.model, prepared.newly_initialized, _described(prepared, config))
             tokenizer.save_pretrained(adapter)
-            (adapter / "README.md").write_text(model_card(result), encoding="utf-8")
+            (adapter / CARD).write_text(model_card(result), encoding="utf-8")
             size = sum(file.stat().st_size for file in adapter.glob("adapter_*"))
         result = result.model_copy(update={"storage": Storage(folder=str(folder), adapter_bytes=size)})
         result.save(folder)

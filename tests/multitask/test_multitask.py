@@ -15,10 +15,8 @@ import adapter_tune
 from adapter_tune import MultiTask
 from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.modeling.build import build_model
-from adapter_tune.run_files.adapter_files import save_adapter, saved_tensors
-from adapter_tune.runs.run import _described, run
-from tests.helpers import BACKBONES, TOKENIZER, bert_config, config_of, rows_of, save_tokenizer
+from adapter_tune.runs.run import run
+from tests.helpers import BACKBONES, TOKENIZER, bert_config, config_of, rows_of, save_tokenizer, saved_task
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "houlsby": {"m": 4},
@@ -110,17 +108,6 @@ def test_any_mix_of_tasks_in_a_batch_gives_each_row_its_own_logits(
     for row, (name, logits) in enumerate(zip(names, multi(**batch, tasks=names), strict=True)):
         assert logits.shape == expected[name][row].shape
         assert torch.allclose(logits, expected[name][row], rtol=0, atol=1e-5), name
-
-
-def saved_task(folder: Path, config: Any, seed: int) -> None:
-    """An adapter folder as a run writes it, with random trained tensors."""
-    prepared = build_model(config)
-    torch.manual_seed(seed)
-    for tensor in saved_tensors(prepared.model, prepared.newly_initialized).values():
-        if tensor.is_floating_point():
-            tensor.add_(torch.randn_like(tensor), alpha=0.2)
-    save_adapter(folder, prepared.model, prepared.newly_initialized, _described(prepared, config))
-    save_tokenizer(folder)
 
 
 @pytest.mark.parametrize(("family", "own"), BACKBONES)

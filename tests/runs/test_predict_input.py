@@ -225,6 +225,6 @@ def test_a_tokenizer_in_python_tells_of_cut_rows_too() -> None:
             return BatchEncoding({"input_ids": rows})
 
     tokenizer: Any = InPython()
-    rows, cut = encode_texts([["a b c d", "a b c", "a"]], tokenizer, 3)
+    rows, are_cut = encode_texts([["a b c d", "a b c", "a"]], tokenizer, 3)
     assert [len(row["input_ids"]) for row in rows] == [3, 3, 1]
-    assert cut == 1
+    assert are_cut == [True, False, False]

@@ -1,0 +1,89 @@
+"""Runs on disk as the tasks of one backbone: which folders, under which names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from adapter_tune.foundation.errors import UsageError
+from adapter_tune.foundation.unique_names import NamedItem, shortest_unique_names
+from adapter_tune.multitask.model import MultiTask
+from adapter_tune.run_files.adapter_files import ADAPTER, CONFIG, adapter_folder, read_adapter_config
+from adapter_tune.tasks.glue import CUSTOM
+
+
+def adapter_folders(paths: Iterable[Path]) -> list[Path]:
+    """The adapter folders of runs.
+
+    Args:
+        paths: run folders, adapter folders, or folders that contain runs.
+
+    Raises:
+        UsageError: a path contains no run, or two paths lead to the same one.
+    """
+    folders: list[Path] = []
+    for path in paths:
+        folders += _adapter_folders(path)
+    uses = Counter(folder.resolve() for folder in folders)
+    for folder in folders:
+        if uses[folder.resolve()] > 1:
+            raise UsageError(f"{folder}: this run was given twice; remove one")
+    return folders
+
+
+def _adapter_folders(path: Path) -> list[Path]:
+    folder = adapter_folder(path)
+    if (folder / CONFIG).is_file():
+        return [folder]
+    inside = sorted(file.parent for pattern in (f"*/{ADAPTER}/{CONFIG}", f"*/{CONFIG}") for file in path.glob(pattern))
+    if not inside:
+        raise UsageError(f"{path}: contains no finished run; give run folders that 'adapter-tune train' wrote")
+    return inside
+
+
+def task_names(folders: Sequence[Path]) -> dict[str, Path]:
+    """A name for each run, and its adapter folder: the task's if no other run has it, or else that of the run folder.
+
+    Args:
+        folders: the adapter folders.
+
+    Raises:
+        UsageError: a folder contains no adapter.
+        RunError: an adapter's configuration is damaged.
+    """
+    items = [NamedItem(str(folder), _names(folder, read_adapter_config(folder).task)) for folder in folders]
+    names = shortest_unique_names(items)
+    return {names[str(folder)]: folder for folder in folders}
+
+
+def _names(folder: Path, task: str) -> tuple[str, ...]:
+    """From the shortest to the most exact; ``custom`` is no name."""
+    run = folder.parent if folder.name == ADAPTER else folder
+    full = run.resolve()
+    return (*([] if task == CUSTOM else [task]), full.name, f"{full.parent.name}/{full.name}", str(full))
+
+
+def open_runs(
+    folders: Sequence[Path], *, model: str | None = None, device: Any = "auto", precision: Any = "auto"
+) -> MultiTask:
+    """A backbone with the tasks of several runs, named by ``task_names``.
+
+    Args:
+        folders: the adapter folders, at least one.
+        model: path or id of the backbone, if it has moved since training.
+        device: as in ``MultiTask``.
+        precision: as in ``MultiTask``.
+
+    Raises:
+        UsageError: a folder contains no adapter, or a strategy trains whole matrices.
+        RunError: the backbone cannot be loaded or is not that of every run, or a file is damaged.
+    """
+    names = task_names(folders)
+    backbone = read_adapter_config(folders[0]).model
+    revision = None if model else backbone["revision"]
+    tasks = MultiTask(model or backbone["id"], revision=revision, device=device, precision=precision)
+    for name, folder in names.items():
+        tasks.add(name, folder)
+    return tasks
