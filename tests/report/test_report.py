@@ -113,6 +113,7 @@ def test_a_run_from_before_an_option_was_there_is_of_the_same_group(base: Result
     assert sorted(len(group.runs) for group in collect([tmp_path]).groups()) == [1, 2]
 
 
+@pytest.mark.usefixtures("not_drawn")
 def test_every_run_is_a_row(study: Path, tmp_path: Path) -> None:
     page = write_report(collect([study]), tmp_path / "report")[0].read_text()
     with (tmp_path / "report" / "runs.csv").open() as file:
@@ -171,6 +172,7 @@ def test_formats_of_a_table() -> None:
     assert '<a href="runs/x">x|y</a>' in page_template().render(about="", sections=[], runs=grid)
 
 
+@pytest.mark.usefixtures("not_drawn")
 def test_the_command(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["report", str(study), "--output", str(tmp_path / "r")])
     assert "runs: 23, ablations: 0" in capsys.readouterr().out
@@ -206,6 +208,7 @@ def test_the_same_run_in_two_folders_counts_once(base: Result, tmp_path: Path) -
     assert len(group.runs) == 1
 
 
+@pytest.mark.usefixtures("not_drawn")
 def test_other_numbers_of_rows_stand_in_sections_of_their_own(base: Result, tmp_path: Path) -> None:
     fewer = base.model_copy(update={"config": {**base.config, "data": {**base.config["data"], "max_train_samples": 8}}})
     written(base, tmp_path / "runs", "cola", {"name": "full"}, 1, 0.9)

@@ -68,6 +68,7 @@ ELSEWHERE = {"name": "elsewhere", "init_std": 0.01, "reach": "far"}
 
 
 @pytest.mark.parametrize("strategy", [{"name": "houlsby", "m": 4, "init_std": 0.001}, ELSEWHERE])
+@pytest.mark.usefixtures("not_drawn")
 def test_a_run_is_in_the_figures_whatever_its_initial_deviation(strategy: dict[str, Any], tmp_path: Path) -> None:
     put(tmp_path / "runs" / "a", {"config.strategy": strategy})
     collected = collect([tmp_path / "runs"])
@@ -93,6 +94,7 @@ def test_every_strategy_is_in_the_figure_of_initial_deviations(tmp_path: Path) -
     assert legend(initialisation(collect([tmp_path]))) == {f"rte, m={m}" for m in range(1, 10)}
 
 
+@pytest.mark.usefixtures("not_drawn")
 def test_a_figure_of_nothing_is_not_drawn(tmp_path: Path) -> None:
     put(tmp_path / "a", {"speed.train_seconds": None})
     collected = collect([tmp_path])
@@ -139,6 +141,7 @@ def test_a_number_too_large_is_not_finite(tmp_path: Path) -> None:
         collect([tmp_path])
 
 
+@pytest.mark.usefixtures("not_drawn")
 def test_runs_of_other_versions_are_reported(tmp_path: Path) -> None:
     put(tmp_path / "older", {"config.data": {}, "config.strategy": {"name": "houlsby", "m": 4}})
     put(tmp_path / "newer", {"config.data.later": [1], "config.training.later": {}, "config.strategy.init_std": "auto",
@@ -172,6 +175,7 @@ ID, PRINT = "model.id", "model.fingerprint"
         ({}, {ID: "y/model", "config.data.max_eval_samples": 9}, {"x/model", "y/model, 9 validation rows"}),
     ],
 )
+@pytest.mark.usefixtures("not_drawn")
 def test_what_cannot_be_compared_stands_in_sections_of_its_own(
     one: dict[str, Any], other: dict[str, Any], names: set[str], tmp_path: Path
 ) -> None:
@@ -201,6 +205,7 @@ OWN = {"task": "custom", "config.task": "custom", f"{DATA}train_file": "a/train.
          ["custom reviews en", "custom train.csv"]),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("not_drawn")
 def test_own_data_have_a_column_each(other: dict[str, Any], tasks: list[str], tmp_path: Path) -> None:
     put(tmp_path / "glue")
     put(tmp_path / "one", OWN)
@@ -255,6 +260,7 @@ def report(folder: Path) -> set[str]:
         (("x/" + "a" * 400, "x/b"), {"a" * 200, "b"}),
     ],
 )
+@pytest.mark.usefixtures("not_drawn")
 def test_every_section_has_a_folder_of_its_own(ids: tuple[str, ...], folders: set[str], tmp_path: Path) -> None:
     for number, name in enumerate(ids):
         put(tmp_path / str(number), {"model.id": name})
@@ -275,6 +281,7 @@ def test_every_section_has_a_folder_of_its_own(ids: tuple[str, ...], folders: se
         ([("a/..", "../../x", None), ("a/..", "train", None)], {"..-..-..-x", "..-train"}),
     ],
 )
+@pytest.mark.usefixtures("not_drawn")
 def test_every_ablation_has_a_picture_of_its_own(
     made: list[tuple[str, str, str | None]], names: set[str], tmp_path: Path
 ) -> None:
@@ -286,6 +293,7 @@ def test_every_ablation_has_a_picture_of_its_own(
     }
 
 
+@pytest.mark.usefixtures("not_drawn")
 def test_pictures_of_own_data_whose_names_are_alike(tmp_path: Path) -> None:
     for number, file in enumerate(("a/b.csv", "a-b.csv", "../a b.csv")):
         put(tmp_path / str(number), {**OWN, f"{DATA}train_file": file, f"{DATA}digest": file})
