@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -129,6 +130,37 @@ OWN: dict[str, list[dict[str, Any]]] = {
     ],
 }  # fmt: skip
 BACKBONES = [(family, own) for family in FAMILIES for own in OWN.get(family, [{}])]
+ONE_TOKEN = [family for family, row in FAMILIES.items() if row.reads_first_token]  # their top layer computes one token
+FAST_FAMILIES = [*CONFIGS, *(family for family in ONE_TOKEN if family not in CONFIGS)]
+
+
+def perturbed_model(family: str, strategy: Any = "houlsby") -> Any:
+    """A random classifier as transformers has it, without dropout, its trained parameters moved off their start."""
+    torch.manual_seed(0)
+    if family in CONFIGS:
+        config = copy.deepcopy(CONFIGS[family])
+    else:
+        config = config_of(family, dict(reversed(BACKBONES))[family])
+        config.vocab_size = 60  # as ``batch`` draws them
+    model = AutoModelForSequenceClassification.from_config(config)
+    prepare(model, parse_strategy(strategy), train_pooler=True)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(0.05 * torch.randn_like(p))
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def gradients(model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The gradients of a batch by name, with the logits."""
+    output = model.train()(**inputs)
+    output.loss.backward()
+    by_name = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return {"logits": output.logits.detach(), **by_name}
 
 
 def config_of(family: str, own: dict[str, Any]) -> Any:

@@ -49,21 +49,26 @@ class Family:
     sub_layers: Mapping[SubLayer, SubLayerPaths]
     shape: Callable[[Any], Shape]
     """Computes the sizes from a transformers configuration."""
-    query_value: tuple[str, ...]
-    """Paths from a layer to the projections that compute queries and values."""
+    projections: tuple[str, ...]
+    """Paths from a layer to the projections that compute queries, keys and values; one path where they are one."""
     pooler: str | None = None
     """Path from the classifier to the module between encoder and head that may have been pretrained."""
     pooler_objective: str = ""
     """A checkpoint with tensors whose names begin so was pretrained through its pooler (BERT: next sentence)."""
     top_norm: str | None = None
     """Path from the base model to a LayerNorm above the last layer."""
-    first_token: tuple[str, ...] = ()
-    """Paths from a layer to its projections of keys and values, if the head reads the first token alone and the layers
-    view keys and values in the shape of the queries (``modeling/fast_paths.py`` uses that); empty otherwise."""
+    reads_first_token: bool = False
+    """Whether the head reads the first token alone, and the layers view keys and values in the shape of the queries
+    (``modeling/fast_paths.py`` uses that)."""
     position_modules: tuple[str, ...] = ()
     """Ends of the paths of modules that, with relative positions, also compute what is the same for all rows."""
     lost_positions: int = 0
     """Positions that no token can have (RoBERTa counts positions from the padding id on)."""
+
+    @property
+    def query_value(self) -> tuple[str, ...]:
+        """Paths from a layer to the projections that compute queries and values."""
+        return self.projections if len(self.projections) == 1 else (self.projections[0], self.projections[-1])
 
 
 _BERT_SUB_LAYERS: dict[SubLayer, SubLayerPaths] = {
@@ -72,26 +77,25 @@ _BERT_SUB_LAYERS: dict[SubLayer, SubLayerPaths] = {
     ),
     "feed_forward": SubLayerPaths("intermediate", "output.dense", "output.dropout", "output.LayerNorm"),
 }
-_QUERY_VALUE = ("attention.self.query", "attention.self.value")
-_KEY_VALUE = ("attention.self.key", "attention.self.value")
+_BERT_PROJECTIONS = ("attention.self.query", "attention.self.key", "attention.self.value")
 
 FAMILIES: dict[str, Family] = {
     "bert": Family(
         layers="encoder.layer",
         sub_layers=_BERT_SUB_LAYERS,
         shape=bert_shape,
-        query_value=_QUERY_VALUE,
+        projections=_BERT_PROJECTIONS,
         pooler="bert.pooler",
         pooler_objective="cls.seq_relationship",
-        first_token=_KEY_VALUE,
+        reads_first_token=True,
     ),
     "roberta": Family(
-        "encoder.layer", _BERT_SUB_LAYERS, roberta_shape, _QUERY_VALUE, first_token=_KEY_VALUE, lost_positions=2
+        "encoder.layer", _BERT_SUB_LAYERS, roberta_shape, _BERT_PROJECTIONS, reads_first_token=True, lost_positions=2
     ),
     "xlm-roberta": Family(
-        "encoder.layer", _BERT_SUB_LAYERS, roberta_shape, _QUERY_VALUE, first_token=_KEY_VALUE, lost_positions=2
+        "encoder.layer", _BERT_SUB_LAYERS, roberta_shape, _BERT_PROJECTIONS, reads_first_token=True, lost_positions=2
     ),
-    "electra": Family("encoder.layer", _BERT_SUB_LAYERS, electra_shape, _QUERY_VALUE, first_token=_KEY_VALUE),
+    "electra": Family("encoder.layer", _BERT_SUB_LAYERS, electra_shape, _BERT_PROJECTIONS, reads_first_token=True),
     "distilbert": Family(
         layers="transformer.layer",
         sub_layers={
@@ -99,13 +103,13 @@ FAMILIES: dict[str, Family] = {
             "feed_forward": SubLayerPaths("ffn", "ffn.lin2", "ffn.dropout", "output_layer_norm"),
         },
         shape=distilbert_shape,
-        query_value=("attention.q_lin", "attention.v_lin"),
+        projections=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
     ),
     "deberta-v2": Family(
         layers="encoder.layer",
         sub_layers=_BERT_SUB_LAYERS,
         shape=deberta_v2_shape,
-        query_value=("attention.self.query_proj", "attention.self.value_proj"),
+        projections=("attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"),
         position_modules=(
             "attention.self.query_proj",
             "attention.self.key_proj",
@@ -121,7 +125,7 @@ FAMILIES: dict[str, Family] = {
             "feed_forward": _BERT_SUB_LAYERS["feed_forward"],
         },
         shape=mpnet_shape,
-        query_value=("attention.attn.q", "attention.attn.v"),
+        projections=("attention.attn.q", "attention.attn.k", "attention.attn.v"),
         lost_positions=2,
     ),
     "modernbert": Family(
@@ -131,7 +135,7 @@ FAMILIES: dict[str, Family] = {
             "feed_forward": SubLayerPaths("mlp", "mlp.Wo", None, None),
         },
         shape=modernbert_shape,
-        query_value=("attn.Wqkv",),
+        projections=("attn.Wqkv",),
         pooler="head",
         pooler_objective="decoder",  # masked language modelling goes through the same head
         top_norm="final_norm",

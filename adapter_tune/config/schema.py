@@ -158,6 +158,8 @@ class TrainingConfig(Section):
     """Number type of matrix products and of the frozen weights; auto uses bf16 if that is faster on this machine."""
     fast: bool = True
     """Faster dropout and attention, unused token positions skipped, CUDA graphs; false uses transformers' layers."""
+    compile: bool = False
+    """Use torch.compile: about a minute at the start, then fewer kernels per step; for long runs on a GPU."""
     backbone_dropout: Literal["on", "frozen-off", "off"] = "on"
     """The backbone's dropout; frozen-off turns it off below the first trained tensor; off: outside the head."""
     cache_frozen_prefix: Literal["auto", "on", "off"] = "auto"

@@ -17,6 +17,7 @@ from adapter_tune.adapters.bottleneck import TokenBatchNorm
 from adapter_tune.adapters.families import family_of
 from adapter_tune.adapters.model_parts import disable_dropout, layers_of
 from adapter_tune.config.schema import TrainingConfig
+from adapter_tune.modeling.adapter_casts import AdapterCasts
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.precision import Precision, cast_frozen_weights, resolve_compute
 
@@ -31,32 +32,34 @@ def prepare_to_compute(prepared: PreparedModel, training: TrainingConfig) -> Pre
     Returns:
         The precision of the run.
     """
-    precision = resolve_compute(training).precision
-    cast_frozen_weights(prepared.model, precision, prepared.newly_initialized)
+    compute = resolve_compute(training)
+    cast_frozen_weights(prepared.model, compute.precision, prepared.newly_initialized)
     disable_dropout(prepared.model, training.backbone_dropout)
     if training.fast:
         enable_fast_paths(prepared.model)
-    return precision
+        if compute.precision != "float32" and not training.gradient_checkpointing:
+            AdapterCasts(prepared.model, compute.dtype)
+    return compute.precision
 
 
 def enable_fast_paths(model: Any) -> None:
     """Put every fast path that a classifier can use into it, in place; a second call changes nothing.
 
     The fast paths are: dropout on the CPU, also in attention; attention through the transformers interface; and a top
-    layer that computes the first token alone if the head reads no other (``Family.first_token``). The model can then be
-    used for classification only.
+    layer that computes the first token alone if the head reads no other (``Family.reads_first_token``). The model can
+    then be used for classification only.
     """
     _replace_dropout(model)
     if model.config._attn_implementation != "sdpa":
         return
     model.set_attn_implementation(_NAME)
     top_layer = layers_of(model)[-1]
-    key_value_paths = family_of(model.config).first_token
+    family = family_of(model.config)
     needs_all_tokens = any(isinstance(module, TokenBatchNorm) for module in top_layer.modules())
-    if key_value_paths and not needs_all_tokens:
+    if family.reads_first_token and not needs_all_tokens:
         first_token = FirstToken()
         top_layer.register_forward_pre_hook(first_token.narrow, with_kwargs=True)
-        for path in key_value_paths:
+        for path in family.projections[1:]:
             top_layer.get_submodule(path).register_forward_pre_hook(first_token.widen)
 
 

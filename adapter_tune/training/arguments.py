@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -85,8 +87,26 @@ def check_training(config: ResolvedConfig) -> None:
         raise UsageError(
             "training.shard_backbone needs several processes; start the run with torchrun, or remove the option"
         )
+    if config.training.compile:
+        _check_compiler(compute.device)
     if config.training.class_weights != "none" and config.task_spec.is_regression:
         raise UsageError("training.class_weights: balanced needs classes, not a regression; remove the option")
+
+
+def _check_compiler(device: str) -> None:
+    """Refuse ``training.compile`` where torch.compile has nothing to compile with.
+
+    Raises:
+        UsageError: this is so.
+    """
+    if device == "cpu" and not any(map(shutil.which, ("g++", "clang++", "cl"))):
+        raise UsageError("training.compile needs a C++ compiler; install g++, or remove the option")
+    if device == "cuda" and importlib.util.find_spec("triton") is None:
+        raise UsageError(
+            "training.compile needs triton on a GPU; install it (pip install triton), or remove the option"
+        )
+    if device == "mps":
+        raise UsageError("training.compile is only for GPUs of NVIDIA and AMD, and CPUs; remove the option")
 
 
 def _compare_with_launcher(training: TrainingConfig, compute: ComputeSettings) -> None:

@@ -25,6 +25,7 @@ from adapter_tune.foundation.errors import RunError
 from adapter_tune.modeling import sharding
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import prepare_to_compute
+from adapter_tune.modeling.fused_projections import fuse_projections
 from adapter_tune.run_files import checkpoints
 from adapter_tune.training.adapter_checkpoints import AdapterCheckpointTrainer
 from adapter_tune.training.arguments import arguments
@@ -96,6 +97,10 @@ class AdapterTrainer(AdapterCheckpointTrainer):
         # The model's forward takes **kwargs but does not divide its loss by them: let the Trainer average it.
         self.model_accepts_loss_kwargs = False
         self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        if config.training.fast and self._is_on_one_gpu():
+            fuse_projections(self.model)
+        if config.training.compile:
+            self.model.compile(dynamic=True)  # lengths vary from batch to batch
         self.step_graphs: StepGraphs | None = None
         self.eval_graphs: CudaGraphs | None = None
         if source.is_flat:

@@ -6,49 +6,26 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 import adapter_tune
-from adapter_tune.adapters.families import FAMILIES
 from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.modeling import fast_paths
-from adapter_tune.modeling.build import prepare
 from adapter_tune.runs.reload import evaluate_run
-from adapter_tune.strategies import parse_strategy
-from tests.helpers import BACKBONES, CONFIGS, batch, config_of
+from tests.helpers import FAST_FAMILIES, ONE_TOKEN, batch, perturbed_model
 
 STRATEGIES = ["houlsby", "parallel", "multiplicative", "full", "lora", {"name": "houlsby", "norm": "batch"}]
-ONE_TOKEN = [family for family, row in FAMILIES.items() if row.first_token]  # their top layer computes one token
-TESTED = [*CONFIGS, *(family for family in ONE_TOKEN if family not in CONFIGS)]
-
-
-def config_for(family: str) -> Any:
-    if family in CONFIGS:
-        return copy.deepcopy(CONFIGS[family])
-    config = config_of(family, dict(reversed(BACKBONES))[family])
-    config.vocab_size = 60  # as ``batch`` draws them
-    return config
 
 
 def pair(family: str, strategy: Any = "houlsby") -> tuple[Any, Any]:
-    """A model as transformers has it, adapters perturbed, and a copy with every fast path in it."""
-    torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_config(config_for(family))
-    prepare(model, parse_strategy(strategy), train_pooler=True)
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.requires_grad:
-                p.add_(0.05 * torch.randn_like(p))
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    """A model as transformers has it, and a copy with every fast path in it."""
+    model = perturbed_model(family, strategy)
     fast = copy.deepcopy(model)
     fast_paths.enable_fast_paths(fast)
     return model, fast
 
 
-@pytest.mark.parametrize("family", TESTED)
+@pytest.mark.parametrize("family", FAST_FAMILIES)
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 def test_outputs_and_gradients_are_those_of_the_plain_model(family: str, strategy: Any) -> None:
     models = pair(family, strategy)
@@ -64,7 +41,7 @@ def test_outputs_and_gradients_are_those_of_the_plain_model(family: str, strateg
         assert torch.allclose(gradient, fast[name], atol=1e-6), name
 
 
-@pytest.mark.parametrize("family", TESTED)
+@pytest.mark.parametrize("family", FAST_FAMILIES)
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_the_top_layer_computes_the_first_token_alone_where_nothing_else_is_read(family: str, norm: str) -> None:
     _, fast = pair(family, {"name": "houlsby", "norm": norm})
