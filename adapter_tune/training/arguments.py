@@ -88,17 +88,19 @@ def check_training(config: ResolvedConfig) -> None:
             "training.shard_backbone needs several processes; start the run with torchrun, or remove the option"
         )
     if config.training.compile:
-        _check_compiler(compute.device)
+        _check_compiler(config.training, compute.device)
     if config.training.class_weights != "none" and config.task_spec.is_regression:
         raise UsageError("training.class_weights: balanced needs classes, not a regression; remove the option")
 
 
-def _check_compiler(device: str) -> None:
-    """Refuse ``training.compile`` where torch.compile has nothing to compile with.
+def _check_compiler(training: TrainingConfig, device: str) -> None:
+    """Refuse ``training.compile`` without fast paths, and where torch.compile has nothing to compile with.
 
     Raises:
         UsageError: this is so.
     """
+    if not training.fast:
+        raise UsageError("training.compile is one of the fast paths; remove it, or training.fast=false")
     if device == "cpu" and not any(map(shutil.which, ("g++", "clang++", "cl"))):
         raise UsageError("training.compile needs a C++ compiler; install g++, or remove the option")
     if device == "cuda" and importlib.util.find_spec("triton") is None:

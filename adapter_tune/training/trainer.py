@@ -99,7 +99,7 @@ class AdapterTrainer(AdapterCheckpointTrainer):
         self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         if config.training.fast and self._is_on_one_gpu():
             fuse_projections(self.model)
-        if config.training.compile:
+        if config.training.compile and splits.train is not None:
             self.model.compile(dynamic=True)  # lengths vary from batch to batch
         self.step_graphs: StepGraphs | None = None
         self.eval_graphs: CudaGraphs | None = None
