@@ -95,7 +95,8 @@ class TokenBatchNorm(nn.BatchNorm1d):
         mean = (x.float() * real).sum(dims) / count
         centred = (x.float() - mean) * real
         variance = centred.square().sum(dims) / count
-        recomputes = torch._C._current_graph_task_id() != -1  # gradient checkpointing, in the backward pass
+        # Gradient checkpointing computes the layer again in the backward pass; a compiled model has none.
+        recomputes = not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
         if not recomputes:  # else the forward pass has updated the running statistics already
             self._update_running_statistics(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
         out = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias * real

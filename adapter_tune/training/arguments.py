@@ -94,13 +94,15 @@ def check_training(config: ResolvedConfig) -> None:
 
 
 def _check_compiler(training: TrainingConfig, device: str) -> None:
-    """Refuse ``training.compile`` without fast paths, and where torch.compile has nothing to compile with.
+    """Refuse ``training.compile`` with options that it excludes, and where torch.compile has nothing to compile with.
 
     Raises:
         UsageError: this is so.
     """
     if not training.fast:
         raise UsageError("training.compile is one of the fast paths; remove it, or training.fast=false")
+    if training.gradient_checkpointing:
+        raise UsageError("training.compile chooses what is recomputed; remove it, or training.gradient_checkpointing")
     if device == "cpu" and not any(map(shutil.which, ("g++", "clang++", "cl"))):
         raise UsageError("training.compile needs a C++ compiler; install g++, or remove the option")
     if device == "cuda" and importlib.util.find_spec("triton") is None:

@@ -21,6 +21,7 @@ from tests.helpers import batch, gradients, perturbed_model
         ("cuda", {}, "triton", "pip install triton"),
         ("mps", {}, "", "only for GPUs"),
         ("cpu", {"fast": False}, "", "one of the fast paths; remove it"),
+        ("cpu", {"gradient_checkpointing": True}, "", "chooses what is recomputed; remove it"),
     ],
 )
 def test_it_is_refused_where_it_cannot_work(
