@@ -102,6 +102,7 @@ CASES: list[tuple[str, Files, str]] = [
     ("a split of several runs", {}, "predict runs/run other --split test --output out.csv"),
     ("a run given twice", {"new.csv": "a,b\nx,y\n"}, "predict runs/run runs/run --input new.csv --output out.csv"),
     ("a folder without a run", {"new.csv": "a,b\nx,y\n"}, "predict runs/run other --input new.csv --output out.csv"),
+    ("a folder that is no run", {}, "ask other"),
     ("a task without a run", {}, "submit runs/run"),
 ]  # fmt: skip
 
