@@ -31,7 +31,7 @@ def typed_texts(names: Sequence[str]) -> list[str] | None:
 
 
 def _typed_text(name: str) -> str:
-    """The text that is typed at a prompt; empty at the end of the input. A wrong text is asked for again."""
+    """The text that is typed at a prompt; empty at the end of the input. A wrong text is typed again."""
     while True:
         try:
             text = input(f"{name}> ")

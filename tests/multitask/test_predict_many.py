@@ -381,7 +381,7 @@ def test_threads_and_batch_size_are_those_of_the_runs(folders: dict[str, Path], 
     assert (training.threads, training.eval_batch_size) == (1, 48)
 
 
-def test_a_moved_backbone_is_found_by_its_path(
+def test_a_backbone_that_has_moved_is_loaded_from_its_path(
     folders: dict[str, Path], file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(folders["rte"].parent / "backbone", tmp_path / "moved")
