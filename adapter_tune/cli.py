@@ -15,6 +15,7 @@ import typer
 
 from adapter_tune.commands import (
     ablate,
+    ask,
     bench,
     configs,
     count_params,
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("ask")(ask.ask)
 app.command("inspect-data")(inspect_data.inspect_data)
 app.command("ablate")(ablate.ablate)
 app.command("submit")(submit.submit)

@@ -1,4 +1,4 @@
-"""What many tasks on one backbone cost: switching, memory, loading, and batches that mix them. Random weights.
+"""What many tasks on one backbone cost: switching, memory, loading, mixed batches, one file for all. Random weights.
 
 python scripts/bench_many_tasks.py --tasks 64 --m 64
 """
@@ -17,13 +17,20 @@ from typing import Any
 
 import psutil
 import torch
-from transformers import BertConfig, BertForPreTraining
+from transformers import AutoTokenizer, BertConfig, BertForPreTraining
 
 from adapter_tune import MultiTask
 from adapter_tune.config.resolved import ResolvedConfig, resolved
 from adapter_tune.config.schema import parse_config
+from adapter_tune.data.row_files import write_rows
+from adapter_tune.demo.glue import rows
+from adapter_tune.demo.location import BACKBONE
 from adapter_tune.modeling.build import build_model
+from adapter_tune.multitask.open_runs import open_runs
+from adapter_tune.multitask.predict import MultiTaskPredictor
+from adapter_tune.multitask.predict import predict_file as predict_file_together
 from adapter_tune.run_files.adapter_files import AdapterConfig, save_adapter
+from adapter_tune.runs.predict import Predictor, predict_file
 
 MIB = 2**20
 
@@ -40,6 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         _measure(Path(folder), options)
         _measure_shared_layers(Path(folder), options)
+        _measure_file(Path(folder), options)
 
 
 def _measure(folder: Path, options: argparse.Namespace) -> None:
@@ -105,6 +113,39 @@ def _measure_shared_layers(folder: Path, options: argparse.Namespace) -> None:
     share = (options.layers - top + 8 * top) / (8 * options.layers)
     ratio = statistics.median(together) / statistics.median(apart)
     print(f"8 tasks on 8 rows             {ratio:.3f} of eight passes; layers computed: {share:.3f} of theirs")
+
+
+def _measure_file(folder: Path, options: argparse.Namespace) -> None:
+    """A file of 256 pairs predicted by eight tasks with adapters in the top quarter, against eight single runs."""
+    top = max(1, options.layers // 4)
+    run = _run(folder, {"name": "houlsby", "m": options.m, "layers": f"top-{top}"})
+    run = run.with_values({"training.precision": "float32", "training.device": "cpu"})
+    tokenizer = AutoTokenizer.from_pretrained(BACKBONE)
+    adapters = _write_adapters(folder / "file", run, 8)
+    for path in adapters:
+        tokenizer.save_pretrained(path)
+    names = ["sentence1", "sentence2"]
+    file = folder / "rows.csv"
+    write_rows(file, ({name: row[name] for name in names} for row in rows("rte", "train", 256)))
+    tasks = MultiTaskPredictor(open_runs(adapters, precision="float32", device="cpu"), run.training)
+    alone = Predictor(run, build_model(run), tokenizer)
+    together = []
+    apart = []
+    for repeat in range(options.repeats + 1):
+        passes = 0.0
+        for _ in adapters:  # the same run eight times: others would take as long
+            passes += _seconds(partial(predict_file, alone, str(file), folder / "alone.csv"))
+        seconds = _seconds(partial(predict_file_together, tasks, str(file), folder / "together.csv", names))
+        if repeat > 0:  # the first ones warm up
+            together.append(seconds)
+            apart.append(passes)
+    share = (options.layers - top + 8 * top) / (8 * options.layers)
+    ratios = [one / eight for one, eight in zip(together, apart, strict=True)]
+    seconds, passes = statistics.median(together), statistics.median(apart)
+    print(
+        f"8 tasks on a file             {seconds:8.2f} s, against {passes:.2f} s of eight single runs: "
+        f"{statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f}); layers computed: {share:.3f}"
+    )
 
 
 def _run(folder: Path, strategy: dict[str, Any]) -> ResolvedConfig:

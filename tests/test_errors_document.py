@@ -99,6 +99,10 @@ CASES: list[tuple[str, Files, str]] = [
     ("a damaged Parquet file", {"new.parquet": "PAR1 nonsense"}, f"{PREDICT} new.parquet"),
     ("an unknown output format", {}, "predict --runs runs --split test --output out.xlsx"),
     ("a missing second text", {}, "predict --runs runs --text x"),
+    ("a split of several runs", {}, "predict runs/run other --split test --output out.csv"),
+    ("a run given twice", {"new.csv": "a,b\nx,y\n"}, "predict runs/run runs/run --input new.csv --output out.csv"),
+    ("a folder without a run", {"new.csv": "a,b\nx,y\n"}, "predict runs/run other --input new.csv --output out.csv"),
+    ("a folder that is no run", {}, "ask other"),
     ("a task without a run", {}, "submit runs/run"),
 ]  # fmt: skip
 

@@ -111,6 +111,24 @@ def run_or_newest(run: Path | None, runs_folder: Path, demo: bool) -> Path:
     raise UsageError(f"no finished {'demo ' if demo else ''}run in {runs_folder}; give a run folder, or train first")
 
 
+def moved_model(model: str | None, demo: bool) -> str | None:
+    """Return the path or id of the backbone as requested; None takes the run's own."""
+    from adapter_tune.demo.location import DEMO
+
+    return DEMO if demo and model is None else model
+
+
+def are_several(runs: Sequence[Path]) -> bool:
+    """Return whether there are several runs, or a folder of runs; heavy imports, so prepare the libraries first."""
+    from adapter_tune.run_files.result import FILE
+
+    if len(runs) == 1 and (runs[0] / FILE).is_file():
+        return False
+    from adapter_tune.multitask.open_runs import contains_runs
+
+    return len(runs) > 1 or contains_runs(runs[0])
+
+
 def print_counts(
     configs: Sequence[RunConfig], num_labels: int, *, max_length: int | None = None, as_json: bool = False
 ) -> None:

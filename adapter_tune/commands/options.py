@@ -104,6 +104,10 @@ Problem = Annotated[
 # Finished runs.
 
 RunFolder = Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest run.")]
+OneOrMoreRuns = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Run folder. Several runs, or a folder of runs, share one backbone. Default: the newest run."),
+]
 RunFolders = Annotated[list[Path], typer.Argument(help="Folders of finished runs, one for each task.")]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder to search for the newest run.")]
 EvalRunsFolder = Annotated[Path, typer.Option("--output", "--runs", help="Folder to search for the newest run.")]

@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 
 from adapter_tune.data.delimited_files import read_csv, read_tsv, write_csv, write_tsv
 from adapter_tune.data.parquet_writer import BATCH, write_parquet
-from adapter_tune.data.rows import LocatedRow, Row, check_header, decoded_lines, not_utf8
+from adapter_tune.data.rows import LocatedRow, Row, check_header, decoded_line, decoded_lines, not_utf8
 from adapter_tune.foundation.errors import RunError, first_line
 
 _Reader = Callable[[Path], Iterator[LocatedRow]]
 _Writer = Callable[[Path, Iterator[Row], list[str], Path | None], int]
+
+_STANDARD_INPUT = "standard input"
 
 _SURROGATE = "\\ud"
 """The beginning of a surrogate (half a character) in JSON. UTF-8 has no surrogates."""
@@ -32,14 +34,32 @@ def read_standard_input(columns: Sequence[str]) -> Iterator[Row]:
     Raises:
         RunError: a line is not UTF-8, or has another number of texts.
     """
+    for number, line in enumerate(standard_input_lines(), 1):
+        yield dict(zip(columns, texts_in_line(line, number, len(columns)), strict=True))
+
+
+def standard_input_lines() -> Iterator[bytes]:
+    """Yield the lines of standard input as soon as they are there."""
     binary = getattr(sys.stdin, "buffer", None)
-    lines = (line.encode() for line in sys.stdin) if binary is None else binary
-    for number, line in decoded_lines(lines, "standard input"):
-        texts = line.rstrip("\r\n").split("\t")
-        if len(texts) != len(columns):
-            expected = "one text" if len(columns) == 1 else "two texts separated by a tab"
-            raise RunError(f"standard input, line {number}: {len(texts)} fields; the task reads {expected} per line")
-        yield dict(zip(columns, texts, strict=True))
+    yield from (line.encode() for line in sys.stdin) if binary is None else binary
+
+
+def texts_in_line(line: bytes, number: int, count: int) -> list[str]:
+    """The texts in a line of standard input.
+
+    Args:
+        line: as it was read.
+        number: of the line, from 1, for messages.
+        count: the number of texts, one or two.
+
+    Raises:
+        RunError: the line is not UTF-8, or has another number of texts.
+    """
+    texts = decoded_line(line, number, _STANDARD_INPUT).rstrip("\r\n").split("\t")
+    if len(texts) != count:
+        expected = "one text" if count == 1 else "two texts separated by a tab"
+        raise RunError(f"{_STANDARD_INPUT}, line {number}: {len(texts)} fields; the task reads {expected} per line")
+    return texts
 
 
 def _read_jsonl(path: Path) -> Iterator[LocatedRow]:

@@ -40,10 +40,15 @@ def decoded_lines(lines: Iterable[bytes], where: str) -> Iterator[tuple[int, str
         RunError: a line is not UTF-8; the message begins with ``where`` and the number of the line.
     """
     for number, line in enumerate(lines, 1):
-        try:
-            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise RunError(f"{where}, line {number}: {not_utf8(error)}") from None
+        yield number, decoded_line(line, number, where)
+
+
+def decoded_line(line: bytes, number: int, where: str) -> str:
+    """One line of UTF-8 text, given its number from 1; the errors are those of ``decoded_lines``."""
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise RunError(f"{where}, line {number}: {not_utf8(error)}") from None
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adapter_tune.foundation.errors import UsageError
+from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.unique_names import NamedItem, shortest_unique_names
+from adapter_tune.modeling.backbone import load_config
 from adapter_tune.multitask.model import MultiTask
-from adapter_tune.run_files.adapter_files import ADAPTER, CONFIG, adapter_folder, read_adapter_config
+from adapter_tune.multitask.task_parts import check_can_share
+from adapter_tune.run_files.adapter_files import ADAPTER, CONFIG, AdapterConfig, adapter_folder, read_adapter_config
+from adapter_tune.runs.reload import adapter_run_config
 from adapter_tune.tasks.glue import CUSTOM
 
 
@@ -33,14 +37,28 @@ def adapter_folders(paths: Iterable[Path]) -> list[Path]:
     return folders
 
 
+def contains_runs(path: Path) -> bool:
+    """Whether a folder contains the folders of runs, and is none itself."""
+    return not (adapter_folder(path) / CONFIG).is_file() and bool(_folders_inside(path))
+
+
 def _adapter_folders(path: Path) -> list[Path]:
     folder = adapter_folder(path)
     if (folder / CONFIG).is_file():
         return [folder]
-    inside = sorted(file.parent for pattern in (f"*/{ADAPTER}/{CONFIG}", f"*/{CONFIG}") for file in path.glob(pattern))
+    inside = _folders_inside(path)
     if not inside:
         raise UsageError(f"{path}: contains no finished run; give run folders that 'adapter-tune train' wrote")
     return inside
+
+
+def _folders_inside(path: Path) -> list[Path]:
+    return sorted(file.parent for pattern in (f"*/{ADAPTER}/{CONFIG}", f"*/{CONFIG}") for file in path.glob(pattern))
+
+
+def run_folder(folder: Path) -> Path:
+    """The run folder that an adapter folder is in; an adapter folder of another name stands alone."""
+    return folder.parent if folder.name == ADAPTER else folder
 
 
 def task_names(folders: Sequence[Path]) -> dict[str, Path]:
@@ -60,8 +78,7 @@ def task_names(folders: Sequence[Path]) -> dict[str, Path]:
 
 def _names(folder: Path, task: str) -> tuple[str, ...]:
     """From the shortest to the most exact; ``custom`` is no name."""
-    run = folder.parent if folder.name == ADAPTER else folder
-    full = run.resolve()
+    full = run_folder(folder).resolve()
     return (*([] if task == CUSTOM else [task]), full.name, f"{full.parent.name}/{full.name}", str(full))
 
 
@@ -81,9 +98,44 @@ def open_runs(
         RunError: the backbone cannot be loaded or is not that of every run, or a file is damaged.
     """
     names = task_names(folders)
+    _check_can_share(folders, model)
     backbone = read_adapter_config(folders[0]).model
     revision = None if model else backbone["revision"]
     tasks = MultiTask(model or backbone["id"], revision=revision, device=device, precision=precision)
     for name, folder in names.items():
         tasks.add(name, folder)
     return tasks
+
+
+def _check_can_share(folders: Sequence[Path], model: str | None) -> None:
+    """Refuse runs that cannot share a backbone, as far as that is known before its weights are loaded."""
+    adapters = {folder: read_adapter_config(folder) for folder in folders}
+    _check_one_backbone(adapters)
+    backbone = None
+    checked = set()
+    for folder, adapter in adapters.items():
+        key = json.dumps([adapter.strategy, adapter.model["pooler"]])
+        if key in checked:
+            continue
+        checked.add(key)
+        config = adapter_run_config(folder, adapter, model)
+        backbone = backbone or load_config(config.model, {})
+        try:
+            check_can_share(config, backbone, train_pooler=adapter.model["pooler"] == "train")
+        except UsageError as error:
+            raise UsageError(f"{run_folder(folder)}: {error}") from None
+
+
+def _check_one_backbone(adapters: Mapping[Path, AdapterConfig]) -> None:
+    """Refuse adapters with different fingerprints of the backbone."""
+    first, expected = next(iter(adapters.items()))
+    for folder, adapter in adapters.items():
+        if adapter.fingerprint != expected.fingerprint:
+            raise RunError(
+                f"{run_folder(folder)}: trained on another backbone ({_backbone_text(adapter)}) than "
+                f"{run_folder(first)} ({_backbone_text(expected)}); remove one of the two"
+            )
+
+
+def _backbone_text(adapter: AdapterConfig) -> str:
+    return f"{adapter.model['id']}, fingerprint {adapter.fingerprint[:8]}"

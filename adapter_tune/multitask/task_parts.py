@@ -54,7 +54,7 @@ class TaskReader:
 
     def __init__(self, config: ResolvedConfig, backbone: LoadedBackbone, *, train_pooler: bool) -> None:
         self.backbone = backbone.model
-        skeleton = _skeleton(config, backbone.model, train_pooler=train_pooler)
+        skeleton = _skeleton(config, backbone.model.config, train_pooler=train_pooler)
         _check_small(skeleton, config.strategy)
         self.expected = saved_tensors(skeleton, backbone.newly_initialized)
         self.modules = _own_modules(skeleton, self.expected)
@@ -98,11 +98,25 @@ class TaskReader:
         return module.to(device)
 
 
-def _skeleton(config: ResolvedConfig, backbone: PreTrainedModel, *, train_pooler: bool) -> PreTrainedModel:
-    """The task's model without any weights."""
-    options = {**backbone.config.to_dict(), **head_options(config.task_spec)}
+def check_can_share(config: ResolvedConfig, backbone: Any, *, train_pooler: bool) -> None:
+    """Refuse a task whose strategy trains matrices of the backbone; no weights are needed.
+
+    Args:
+        config: the configuration of its run.
+        backbone: the transformers configuration of the backbone.
+        train_pooler: whether the pooler was trained.
+
+    Raises:
+        UsageError: the strategy trains some.
+    """
+    _check_small(_skeleton(config, backbone, train_pooler=train_pooler), config.strategy)
+
+
+def _skeleton(config: ResolvedConfig, backbone: Any, *, train_pooler: bool) -> PreTrainedModel:
+    """The task's model without any weights, given the transformers configuration of the backbone."""
+    options = {**backbone.to_dict(), **head_options(config.task_spec)}
     with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(type(backbone.config)(**options))
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(type(backbone)(**options))
     prepare(model, config.strategy, train_pooler=train_pooler)
     return model.eval()
 

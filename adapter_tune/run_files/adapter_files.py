@@ -32,6 +32,9 @@ DATA = ("text_column", "text_pair_column", "label_column", "problem", "labels", 
 FORMAT = 2
 """Version of the adapter folder; a reader refuses a newer one."""
 
+_LAST_CALL = ("truncation", "padding", "is_local", "local_files_only")
+"""What a tokenizer's files say of how it was last called and loaded, and not of the tokens that it makes."""
+
 _CHECKSUMS = "crc32"
 """Key in the weights' header: a checksum of every tensor, so that a message can name the damaged tensor."""
 
@@ -63,13 +66,31 @@ def adapter_folder(run: Path) -> Path:
 
 
 def tokenizer_digest(folder: Path) -> str:
-    """SHA-256 over the files of the tokenizer in an adapter folder: all that are neither its own nor its card."""
+    """SHA-256 over the files of the tokenizer in an adapter folder: all that are neither its own nor its card.
+
+    What the files say of the last call before they were saved, such as its maximum length, does not count.
+    """
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         if file.is_file() and file.name not in (CONFIG, WEIGHTS, CARD):
-            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
-            digest.update(file.read_bytes())
+            content = _without_last_call(file)
+            digest.update(f"{file.name}\0{len(content)}\0".encode())
+            digest.update(content)
     return digest.hexdigest()
+
+
+def _without_last_call(file: Path) -> bytes:
+    """The content of a tokenizer's file; of JSON, without the keys of the last call."""
+    content = file.read_bytes()
+    if file.suffix != ".json":
+        return content
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):  # reported when the tokenizer is loaded
+        return content
+    if isinstance(values, dict):
+        values = {key: value for key, value in values.items() if key not in _LAST_CALL}
+    return json.dumps(values).encode()
 
 
 def saved_tensors(model: nn.Module, newly_initialized: frozenset[str]) -> dict[str, Tensor]:

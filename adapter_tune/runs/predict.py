@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -26,7 +26,7 @@ from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.modeling.fast_paths import prepare_to_compute
 from adapter_tune.modeling.precision import ComputeSettings, resolve_compute
 from adapter_tune.tasks.glue import CUSTOM, Task
-from adapter_tune.tasks.predictions import prediction_of
+from adapter_tune.tasks.predictions import Answer, prediction_of
 from adapter_tune.training.loop import given_threads
 
 WINDOW = 8192  # rows that are sorted by length together, and all that is held in memory of a file
@@ -86,7 +86,7 @@ class Predictor:
         cut = 0
         while window := list(islice(rows, WINDOW)):
             for row in window:
-                self.check_free(row)
+                check_free(row, self.added)
             texts = [[row[column] for row in window] for column in columns]
             encoded, are_cut = encode_texts(texts, self.tokenizer, max_length)
             count += len(window)
@@ -95,19 +95,41 @@ class Predictor:
                 yield {**row, **prediction_columns(self.task, scores)}
         log_cut(where, cut, count, max_length)
 
-    @cached_property
-    def _added(self) -> frozenset[str]:
-        return frozenset((PREDICTION, *(f"score_{name}" for name in self.task.labels)))
+    def answers(self, texts: Sequence[str]) -> dict[str, Answer]:
+        """The answer to one text, or to a pair, by the name of the task.
 
-    def check_free(self, columns: Iterable[str]) -> None:
-        """Refuse rows with a column that a prediction would take.
-
-        Raises:
-            UsageError: there is one.
+        Args:
+            texts: one or two, in the task's order.
         """
-        for column in columns:
-            if column in self._added:
-                raise UsageError(f"the input has a column '{column}' already; rename it")
+        max_length = self.config.data.max_length
+        encoded, are_cut = encode_texts([[text] for text in texts], self.tokenizer, max_length)
+        prediction = prediction_of(self.task, self.logits(encoded)[0])
+        return {self.task.name: Answer(prediction, max_length if are_cut[0] else None)}
+
+    @cached_property
+    def added(self) -> frozenset[str]:
+        """The columns that a row gets."""
+        return frozenset(names_of_columns(self.task))
+
+
+def names_of_columns(task: Task, prefix: str = "") -> list[str]:
+    """The names of the columns that ``prediction_columns`` returns."""
+    return [f"{prefix}{PREDICTION}", *(f"{prefix}score_{label}" for label in task.labels)]
+
+
+def check_free(columns: Iterable[str], added: Container[str]) -> None:
+    """Refuse rows with a column that a prediction would take.
+
+    Args:
+        columns: of the rows.
+        added: the columns that predictions take.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for column in columns:
+        if column in added:
+            raise UsageError(f"the input has a column '{column}' already; rename it")
 
 
 def prediction_columns(task: Task, logits: np.ndarray[Any, Any], prefix: str = "") -> Row:
@@ -119,8 +141,8 @@ def prediction_columns(task: Task, logits: np.ndarray[Any, Any], prefix: str = "
         prefix: of the columns' names.
     """
     prediction = prediction_of(task, logits)
-    scores = {f"{prefix}score_{name}": value for name, value in prediction.probabilities.items()}
-    return {f"{prefix}{PREDICTION}": prediction.answer, **scores}
+    values = [prediction.answer, *prediction.probabilities.values()]
+    return dict(zip(names_of_columns(task, prefix), values, strict=True))
 
 
 def predict_split(predictor: Predictor, split: str) -> Iterator[Row]:
@@ -134,7 +156,7 @@ def predict_split(predictor: Predictor, split: str) -> Iterator[Row]:
     """
     task = predictor.task
     rows = raw_split(predictor.config, split)
-    predictor.check_free(rows.column_names)
+    check_free(rows.column_names, predictor.added)
     texts = [list(rows[column]) for column in task.text]
     max_length = predictor.config.data.max_length
     encoded, are_cut = encode_texts(texts, predictor.tokenizer, max_length)

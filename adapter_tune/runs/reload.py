@@ -177,6 +177,22 @@ def predictor(
     return Predictor(config, prepared, load_saved_tokenizer(folder / ADAPTER, prepared.model.config))
 
 
+def stored_training(folder: Path) -> TrainingConfig | None:
+    """How a run computed, with device, precision and threads that this machine has; None if it has no result.
+
+    Args:
+        folder: the run folder.
+
+    Raises:
+        RunError: a file is damaged.
+    """
+    if not (folder / FILE).is_file():
+        return None
+    stored = read_result(folder)
+    config = _parse_stored(stored.config, folder / FILE)
+    return config.with_values(_adapted_to_this_machine(config.training, stored.speed)).training
+
+
 def _requested(
     stored: Result, folder: Path, batch_size: int | None, model: str | None, demo: bool
 ) -> tuple[ResolvedConfig, str | None]:

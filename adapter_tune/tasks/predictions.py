@@ -20,6 +20,15 @@ class Prediction:
     """By label; empty for a regression."""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What is predicted for a text that a person has typed."""
+
+    prediction: Prediction
+    truncated_at: int | None = None
+    """Maximum number of tokens, if the text is longer and only its beginning was read."""
+
+
 def prediction_of(task: Task, logits: np.ndarray[Any, Any]) -> Prediction:
     """What the logits (labels) of one row say."""
     if task.is_regression:

@@ -1,11 +1,12 @@
 """Runs on disk become named tasks, and texts are tokenised for each task as it was trained."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import BertForPreTraining
+from transformers import AutoTokenizer, BertForPreTraining
 
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.multitask.open_runs import adapter_folders, open_runs, task_names
@@ -68,3 +69,21 @@ def test_each_task_truncates_at_its_own_length_and_equal_tokenizers_are_loaded_o
     assert batch["input_ids"].shape == (6, 18)
     assert (batch["input_ids"][0, 16:] == TOKENIZER.pad_token_id).all()
     assert batch["attention_mask"].sum(1).tolist() == [len(row["input_ids"]) for row in rows]
+
+
+def test_equal_tokenizers_have_one_key_whatever_was_tokenised_before_they_were_saved(
+    runs: Path, tmp_path: Path
+) -> None:
+    for name in ("c", "d", "e"):
+        shutil.copytree(runs / "c" / ADAPTER, tmp_path / name)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "d")
+    tokenizer("a", truncation=True, max_length=7)
+    tokenizer.save_pretrained(tmp_path / "d")
+    assert (tmp_path / "c" / "tokenizer.json").read_bytes() != (tmp_path / "d" / "tokenizer.json").read_bytes()
+    tokenizer.add_tokens(["a word of its own"])
+    tokenizer.save_pretrained(tmp_path / "e")
+    model = open_runs(adapter_folders([tmp_path / name for name in ("c", "d", "e")]))
+    texts = TaskTexts(model)
+    keys = {name: texts.key(task) for name, task in model.tasks.items()}
+    assert keys["c"] == keys["d"]
+    assert keys["c"] != keys["e"]
