@@ -131,7 +131,7 @@ def typed(words: Sequence[str], *keys: bytes) -> tuple[str, int]:
     waiting = list(keys)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if waiting and shown.rstrip(b" ").endswith(b">"):
+        if waiting and shown.endswith(b"> "):
             os.write(terminal, waiting.pop(0))
             shown += b"\n"  # until the next prompt
         if select.select([terminal], [], [], 0.05)[0]:
