@@ -113,7 +113,7 @@ class MultiTask:
         config = adapter_run_config(folder, adapter)
         if adapter.fingerprint != self._loaded.fingerprint:
             raise RunError(f"{folder}: the adapter was trained on another backbone ({adapter.model['id']})")
-        parts = self._reader(config, adapter).read(folder, adapter, self.compute.device)
+        parts = self._reader(config, adapter).read(folder, adapter, self.compute)
         with self._lock:
             self._check_new(name)  # another thread may have been quicker
             self._holders.add(name, parts)
