@@ -20,6 +20,7 @@ from adapter_tune.commands import (
     configs,
     count_params,
     evaluate,
+    exchange,
     inspect_data,
     listing,
     predict,
@@ -53,6 +54,8 @@ app.command("predict")(predict.predict)
 app.command("ask")(ask.ask)
 app.command("inspect-data")(inspect_data.inspect_data)
 app.command("ablate")(ablate.ablate)
+app.command("export")(exchange.export)
+app.command("import")(exchange.import_)
 app.command("submit")(submit.submit)
 app.command("count-params")(count_params.count_params)
 app.command("sweep")(sweep.sweep)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import statistics
 import tempfile
 import time
@@ -20,7 +21,7 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForPreTraining
 
 from adapter_tune import MultiTask
-from adapter_tune.config.resolved import ResolvedConfig, resolved
+from adapter_tune.config.resolved import resolved
 from adapter_tune.config.schema import parse_config
 from adapter_tune.data.row_files import write_rows
 from adapter_tune.demo.glue import rows
@@ -50,14 +51,20 @@ def main() -> None:
         _measure_file(Path(folder), options)
 
 
-def _measure(folder: Path, options: argparse.Namespace) -> None:
+def random_backbone(folder: Path, layers: int) -> str:
+    """The path of a backbone of BERT-base's width with random weights."""
     torch.manual_seed(0)
-    BertForPreTraining(BertConfig(num_hidden_layers=options.layers)).save_pretrained(folder / "backbone")
-    run = _run(folder, {"name": "houlsby", "m": options.m})
-    adapters = _write_adapters(folder, run, options.tasks)
+    path = folder / "backbone"
+    BertForPreTraining(BertConfig(num_hidden_layers=layers)).save_pretrained(path)
+    return str(path)
+
+
+def _measure(folder: Path, options: argparse.Namespace) -> None:
+    backbone = random_backbone(folder, options.layers)
+    adapters = adapters_on_disk(folder, backbone, {"name": "houlsby", "m": options.m}, options.tasks)
     files = sum(file.stat().st_size for file in folder.glob("task-*/*.safetensors"))
     gc.collect()
-    model = MultiTask(str(folder / "backbone"), precision="float32", device="cpu")
+    model = MultiTask(backbone, precision="float32", device="cpu")
     model.add("first", adapters[0])  # what is set up once is not part of a load
     gc.collect()
     before = _memory()
@@ -70,6 +77,9 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
     print(
         f"memory of {len(loads)} adapters          {used / MIB:8.1f} MiB, {used / (files * share):.3f} of their files"
     )
+    cold = [_cold_load(model, path) for path in adapters[: options.repeats]]
+    print(f"the same, file not cached     {1e3 * statistics.median(cold):8.1f} ms (median)")
+    print(_many(files / len(adapters), used / (len(adapters) - 1), statistics.median(cold)))
     names = list(model.tasks)
     switches = [_seconds(partial(setattr, model, "active", name)) for name in names]
     print(f"switching the active task     {1e3 * statistics.median(switches):8.4f} ms")
@@ -93,12 +103,34 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
         print(f"32 rows of {name:18} {1e3 * median:8.1f} ms, {median / one:.3f} of one task")
 
 
+def _cold_load(model: MultiTask, adapter: Path) -> float:
+    """Seconds to load an adapter whose files the system has to read from the disk."""
+    for file in adapter.iterdir():
+        descriptor = os.open(file, os.O_RDONLY)
+        os.fsync(descriptor)  # only pages that are on the disk can be dropped
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+    seconds = _seconds(partial(model.add, "cold", adapter))
+    model.remove("cold")
+    return seconds
+
+
+def _many(disk: float, memory: float, cold: float) -> str:
+    """Markdown: what more adapters take, in proportion to the bytes of one on disk and in memory."""
+    lines = ["| adapters | disk | memory if all are loaded | cold load of one |", "| --: | --: | --: | --: |"]
+    for count in (64, 1_000, 10_000, 100_000):
+        sizes = [f"{count * size / 2**30:,.1f} GiB" for size in (disk, memory)]
+        lines.append(f"| {count:,} | {' | '.join(sizes)} | {1e3 * cold:.0f} ms |")
+    return "\n".join(lines)
+
+
 def _measure_shared_layers(folder: Path, options: argparse.Namespace) -> None:
     """Eight tasks on the same rows, with adapters in the top quarter of the layers, against eight passes."""
     top = max(1, options.layers // 4)
-    run = _run(folder, {"name": "houlsby", "m": options.m, "layers": f"top-{top}"})
-    model = MultiTask(str(folder / "backbone"), precision="float32", device="cpu")
-    for path in _write_adapters(folder / "top", run, 8):
+    backbone = str(folder / "backbone")
+    strategy = {"name": "houlsby", "m": options.m, "layers": f"top-{top}"}
+    model = MultiTask(backbone, precision="float32", device="cpu")
+    for path in adapters_on_disk(folder / "top", backbone, strategy, 8):
         model.add(path.name, path)
     ids = torch.randint(1000, 20_000, (8, options.tokens))
     mask = torch.ones_like(ids)
@@ -118,10 +150,12 @@ def _measure_shared_layers(folder: Path, options: argparse.Namespace) -> None:
 def _measure_file(folder: Path, options: argparse.Namespace) -> None:
     """A file of 256 pairs predicted by eight tasks with adapters in the top quarter, against eight single runs."""
     top = max(1, options.layers // 4)
-    run = _run(folder, {"name": "houlsby", "m": options.m, "layers": f"top-{top}"})
-    run = run.with_values({"training.precision": "float32", "training.device": "cpu"})
+    strategy = {"name": "houlsby", "m": options.m, "layers": f"top-{top}"}
+    backbone = str(folder / "backbone")
+    training = {"precision": "float32", "device": "cpu"}
+    run = resolved(parse_config({"task": "rte", "model": backbone, "strategy": strategy, "training": training}))
     tokenizer = AutoTokenizer.from_pretrained(BACKBONE)
-    adapters = _write_adapters(folder / "file", run, 8)
+    adapters = adapters_on_disk(folder / "file", backbone, strategy, 8)
     for path in adapters:
         tokenizer.save_pretrained(path)
     names = ["sentence1", "sentence2"]
@@ -148,11 +182,19 @@ def _measure_file(folder: Path, options: argparse.Namespace) -> None:
     )
 
 
-def _run(folder: Path, strategy: dict[str, Any]) -> ResolvedConfig:
-    return resolved(parse_config({"task": "rte", "model": str(folder / "backbone"), "strategy": strategy}))
+def adapters_on_disk(
+    folder: Path, backbone: str, strategy: dict[str, Any], count: int, std: float | None = None
+) -> list[Path]:
+    """Adapter folders of tasks with two labels, all of one strategy.
 
-
-def _write_adapters(folder: Path, run: ResolvedConfig, count: int) -> list[Path]:
+    Args:
+        folder: where they are written.
+        backbone: the path of the backbone.
+        strategy: its section in a configuration.
+        count: number of folders.
+        std: standard deviation of new random values for each folder; without it, all have the same values.
+    """
+    run = resolved(parse_config({"task": "rte", "model": backbone, "strategy": strategy}))
     prepared = build_model(run)
     config = AdapterConfig(
         task=run.task,
@@ -164,6 +206,10 @@ def _write_adapters(folder: Path, run: ResolvedConfig, count: int) -> list[Path]
     )
     folders = []
     for number in range(count):
+        if std is not None:
+            for parameter in prepared.model.parameters():
+                if parameter.requires_grad:
+                    parameter.data.normal_(std=std)
         folders.append(folder / f"task-{number}")
         save_adapter(folders[-1], prepared.model, prepared.newly_initialized, config)
     return folders

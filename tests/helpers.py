@@ -33,7 +33,8 @@ from adapter_tune.demo.glue import rows
 from adapter_tune.demo.location import BACKBONE
 from adapter_tune.modeling.build import build_model, prepare
 from adapter_tune.run_files.adapter_files import save_adapter, saved_tensors
-from adapter_tune.runs.run import _described, run
+from adapter_tune.runs.run import run
+from adapter_tune.runs.save import adapter_config
 from adapter_tune.strategies import parse_strategy
 from adapter_tune.training.trainer import AdapterTrainer
 
@@ -70,7 +71,7 @@ def saved_task(folder: Path, config: Any, seed: int) -> None:
     for tensor in saved_tensors(prepared.model, prepared.newly_initialized).values():
         if tensor.is_floating_point():
             tensor.add_(torch.randn_like(tensor), alpha=0.2)
-    save_adapter(folder, prepared.model, prepared.newly_initialized, _described(prepared, config))
+    save_adapter(folder, prepared.model, prepared.newly_initialized, adapter_config(prepared, config))
     save_tokenizer(folder)
 
 

@@ -19,7 +19,7 @@ from adapter_tune.config.shipped import shipped_configs
 from adapter_tune.foundation import hub_errors
 from adapter_tune.foundation.validation_messages import meanings
 from adapter_tune.run_files.result import read_result
-from adapter_tune.runs import run
+from adapter_tune.runs import save
 from adapter_tune.strategies import REGISTRY
 from adapter_tune.tasks.glue import TASKS
 
@@ -286,7 +286,7 @@ def test_a_failed_rerun_keeps_the_result_that_was_there(
     folder = next(Path("runs").iterdir())
     stored = read_result(folder)
     before = load_file(folder / "adapter" / "adapter_model.safetensors")
-    monkeypatch.setattr(run, "save_adapter", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(save, "save_adapter", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     assert_one_line(cli(*words, "--force"), 1, "cannot write to", "No space left")
     assert read_result(folder) == stored
     after = load_file(folder / "adapter" / "adapter_model.safetensors")

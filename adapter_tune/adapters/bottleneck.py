@@ -30,7 +30,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 _MOMENTUM = 0.1
 """Share of a batch in the running statistics of batch normalisation, as in torch."""
 
-Insertion = Literal["serial", "parallel", "multiplicative"]
+Insertion = Literal["serial", "parallel", "multiplicative", "after_norm"]
 
 
 @dataclass(frozen=True)
@@ -175,15 +175,29 @@ class Adapted(nn.Module):
         serial          h + A(h)         the adapter of the paper, its skip connection included
         parallel        h + A(x)
         multiplicative  h * (1 + A(x))
+        after_norm      h + A(N(h + x))  N is the LayerNorm that follows the residual addition
 
     and h itself while ``bypassed``.
+
+    Args:
+        dropout: the module that is replaced.
+        adapter: A.
+        insertion: one of the four above.
+        norm: N, for ``after_norm``; it stays where it is in the model.
     """
 
-    def __init__(self, dropout: nn.Module | None, adapter: nn.Module, insertion: Insertion = "serial") -> None:
+    def __init__(
+        self,
+        dropout: nn.Module | None,
+        adapter: nn.Module,
+        insertion: Insertion = "serial",
+        norm: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.dropout = dropout
         self.adapter: Any = adapter  # which module it is depends on the strategy
         self.insertion = insertion
+        self._norm = (norm,)  # in a tuple: not a child, or each of its tensors would have two names
         self.bypassed = False
         self.input: Tensor | None = None
 
@@ -199,10 +213,29 @@ class Adapted(nn.Module):
 
     def adapt(self, hidden: Tensor, sub_layer_input: Tensor | None) -> Tensor:
         """What the adapter makes of h; the sub-layer's input x is needed for all insertions but serial."""
-        adapter_output: Tensor = self.adapter(hidden if self.insertion == "serial" else sub_layer_input)
+        adapter_output: Tensor = self.adapter(self._adapter_input(hidden, sub_layer_input))
         if self.insertion == "multiplicative":
             return hidden * (1 + adapter_output)
         return hidden + adapter_output
+
+    def _adapter_input(self, hidden: Tensor, sub_layer_input: Tensor | None) -> Tensor | None:
+        if self.insertion == "serial":
+            return hidden
+        if self.insertion != "after_norm":
+            return sub_layer_input
+        assert self.norm is not None
+        assert sub_layer_input is not None
+        normed: Tensor = self.norm(hidden + sub_layer_input)
+        return normed
+
+    @property
+    def norm(self) -> nn.Module | None:
+        """The LayerNorm that the adapter reads; None for all insertions but ``after_norm``."""
+        return self._norm[0]
+
+    def read_norm(self, norm: nn.Module) -> None:
+        """Read another LayerNorm from now on."""
+        self._norm = (norm,)
 
     def without_adapter(self, x: Tensor) -> Tensor:
         """The output of the replaced module."""
@@ -219,8 +252,14 @@ class Adapted(nn.Module):
 class AdaptedProjection(Adapted):
     """The same where no dropout follows the projection: it replaces the projection and keeps its tensors' names."""
 
-    def __init__(self, projection: nn.Linear, adapter: nn.Module, insertion: Insertion = "serial") -> None:
-        super().__init__(None, adapter, insertion)
+    def __init__(
+        self,
+        projection: nn.Linear,
+        adapter: nn.Module,
+        insertion: Insertion = "serial",
+        norm: nn.Module | None = None,
+    ) -> None:
+        super().__init__(None, adapter, insertion, norm)
         self.weight = projection.weight
         self.bias = projection.bias
         self._projection = (projection,)  # in a tuple: not a child, or each tensor would have two names

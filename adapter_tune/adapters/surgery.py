@@ -84,7 +84,8 @@ def attach(model: nn.Module, site: Site, adapter: nn.Module, insertion: Insertio
     original = _original_of(model)
     host = site.host
     adapted_class = Adapted if site.paths.dropout else AdaptedProjection
-    adapted = adapted_class(cast(nn.Linear, host), adapter, insertion)
+    norm = site.norm if insertion == "after_norm" else None
+    adapted = adapted_class(cast(nn.Linear, host), adapter, insertion, norm)
     adapted.train(host.training)
     site.put(adapted)
     if insertion != "serial":

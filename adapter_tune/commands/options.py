@@ -249,6 +249,40 @@ SweepDryRun = Annotated[
 ReportFolders = Annotated[list[Path], typer.Argument(help="Folders with finished runs, sweeps or ablations.")]
 ReportFolder = Annotated[Path, typer.Option("--output", help="Folder to write to.")]
 
+# export, import
+
+ExportFormat = Annotated[str, typer.Option("--format", help="Format to write: adapterhub.")]
+ExportFolder = Annotated[Path, typer.Option("--output", help="New folder to write the adapter to.")]
+Safetensors = Annotated[
+    bool,
+    typer.Option(
+        "--safetensors",
+        help="Write safetensors files; AdapterHub reads them with use_safetensors=True only. Default: PyTorch's files.",
+    ),
+]
+ForeignFolder = Annotated[Path, typer.Argument(help="Folder that another library saved an adapter in.")]
+ImportModel = Annotated[
+    str | None, typer.Option("--model", help="Path or id of the adapter's backbone. Default: the id in the folder.")
+]
+ImportTask = Annotated[
+    str | None, typer.Option("--task", help="GLUE task that the adapter is for. Default: your own data.")
+]
+ImportTextColumn = Annotated[
+    str | None, typer.Option("--text-column", help="Column with the text, for your own data. Default: text.")
+]
+ImportTextPairColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--text-pair-column", help="Column with the second text, if the adapter reads pairs of your own data."
+    ),
+]
+ImportLabelColumn = Annotated[
+    str | None, typer.Option("--label-column", help="Column with the label, for your own data. Default: label.")
+]
+ImportMaxLength = Annotated[
+    int | None, typer.Option("--max-length", min=2, help="Maximum number of tokens in a row. Default: 128.")
+]
+ImportFolder = Annotated[Path, typer.Option("--output", help="New run folder to write.")]
 
 # list
 

@@ -41,7 +41,8 @@ from adapter_tune.tasks.metrics import check_metric
 log = logging.getLogger("adapter_tune")
 
 _SHOWN = 10  # names of classes in a message
-_DEFAULT_METRICS = {"classification": "accuracy", "multi_label": "f1_micro", "regression": "r2"}
+DEFAULT_METRICS = {"classification": "accuracy", "multi_label": "f1_micro", "regression": "r2"}
+"""The headline metric of each kind of problem, if the configuration names none."""
 
 
 def resolve_config(config: RunConfig, cache: dict[str, DataConfig] | None = None) -> ResolvedConfig:
@@ -90,7 +91,7 @@ def _resolve_labels(rows: list[LocatedRow], data: DataConfig, source: str) -> Da
         labels = data.custom.labels or class_names(rows, data, source)
     if is_guessed and problem == "classification":
         check_classes_repeat(labels or (), len(rows), data, source)
-    metric = data.custom.metric or _DEFAULT_METRICS[problem]
+    metric = data.custom.metric or DEFAULT_METRICS[problem]
     check_metric(metric, problem, len(labels or ()))
     if labels is None:
         log.info("%s: regression of column '%s'", source, data.custom.label_column)

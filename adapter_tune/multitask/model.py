@@ -117,7 +117,7 @@ class MultiTask:
             reader = self._reader(config, adapter)
         except UsageError as error:
             raise UsageError(f"{folder}: {error}") from None
-        parts = reader.read(folder, adapter, self.compute.device)
+        parts = reader.read(folder, adapter, self.compute)
         with self._lock:
             self._check_new(name)  # another thread may have been quicker
             self._holders.add(name, parts)

@@ -19,7 +19,8 @@ from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.backbone import LoadedBackbone, head_options
 from adapter_tune.modeling.build import prepare
-from adapter_tune.multitask.by_task import LowRankUpdate
+from adapter_tune.modeling.precision import ComputeSettings, cast_frozen_weights
+from adapter_tune.multitask.by_task import ByTask, LowRankUpdate
 from adapter_tune.run_files.adapter_files import (
     WEIGHTS,
     AdapterConfig,
@@ -58,15 +59,16 @@ class TaskReader:
         _check_small(skeleton, config.strategy)
         self.expected = saved_tensors(skeleton, backbone.newly_initialized)
         self.modules = _own_modules(skeleton, self.expected)
+        self._norms_read = _norms_read(skeleton)
         _check_rows_only(self.modules, skeleton.config, config.strategy)
 
-    def read(self, folder: Path, adapter: AdapterConfig, device: str) -> list[Part]:
+    def read(self, folder: Path, adapter: AdapterConfig, compute: ComputeSettings) -> list[Part]:
         """The modules of a task, with the tensors in its adapter folder.
 
         Args:
             folder: the adapter folder.
             adapter: its configuration.
-            device: of the modules.
+            compute: device and precision; matrices are stored in the type in which they are multiplied.
 
         Raises:
             UsageError: the folder has no weights.
@@ -74,28 +76,33 @@ class TaskReader:
         """
         stored = read_weights(folder, adapter)
         check_same_tensors(folder / WEIGHTS, self.expected, stored)
-        parts = []
+        contents = {}
         for path, template in self.modules.items():
             module = copy.deepcopy(template)
             for name, tensor in stored.items():
                 if name.startswith(f"{path}."):
                     _assign(module, name.removeprefix(f"{path}."), tensor)
-            parts.append(Part(path, self._content(path, module, device)))
-        return parts
+            contents[path] = self._content(path, module, compute)
+        for path, norm in self._norms_read.items():
+            shared = self.backbone.get_submodule(norm)
+            shared = shared.shared if isinstance(shared, ByTask) else shared
+            contents[path].read_norm(contents.get(norm, shared))
+        return [Part(path, content) for path, content in contents.items()]
 
-    def _content(self, path: str, module: Any, device: str) -> Any:
+    def _content(self, path: str, module: Any, compute: ComputeSettings) -> Any:
         if isinstance(module, Adapted):
-            module.adapter.to(device)
+            cast_frozen_weights(module.adapter.to(compute.device), compute.precision)
             return module
         if _is_lora(module):
-            return _update(module, device)
+            return _update(module, compute)
         if isinstance(module, nn.Linear) and module.weight.is_meta:
-            return module.bias.detach().to(device)
+            return module.bias.detach().to(compute.device)
         shared = self.backbone.get_submodule(path)
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.is_meta:
                 setattr(module, name, getattr(shared, name))
-        return module.to(device)
+        cast_frozen_weights(module.to(compute.device), compute.precision)
+        return module
 
 
 def check_can_share(config: ResolvedConfig, backbone: Any, *, train_pooler: bool) -> None:
@@ -163,6 +170,16 @@ def _own_modules(model: PreTrainedModel, tensors: Iterable[str]) -> dict[str, nn
     return modules
 
 
+def _norms_read(model: PreTrainedModel) -> dict[str, str]:
+    """The path of the LayerNorm that an adapter reads, by the path of the adapter; most read none."""
+    paths = {id(module): path for path, module in model.named_modules()}
+    read = {}
+    for path, module in model.named_modules():
+        if isinstance(module, Adapted) and module.norm is not None:
+            read[path] = paths[id(module.norm)]
+    return read
+
+
 def _is_lora(module: nn.Module) -> bool:
     return hasattr(module, "adapter_layer_names")
 
@@ -177,8 +194,8 @@ def _assign(module: nn.Module, name: str, tensor: Tensor) -> None:
         owner._buffers[attribute] = tensor
 
 
-def _update(module: Any, device: str) -> LowRankUpdate:
+def _update(module: Any, compute: ComputeSettings) -> LowRankUpdate:
     (name,) = module.lora_A
-    a = module.lora_A[name].weight.detach().to(device)
-    b = module.lora_B[name].weight.detach().to(device)
+    a = module.lora_A[name].weight.detach().to(compute.device, compute.dtype)
+    b = module.lora_B[name].weight.detach().to(compute.device, compute.dtype)
     return LowRankUpdate(a, b, float(module.scaling[name]))

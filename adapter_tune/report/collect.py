@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ from adapter_tune.report.comparable import settings_and_tasks
 from adapter_tune.report.stored_config import StoredConfig, parse_stored_config
 from adapter_tune.run_files import ablation_result
 from adapter_tune.run_files.ablation_result import Ablation, read_ablation
-from adapter_tune.run_files.result import FILE, Result, read_result
+from adapter_tune.run_files.result import FILE, ImportedRun, Result, read_result, read_run
 from adapter_tune.strategies import SIZES, described
 from adapter_tune.tasks.glue import TASKS
+
+log = logging.getLogger("adapter_tune")
 
 
 @dataclass(frozen=True)
@@ -191,12 +194,25 @@ def collect(folders: Iterable[Path]) -> Collected:
             ablations[file.resolve()] = read_ablation(file.parent)
     if not files:
         raise UsageError(f"no finished run in {', '.join(map(str, folders))}; train first, or choose another folder")
-    results = {file.parent: _read(file) for file in files.values()}
+    results = {file.parent: _read(file) for file in files.values() if not _is_imported(file.parent)}
+    if not results:
+        raise UsageError(
+            f"{', '.join(map(str, folders))}: only imported runs, which have no scores; 'eval' computes them"
+        )
     runs = []
     for folder, (setting, task) in zip(results, settings_and_tasks(results.values()), strict=True):
         result, config = results[folder]
         runs.append(Run(result, config, folder, setting, task))
     return Collected(runs, list(ablations.values()))
+
+
+def _is_imported(folder: Path) -> bool:
+    """Whether a run was imported, so that it has no scores to report; the log says so."""
+    record = read_run(folder)
+    if not isinstance(record, ImportedRun):
+        return False
+    log.warning("%s was imported (%s), so it has no scores to report; it is left out", folder, record.imported_from)
+    return True
 
 
 def _read(file: Path) -> tuple[Result, StoredConfig]:

@@ -232,15 +232,18 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     """The ``adapter_config.json`` in a folder.
 
     Raises:
-        UsageError: this is not the folder of an adapter, or the adapter is one of the peft package.
+        UsageError: this is not the folder of an adapter, or the adapter is one of another library.
         RunError: the file is damaged, or was written by a newer version.
     """
     path = folder / CONFIG
     try:
         return read_json(path, AdapterConfig, FORMAT, "copy it again")
     except RunError:
-        if '"peft_type"' in path.read_text(encoding="utf-8", errors="replace"):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if '"peft_type"' in text:
             raise UsageError(f"{path}: an adapter of the peft package; give a folder that adapter-tune wrote") from None
+        if '"mh_adapter"' in text:
+            raise UsageError(f"{path}: an adapter of AdapterHub; make a run of it with 'adapter-tune import'") from None
         raise
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from adapter_tune.config.resolved import ResolvedConfig
+from adapter_tune.config.schema import DataConfig
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.tasks.glue import CUSTOM
@@ -48,9 +49,11 @@ def with_data_paths(
         moved: the user's paths, by option.
 
     Raises:
-        UsageError: a file or folder is not there, or a path was given for an option that the run does not have.
+        UsageError: a file or folder is not there, a path was given for an option that the run does not have, or the run
+            was imported without data.
         RunError: a stored path leads out of the run folder.
     """
+    _check_has_data(config, folder, moved or {})
     used = _used(config)
     for option, path in (moved or {}).items():
         if option not in used:
@@ -64,6 +67,16 @@ def with_data_paths(
     source = changes.pop(_SOURCE, config.data.source)
     data = config.data.with_custom(**{_name(option): path for option, path in changes.items()})
     return config.with_values({"data": data.model_copy(update={"source": source})})
+
+
+def _check_has_data(config: ResolvedConfig, folder: Path, moved: Mapping[str, str]) -> None:
+    """Refuse an imported run on the user's own data, of which nothing is known but the names of the columns."""
+    has_source = config.data.source != DataConfig.model_fields["source"].default or _SOURCE in moved
+    if config.task == CUSTOM and config.data.custom.train_file is None and not has_source:
+        raise UsageError(
+            f"{folder}: was imported without data, so it has no splits; give a file instead: eval --input or "
+            "predict --input"
+        )
 
 
 def _name(option: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from adapter_tune.demo.location import DEMO
-from adapter_tune.run_files.result import Result
+from adapter_tune.run_files.result import ImportedRun, Result, RunRecord, Scores
 from adapter_tune.tasks.glue import CUSTOM
 
 _TASK_TYPE = "text-classification"
@@ -27,11 +27,15 @@ Task {{ result.task }}, strategy {{ result.strategy }}, on `{{ result.model.id }
 {{ trained }} parameters were trained, {{ trained_percent }} % of the model without adapters.
 This folder contains them, but not the backbone.
 
+{% if eval_results -%}
 | split | metric | value |
 | --- | --- | --- |
 {%- for score in eval_results %}
 | {{ score.dataset_split }} | {{ score.metric_name or score.metric_type }} | {{ "%.4f" | format(score.metric_value) }} |
 {%- endfor %}
+{%- else -%}
+It has not been scored here.
+{%- endif %}
 
 ## Use
 
@@ -43,7 +47,11 @@ model, tokenizer = adapter_tune.load("path/to/this/folder")
 
 ## How it was made
 
+{% if result.imported_from -%}
+It was trained with another library and imported ({{ result.imported_from }}).
+{%- else -%}
 Seed {{ result.seed }}, configuration hash `{{ result.config_hash }}`; see `config.yaml` in the run folder.
+{%- endif %}
 {%- if origin %}
 Training started from the adapter of the run `{{ origin }}` (digest `{{ result.config.init_from.digest }}`).
 {%- endif %}
@@ -51,7 +59,7 @@ Versions: {{ versions }}.
 """
 
 
-def model_card(result: Result) -> str:
+def model_card(result: RunRecord) -> str:
     """The card as Markdown with YAML front matter (``base_model``, ``datasets``, ``metrics``, ``model-index``)."""
     eval_results = _eval_results(result)
     card = ModelCard.from_template(
@@ -68,22 +76,22 @@ def model_card(result: Result) -> str:
     return f"{card}\n"
 
 
-def _card_data(result: Result, eval_results: list[Any]) -> ModelCardData:
+def _card_data(result: RunRecord, eval_results: list[Any]) -> ModelCardData:
     dataset, _ = _data_set(result)
     return ModelCardData(
         base_model=result.model.id if _on_hub(result.model.id) else None,
         datasets=None if dataset == _LOCAL else [dataset],
-        metrics=sorted({_metric_type(metric) for scores in result.scores.values() for metric in scores}),
+        metrics=sorted({_metric_type(metric) for scores in _scores(result).values() for metric in scores}),
         tags=["adapter-tune", result.strategy],
         model_name=f"{result.task}-{result.strategy}",
         eval_results=eval_results,
     )
 
 
-def _eval_results(result: Result) -> list[Any]:
+def _eval_results(result: RunRecord) -> list[Any]:
     dataset, title = _data_set(result)
     results = []
-    for split, scores in result.scores.items():
+    for split, scores in _scores(result).items():
         for metric, value in scores.items():
             type_ = _metric_type(metric)
             name = None if metric == type_ else metric
@@ -91,17 +99,24 @@ def _eval_results(result: Result) -> list[Any]:
     return results
 
 
+def _scores(result: RunRecord) -> Scores:
+    """The scores by split; an imported run has none."""
+    return result.scores if isinstance(result, Result) else {}
+
+
 def _metric_type(metric: str) -> str:
     """A metric's name on the Hub: that of ours without the class, as in ``f1(spam)``."""
     return metric.partition("(")[0]
 
 
-def _data_set(result: Result) -> tuple[str, str]:
+def _data_set(result: RunRecord) -> tuple[str, str]:
     """The data set's id on the Hub, or "local" if it is not there; and its title."""
     data = result.config["data"]
     file = data["custom"]["train_file"]
     if result.task == CUSTOM and file is not None:
         return _LOCAL, Path(file).name
+    if isinstance(result, ImportedRun):
+        return _LOCAL, result.task
     source = data["source"]
     is_on_hub = _on_hub(source)
     if result.task != CUSTOM:

@@ -16,12 +16,14 @@ from adapter_tune import __version__
 from adapter_tune.adapters.formula import ParameterCount
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation import atomic_files
+from adapter_tune.foundation.errors import UsageError
 from adapter_tune.run_files.json_files import read_json
 
 FORMAT = 1
 """Version of the result file; a reader refuses a newer one."""
 
 FILE = "result.json"
+_FIX = "run again with --force"
 
 COLLAPSED = "collapsed"
 """The first word of a warning that the model predicts the same for every row."""
@@ -104,17 +106,69 @@ class Result(ResultSection):
 
     def save(self, folder: Path) -> None:
         """Write ``result.json`` into a folder, completely or not at all."""
-        atomic_files.write_text(folder / FILE, json.dumps(self.model_dump(), indent=2, allow_nan=False) + "\n")
+        save_record(self, folder)
 
 
-def read_result(folder: Path) -> Result:
-    """The result in a run folder.
+class ImportedRun(ResultSection):
+    """A run that was not trained here but made from an adapter of another library: ``result.json`` without scores."""
+
+    format: int = FORMAT
+    imported_from: str
+    """Format and name of the folder that the adapter came from."""
+    task: str
+    strategy: str
+    model: Backbone
+    seed: int
+    config: dict[str, Any]
+    """The resolved configuration, of which training has used nothing."""
+    parameters: ParameterCount
+    speed: Speed
+    storage: Storage
+    warnings: list[str]
+    versions: dict[str, str]
+    config_hash: str
+    data_paths: dict[str, str] = {}
+
+
+RunRecord = Result | ImportedRun
+"""What ``result.json`` contains: all that is needed to score a run and to predict with it."""
+
+
+def save_record(record: RunRecord, folder: Path) -> None:
+    """Write ``result.json`` into a folder, completely or not at all."""
+    atomic_files.write_text(folder / FILE, json.dumps(record.model_dump(), indent=2, allow_nan=False) + "\n")
+
+
+class _Origin(ResultSection):
+    """The key that only an imported run has."""
+
+    imported_from: str | None = None
+
+
+def read_run(folder: Path) -> RunRecord:
+    """The record of a run, trained or imported.
 
     Raises:
         UsageError: this is not the folder of a finished run.
         RunError: the file is damaged, or was written by a newer version.
     """
-    return read_json(folder / FILE, Result, FORMAT, "run again with --force")
+    file = folder / FILE
+    if read_json(file, _Origin, FORMAT, _FIX).imported_from is not None:
+        return read_json(file, ImportedRun, FORMAT, "import it again")
+    return read_json(file, Result, FORMAT, _FIX)
+
+
+def read_result(folder: Path) -> Result:
+    """The result in the folder of a trained run.
+
+    Raises:
+        UsageError: this is not the folder of a finished run, or the run was imported, so nothing has scored it.
+        RunError: the file is damaged, or was written by a newer version.
+    """
+    record = read_run(folder)
+    if isinstance(record, ImportedRun):
+        raise UsageError(f"{folder}: was imported ({record.imported_from}), so it has no scores; 'eval' computes them")
+    return record
 
 
 def finished_runs(output: Path) -> list[Path]:
@@ -125,7 +179,7 @@ def finished_runs(output: Path) -> list[Path]:
 
 def is_demo(folder: Path) -> bool:
     """True if the finished run in this folder used the embedded demo data."""
-    return bool(read_result(folder).config.get("data", {}).get("source") == DEMO)
+    return bool(read_run(folder).config.get("data", {}).get("source") == DEMO)
 
 
 @cache

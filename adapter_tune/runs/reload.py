@@ -33,7 +33,7 @@ from adapter_tune.run_files.adapter_files import (
     read_adapter_config,
 )
 from adapter_tune.run_files.data_paths import with_data_paths
-from adapter_tune.run_files.result import COLLAPSED, FILE, Result, Speed, read_result, versions
+from adapter_tune.run_files.result import COLLAPSED, FILE, Result, RunRecord, Speed, read_run, versions
 from adapter_tune.runs.ablate import NO_LAYERS, majority, scores_by_range
 from adapter_tune.runs.predict import Predictor
 from adapter_tune.tasks.glue import CUSTOM
@@ -87,7 +87,7 @@ def evaluate_run(
         The stored result with newly measured scores, headline, evaluation speed and warnings; the scores of an input
         file are under its name.
     """
-    stored = read_result(folder)
+    stored = read_run(folder)
     read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
     prepared = _load_prepared(folder / ADAPTER, model)
@@ -121,7 +121,7 @@ def ablate_run(
         moved: paths of data that have moved since training, by option, as in ``data.custom.train_file``.
         demo: use the demo backbone, unless ``model`` is given, and the demo data, unless the data are custom.
     """
-    stored = read_result(folder)
+    stored = read_run(folder)
     read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
     config = with_data_paths(config, folder, stored.data_paths, moved)
@@ -169,7 +169,7 @@ def predictor(
         moved: as in ``evaluate_run``.
         demo: as in ``evaluate_run``.
     """
-    stored = read_result(folder)
+    stored = read_run(folder)
     config, model = _requested(stored, folder, batch_size, model, demo)
     if needs_data:
         config = with_data_paths(config, folder, stored.data_paths, moved)
@@ -188,13 +188,13 @@ def stored_training(folder: Path) -> TrainingConfig | None:
     """
     if not (folder / FILE).is_file():
         return None
-    stored = read_result(folder)
+    stored = read_run(folder)
     config = _parse_stored(stored.config, folder / FILE)
     return config.with_values(_adapted_to_this_machine(config.training, stored.speed)).training
 
 
 def _requested(
-    stored: Result, folder: Path, batch_size: int | None, model: str | None, demo: bool
+    stored: RunRecord, folder: Path, batch_size: int | None, model: str | None, demo: bool
 ) -> tuple[ResolvedConfig, str | None]:
     """A run's configuration with the values that are requested now, and the backbone's path or id if requested."""
     distributed.check_launcher()
@@ -276,7 +276,7 @@ def _parse_stored(values: dict[str, Any], path: Path) -> ResolvedConfig:
         raise RunError(f"{path}: {error}; the file is damaged, or of another version") from None
 
 
-def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
+def _rescored(stored: RunRecord, outcome: Outcome, folder: Path) -> Result:
     speed = outcome.speed
     speed_changes = {"device": speed.device, "eval_examples_per_second": speed.eval_examples_per_second}
     notes = [note for note in stored.warnings if not note.startswith(COLLAPSED)]
@@ -287,4 +287,6 @@ def _rescored(stored: Result, outcome: Outcome, folder: Path) -> Result:
         "storage": stored.storage.model_copy(update={"folder": str(folder)}),
         "warnings": list(dict.fromkeys([*notes, *outcome.warnings])),
     }
-    return stored.model_copy(update=changes)
+    if isinstance(stored, Result):
+        return stored.model_copy(update=changes)
+    return Result(**{**dict(stored), "history": [], **changes})

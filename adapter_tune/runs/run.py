@@ -14,28 +14,22 @@ from adapter_tune.adapters.families import shape_of
 from adapter_tune.adapters.parameter_count import count_parameters
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import RunConfig
-from adapter_tune.config.yaml_files import to_yaml
 from adapter_tune.data.splits import Splits, load_splits
-from adapter_tune.foundation import atomic_files, distributed
-from adapter_tune.foundation.errors import RunError
+from adapter_tune.foundation import distributed
 from adapter_tune.foundation.threads import LoadMeter
 from adapter_tune.modeling.backbone import RunCache, load_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model, check_backbone_fits
 from adapter_tune.run_files import checkpoints
-from adapter_tune.run_files.adapter_files import ADAPTER, CARD, DATA, AdapterConfig, save_adapter
 from adapter_tune.run_files.data_paths import data_paths
 from adapter_tune.run_files.init_from import described_init, start_from
-from adapter_tune.run_files.model_card import model_card
 from adapter_tune.run_files.result import FILE, Backbone, Result, Storage, read_result, versions
 from adapter_tune.run_files.run_lock import lock_run_folder
 from adapter_tune.runs.resolve import resolve_run
-from adapter_tune.tasks.glue import CUSTOM
+from adapter_tune.runs.save import save_config, save_run
 from adapter_tune.training.arguments import check_training
 from adapter_tune.training.loop import train
 
 log = logging.getLogger("adapter_tune")
-
-CONFIG = "config.yaml"
 
 
 def run(
@@ -95,7 +89,7 @@ def _run(
         if checkpoint is None:
             checkpoints.keep_only(folder, set())
         checkpoints.remove_unsealed(folder)
-        atomic_files.write_text(folder / CONFIG, to_yaml(config.model_dump()))
+        save_config(folder, config)
     outcome = train(config, prepared, splits, tokenizer, folder, checkpoint, callbacks, load)
     result = Result(
         task=config.task,
@@ -114,7 +108,7 @@ def _run(
         config_hash=config.hash(),
         data_paths=data_paths(config, folder),
     )
-    return _save(result, config, prepared, tokenizer) if distributed.is_main_process() else result
+    return save_run(result, config, prepared, tokenizer) if distributed.is_main_process() else result
 
 
 def _prepared(config: ResolvedConfig, checkpoint: Path | None, cache: RunCache | None) -> PreparedModel:
@@ -138,34 +132,3 @@ def load_tokenizer_and_splits(config: ResolvedConfig, cache: RunCache) -> tuple[
     if key not in cache.splits:
         cache.splits[key] = load_splits(config, tokenizer)
     return tokenizer, cache.splits[key]
-
-
-def _save(
-    result: Result, config: ResolvedConfig, prepared: PreparedModel, tokenizer: PreTrainedTokenizerBase
-) -> Result:
-    """Write the adapter folder, then the result, then let the optimiser's state go."""
-    folder = Path(result.storage.folder)
-    try:
-        with atomic_files.new_folder(folder / ADAPTER) as adapter:
-            save_adapter(adapter, prepared.model, prepared.newly_initialized, _described(prepared, config))
-            tokenizer.save_pretrained(adapter)
-            (adapter / CARD).write_text(model_card(result), encoding="utf-8")
-            size = sum(file.stat().st_size for file in adapter.glob("adapter_*"))
-        result = result.model_copy(update={"storage": Storage(folder=str(folder), adapter_bytes=size)})
-        result.save(folder)
-    except OSError as error:
-        raise RunError(f"cannot write to {folder}: {error}; free some space and run the same command again") from error
-    checkpoints.keep_only(folder, set())
-    return result
-
-
-def _described(prepared: PreparedModel, config: ResolvedConfig) -> AdapterConfig:
-    return AdapterConfig(
-        task=config.task,
-        labels=list(config.task_spec.labels),
-        model=prepared.config.model_dump(),
-        fingerprint=prepared.fingerprint,
-        strategy=config.strategy.to_dict(),
-        max_length=config.data.max_length,
-        data={name: getattr(config.data.custom, name) for name in DATA} if config.task == CUSTOM else {},
-    )

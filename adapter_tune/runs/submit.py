@@ -13,7 +13,7 @@ from adapter_tune.demo.glue import VALIDATION as DEMO_ROWS
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.run_files.result import is_demo, read_result
+from adapter_tune.run_files.result import is_demo, read_run
 from adapter_tune.runs.predict import PREDICTION, predict_split
 from adapter_tune.runs.reload import predictor
 from adapter_tune.tasks.glue import get_task
@@ -122,7 +122,7 @@ def _by_task(runs: Sequence[Path], allow_partial: bool) -> dict[str, Path]:
     tasks = dict.fromkeys(file.task for file in FILES)
     folders: dict[str, Path] = {}
     for folder in runs:
-        task = read_result(folder).task
+        task = read_run(folder).task
         if task not in tasks:
             raise UsageError(f"{folder} is a run of task {task}, which the leaderboard does not have; remove it")
         if task in folders:

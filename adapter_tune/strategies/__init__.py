@@ -10,6 +10,7 @@ from adapter_tune.strategies.adapters import (
     Injection,
     Multiplicative,
     Parallel,
+    Pfeiffer,
 )
 from adapter_tune.strategies.base import REGISTRY, SIZES, Strategy, described, parse_strategy, strategy
 from adapter_tune.strategies.baselines import Bias, Full, Head, LayerNorm, TopN
@@ -29,6 +30,7 @@ __all__ = [
     "Lora",
     "Multiplicative",
     "Parallel",
+    "Pfeiffer",
     "Strategy",
     "TopN",
     "described",

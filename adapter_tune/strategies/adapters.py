@@ -113,9 +113,10 @@ class Injection(Strategy):
         d = cast("Any", model.config).hidden_size
         config = self.bottleneck_config()
         mask_holder = track_attention_mask(model) if self.norm == "batch" else None
+        self._check_norms(all(site.norm is not None for site in sites(model)))
         for site in sites(model):
             m = sizes[site.layer]
-            if m == 0 or site.sub_layer not in self.sub_layers:
+            if m == 0 or site.sub_layer not in self.chosen_sub_layers():
                 continue
             device = cast("Any", site.projection).weight.device
             adapter = Bottleneck(d, m, config, device, mask_holder)
@@ -127,8 +128,13 @@ class Injection(Strategy):
             unfreeze(*layer_norms(base_of(model)))
 
     def formula(self, shape: Shape) -> Formula:
-        """2md + d + m per adapter, 2d per LayerNorm (Houlsby et al. 2019, section 2.1), and what the options add."""
-        sizes = [m for m in self.sizes(shape.layers) if m > 0 for _ in self.sub_layers]
+        """2md + d + m per adapter, 2d per LayerNorm (Houlsby et al. 2019, section 2.1), and what the options add.
+
+        Raises:
+            UsageError: the adapters would read the LayerNorms after the sub-layers, and there are none.
+        """
+        self._check_norms(shape.post_norm)
+        sizes = [m for m in self.sizes(shape.layers) if m > 0 for _ in self.chosen_sub_layers()]
         norm = self._norm_after_adapter(shape)
         norms = norm * len(sizes)
         terms = self._terms(sizes[0], shape)
@@ -142,6 +148,17 @@ class Injection(Strategy):
             text=" + ".join(terms) + ("" if is_uniform else ", m by layer"),
             filled=" + ".join(terms.values()) if is_uniform else "",
         )
+
+    def chosen_sub_layers(self) -> tuple[SubLayer, ...]:
+        """The sub-layers that get an adapter."""
+        return self.sub_layers
+
+    def _check_norms(self, after_sub_layers: bool) -> None:
+        if self.insertion == "after_norm" and not after_sub_layers:
+            raise UsageError(
+                f"strategy {self.name}: its adapters read the LayerNorm after a sub-layer, and this backbone has its "
+                "LayerNorms before them; choose another strategy, such as feed_forward_only"
+            )
 
     def _norm_after_adapter(self, shape: Shape) -> int:
         """Trained parameters of the LayerNorm after one adapter."""
@@ -210,8 +227,19 @@ class FeedForwardOnly(Injection):
         x' -> feed-forward -> dropout -> [adapter] -> + x' -> LayerNorm"""
 
 
+class AnySubLayer(Injection):
+    """Base of the strategies whose sub-layers are an option."""
+
+    sub_layer: Literal["both", "attention", "feed_forward"] = "both"
+    """Sub-layers that get adapters: both, attention, feed_forward."""
+
+    def chosen_sub_layers(self) -> tuple[SubLayer, ...]:
+        """The sub-layers that get an adapter."""
+        return self.sub_layers if self.sub_layer == "both" else (self.sub_layer,)
+
+
 @strategy("parallel")
-class Parallel(Injection):
+class Parallel(AnySubLayer):
     """Two bottlenecks per layer that read the sub-layer's input; their output is added before the LayerNorm."""
 
     paper: ClassVar[str] = "Houlsby et al. 2019, section 3.6; He et al. 2022"
@@ -223,7 +251,7 @@ class Parallel(Injection):
 
 
 @strategy("multiplicative")
-class Multiplicative(Injection):
+class Multiplicative(AnySubLayer):
     """Two bottlenecks per layer that read the sub-layer's input x and scale its output h: h * (1 + A(x))."""
 
     paper: ClassVar[str] = "Houlsby et al. 2019, section 3.6"
@@ -232,3 +260,22 @@ class Multiplicative(Injection):
         x -> attention -> dropout -> h
         x -> [bottleneck] -> a,  h * (1 + a) -> + x -> LayerNorm -> x'
         the same around the feed-forward; [bottleneck]: down -> activation -> up, no skip"""
+
+
+@strategy("pfeiffer")
+class Pfeiffer(AnySubLayer):
+    """One adapter per layer, after the feed-forward network, that reads the LayerNorm's output; the norm is frozen."""
+
+    paper: ClassVar[str] = "Pfeiffer et al. 2021, as in AdapterHub (seq_bn)"
+    insertion: ClassVar[Insertion] = "after_norm"
+    drawing: ClassVar[str] = """
+        x -> attention -> dropout -> + x -> LayerNorm -> x'
+        x' -> feed-forward -> dropout -> h,  h + x' -> LayerNorm -> [bottleneck] -> a,  h + a -> + x' -> LayerNorm
+        [bottleneck]: down -> activation -> up, no skip; the two LayerNorms are the same one"""
+
+    sub_layer: Literal["both", "attention", "feed_forward"] = "feed_forward"
+    """Sub-layers that get adapters: both, attention, feed_forward."""
+    activation: Activation = "relu"
+    """Activation between the projections; AdapterHub uses ReLU."""
+    layer_norm: Literal["adapter", "all", "none"] = "none"
+    """Trained LayerNorms: adapter (those after an adapter), all, none (as in AdapterHub)."""

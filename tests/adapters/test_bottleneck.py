@@ -106,9 +106,17 @@ def test_insertions_are_the_formulas_of_the_docstring() -> None:
     adapter = Bottleneck(D, M, config(init_std=0.5))
     h = torch.randn(2, 3, D)
     x = torch.randn(2, 3, D)
-    expected = {"serial": h + adapter(h), "parallel": h + adapter(x), "multiplicative": h * (1 + adapter(x))}
+    norm = nn.LayerNorm(D)
+    nn.init.normal_(norm.weight)
+    expected = {
+        "serial": h + adapter(h),
+        "parallel": h + adapter(x),
+        "multiplicative": h * (1 + adapter(x)),
+        "after_norm": h + adapter(norm(h + x)),
+    }
     for insertion, result in expected.items():
-        adapted = Adapted(nn.Identity(), adapter, insertion)  # type: ignore[arg-type]
+        adapted = Adapted(nn.Identity(), adapter, insertion, norm)  # type: ignore[arg-type]
+        assert not any(name.startswith("norm") for name in adapted.state_dict())  # it is the backbone's
         adapted.capture_input(adapted, (x,), {})
         assert torch.equal(adapted(h), result)
         adapted.capture_input(adapted, (), {"hidden_states": x})

@@ -26,6 +26,8 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "multiplicative": {"m": 4, "layers": "top-1"},
     "attention_only": {"m": 2},
     "feed_forward_only": {"m": 6},
+    "pfeiffer": {"m": 5},
+    "pfeiffer-norm": {"name": "pfeiffer", "m": 4, "sub_layer": "both", "layer_norm": "adapter"},
     "layer_norm": {},
     "bias": {},
     "lora": {"r": 2},
@@ -232,6 +234,28 @@ def test_only_what_was_trained_is_in_memory(backbone: str, folders: dict[str, Pa
     stored = load_file(folders["houlsby"] / "adapter" / "adapter_model.safetensors").values()
     in_memory = sum(bytes_ for key, bytes_ in own.items() if key not in shared)
     assert in_memory == sum(tensor.numel() * tensor.element_size() for tensor in stored)
+
+
+def test_in_bf16_the_matrices_of_tasks_are_narrow_too_and_the_logits_are_the_same(
+    backbone: str, folders: dict[str, Path], batch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["houlsby-layer", "parallel", "multiplicative"] * 8
+    narrow = MultiTask(backbone, precision="bf16", device="cpu")
+    for name in names[:3]:
+        narrow.add(name, folders[name])
+    monkeypatch.setattr("adapter_tune.multitask.task_parts.cast_frozen_weights", lambda *_: None)
+    wide = MultiTask(backbone, precision="bf16", device="cpu")
+    for name in names[:3]:
+        wide.add(name, folders[name])
+    matrices = [tensor for tensor in _all_tensors(narrow, names[:3]) if tensor.dim() > 1]
+    assert {tensor.dtype for tensor in matrices} == {torch.bfloat16}
+    assert torch.float32 in {tensor.dtype for tensor in _all_tensors(wide, names[:3]) if tensor.dim() > 1}
+    for one, other in zip(narrow(**batch, tasks=names), wide(**batch, tasks=names), strict=True):
+        assert torch.equal(one, other)
+
+
+def _all_tensors(model: MultiTask, names: list[str]) -> list[torch.Tensor]:
+    return [tensor for name in names for part in model._holders.contents(name) for tensor in _tensors(part)]
 
 
 def _tensors(part: Any) -> list[torch.Tensor]:

@@ -11,7 +11,7 @@ from adapter_tune.adapters.model_parts import adapters_of
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.build import build_model
 from adapter_tune.run_files import adapter_files
-from adapter_tune.runs.run import _described
+from adapter_tune.runs.save import adapter_config
 from adapter_tune.strategies import REGISTRY, parse_strategy
 from tests.helpers import save_backbone
 
@@ -27,7 +27,7 @@ def shaken(prepared: Any) -> Any:
 
 
 def save(folder: Path, prepared: Any, config: Any) -> None:
-    adapter_files.save_adapter(folder, prepared.model, prepared.newly_initialized, _described(prepared, config))
+    adapter_files.save_adapter(folder, prepared.model, prepared.newly_initialized, adapter_config(prepared, config))
 
 
 def logits(prepared: Any) -> torch.Tensor:

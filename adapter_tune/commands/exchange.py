@@ -1,0 +1,50 @@
+"""``adapter-tune export`` and ``adapter-tune import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapter_tune.commands import options as o
+from adapter_tune.commands.common import check_only_for, run_or_newest
+from adapter_tune.foundation.startup import prepare_libraries
+
+
+def export(
+    format_: o.ExportFormat,
+    output: o.ExportFolder,
+    run: o.RunFolder = None,
+    safetensors: o.Safetensors = False,
+    model: o.MovedModel = None,
+    runs: o.RunsFolder = Path("runs"),
+) -> None:
+    """Write the adapter of a run in the format of another library."""
+    folder = run_or_newest(run, runs, False)
+    prepare_libraries(False)
+    from adapter_tune.exchange.exporting import export_run
+
+    notes = export_run(folder, output, format_name=format_, model=model, safetensors=safetensors)
+    for note in notes:
+        print(f"warning: {note}")
+    print(f"exported to {output}")
+
+
+def import_(
+    folder: o.ForeignFolder,
+    output: o.ImportFolder,
+    model: o.ImportModel = None,
+    task: o.ImportTask = None,
+    text_column: o.ImportTextColumn = None,
+    text_pair_column: o.ImportTextPairColumn = None,
+    label_column: o.ImportLabelColumn = None,
+    max_length: o.ImportMaxLength = None,
+) -> None:
+    """Make a run folder from an adapter that another library saved."""
+    columns = {"--text-column": text_column, "--text-pair-column": text_pair_column, "--label-column": label_column}
+    if task not in (None, "custom"):
+        check_only_for("your own data", columns)
+    prepare_libraries(False)
+    from adapter_tune.exchange.importing import TaskChoice, import_adapter
+    from adapter_tune.report.command_output import show_import
+
+    choice = TaskChoice(task, text_column or "text", text_pair_column, label_column or "label", max_length)
+    show_import(import_adapter(folder, output, model=model, choice=choice))

@@ -1,0 +1,37 @@
+"""The formats by name. To add one, add a file with a ``Format``, and a line here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapter_tune.exchange import adapterhub
+from adapter_tune.exchange.formats import Format
+from adapter_tune.foundation.errors import UsageError, unknown_name
+
+FORMATS: dict[str, Format] = {each.name: each for each in (adapterhub.FORMAT,)}
+
+
+def get_format(name: str) -> Format:
+    """The format of this name.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    if name not in FORMATS:
+        raise UsageError(unknown_name("format", name, FORMATS))
+    return FORMATS[name]
+
+
+def format_in(folder: Path) -> Format:
+    """The format of the adapter in a folder.
+
+    Raises:
+        UsageError: there is no such folder, or no adapter of a known format in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; give the folder of an adapter")
+    for each in FORMATS.values():
+        if each.is_in(folder):
+            return each
+    titles = ", ".join(each.title for each in FORMATS.values())
+    raise UsageError(f"{folder}: contains no adapter of a known format ({titles}); give the folder that was saved")

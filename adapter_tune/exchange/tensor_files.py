@@ -1,0 +1,98 @@
+"""Tensors from elsewhere: files of safetensors or pickles, read without executing anything, and copied by name."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from adapter_tune.foundation.errors import RunError
+
+
+def read_tensors(safe: Path, pickled: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The tensors of the safetensors file or, if there is none, of the pickle; in float32.
+
+    Args:
+        safe: a safetensors file, which may be missing.
+        pickled: a file that ``torch.save`` wrote, which may be missing.
+
+    Returns:
+        The file that was read, and its tensors by name.
+
+    Raises:
+        RunError: both are missing, or the file is damaged, contains anything but tensors of floating point numbers, or
+            would execute code.
+    """
+    if safe.is_file():
+        return safe, _floats(safe, _read_safe(safe))
+    if pickled.is_file():
+        return pickled, _floats(pickled, _read_pickled(pickled))
+    raise RunError(f"{safe.parent}: contains neither {safe.name} nor {pickled.name}; copy the whole folder again")
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a file; its name decides between safetensors and ``torch.save``."""
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    if path.suffix == ".safetensors":
+        save_file(tensors, path, metadata={"format": "pt"})
+    else:
+        torch.save(tensors, path)
+
+
+def copy_tensors(expected: dict[str, nn.Parameter], tensors: dict[str, Tensor], file: Path) -> None:
+    """Copy tensors into parameters with the same names.
+
+    Raises:
+        RunError: a tensor is missing, surplus, or has another shape; the message names it.
+    """
+    for name in (*expected, *tensors):
+        if name not in tensors:
+            raise RunError(f"{file}: tensor {name} is missing; save the adapter again")
+        if name not in expected:
+            raise RunError(
+                f"{file}: tensor {name} has no counterpart here, so the adapter would compute something else"
+            )
+        if expected[name].shape != tensors[name].shape:
+            raise RunError(
+                f"{file}: tensor {name} is {tuple(tensors[name].shape)}, not {tuple(expected[name].shape)} as its "
+                "configuration says; the file belongs to another adapter"
+            )
+    with torch.no_grad():
+        for name, parameter in expected.items():
+            parameter.copy_(tensors[name])
+
+
+def _read_safe(path: Path) -> dict[str, Tensor]:
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); the file is damaged or incomplete, copy it again") from None
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise RunError(
+            f"{path}: contains other objects than tensors, which could execute code when they are read; nothing was "
+            "executed; ask its author for a safetensors file"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{path}: cannot be read ({reason}); the file is damaged or incomplete, copy it again") from None
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise RunError(f"{path}: is no dictionary of tensors; give a folder that the other library saved")
+    return {str(name): tensor for name, tensor in tensors.items()}
+
+
+def _floats(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or tensor.layout != torch.strided:
+            raise RunError(f"{path}: tensor {name} is {tensor.dtype} ({tensor.layout}), which no adapter here has")
+        if not bool(torch.isfinite(tensor).all()):
+            raise RunError(f"{path}: tensor {name} contains infinite or undefined numbers; save the adapter again")
+    return {name: tensor.float() for name, tensor in tensors.items()}

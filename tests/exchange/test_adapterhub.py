@@ -1,0 +1,460 @@
+"""Folders in AdapterHub's layout, written by hand: what they compute is imported, and what has no place is refused.
+
+``scripts/check_adapterhub.py`` does the same with AdapterHub's own package.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AutoModelForSequenceClassification, BertForMaskedLM, RobertaConfig, RobertaForMaskedLM
+
+import adapter_tune
+from adapter_tune.exchange.adapterhub_options import _factor
+from adapter_tune.exchange.exporting import export_run
+from adapter_tune.exchange.importing import TaskChoice, import_adapter
+from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
+from tests.helpers import SHAPE, TOKENIZER, bert_config, save_tokenizer, saved_task
+
+D = SHAPE["hidden_size"]
+LAYERS = SHAPE["num_hidden_layers"]
+IDS = torch.arange(5, 5 + 4 * 7).view(4, 7)
+PLACES = {"mh_adapter": "attention.output", "output_adapter": "output"}
+HOULSBY = {"mh_adapter": True, "output_adapter": True, "reduction_factor": 8, "non_linearity": "swish"}
+PFEIFFER = {**HOULSBY, "mh_adapter": False, "original_ln_before": True, "non_linearity": "relu", "reduction_factor": 16}
+HEAD = {
+    "head_type": "classification",
+    "num_labels": 3,
+    "layers": 2,
+    "activation_function": "tanh",
+    "label2id": {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2},
+    "use_pooler": False,
+    "bias": True,
+    "dropout_prob": None,
+}
+POOLED = {**HEAD, "layers": 1, "use_pooler": True, "activation_function": None}
+
+
+def sizes(options: dict[str, Any]) -> dict[int, int]:
+    """The bottleneck size of each layer that has an adapter, as AdapterHub computes it."""
+    factor = options["reduction_factor"]
+    by_layer = factor if isinstance(factor, dict) else {"default": factor}
+    chosen = [layer for layer in range(LAYERS) if layer not in options.get("leave_out", ())]
+    return {layer: max(1, int(D // by_layer.get(str(layer), by_layer.get("default")))) for layer in chosen}
+
+
+def adapter_tensors(options: dict[str, Any], prefix: str = "bert.") -> dict[str, torch.Tensor]:
+    tensors = {}
+    for layer, m in sizes(options).items():
+        for option, place in PLACES.items():
+            if not options[option]:
+                continue
+            name = f"{prefix}encoder.layer.{layer}.{place}.adapters.task"
+            tensors[f"{name}.adapter_down.0.weight"] = torch.randn(m, D) * 0.3
+            tensors[f"{name}.adapter_down.0.bias"] = torch.randn(m) * 0.3
+            tensors[f"{name}.adapter_up.weight"] = torch.randn(D, m) * 0.3
+            tensors[f"{name}.adapter_up.bias"] = torch.randn(D) * 0.3
+            if options.get("scaling") == "learned":
+                tensors[f"{name}.scaling"] = torch.tensor([1.7])
+    return tensors
+
+
+def write_folder(folder: Path, options: dict[str, Any], head: dict[str, Any] | None = None, **settings: Any) -> Path:
+    """A folder as ``save_adapter`` writes it; ``settings`` go to the top of its configuration."""
+    torch.manual_seed(3)
+    head = HEAD if head is None else head
+    folder.mkdir(parents=True)
+    common = {"name": "task", "model_type": "bert", "hidden_size": D, "version": "adapters.1.3.0", "model_name": ""}
+    common = {**common, "model_class": "BertAdapterModel", **settings}
+    (folder / "adapter_config.json").write_text(json.dumps({**common, "config": options}))
+    (folder / "head_config.json").write_text(json.dumps({**common, "config": head}))
+    torch.save(adapter_tensors(options), folder / "pytorch_adapter.bin")
+    layers = [(D, D), (head["num_labels"], D)] if head.get("layers") == 2 else [(head["num_labels"], D)]
+    tensors = {}
+    for number, (rows, columns) in zip((1, 4), layers, strict=False):
+        tensors[f"heads.task.{number}.weight"] = torch.randn(rows, columns) * 0.3
+        tensors[f"heads.task.{number}.bias"] = torch.randn(rows) * 0.3
+    torch.save(tensors, folder / "pytorch_model_head.bin")
+    return folder
+
+
+def imported(folder: Path, backbone: str, output: Path, **choice: Any) -> Any:
+    """The classifier of an imported adapter."""
+    import_adapter(folder, output, model=backbone, choice=TaskChoice(**choice))
+    return adapter_tune.load(output)[0]
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.inference_mode():
+        out: torch.Tensor = model.eval()(input_ids=IDS).logits
+    return out
+
+
+# What AdapterHub computes, by its documentation ----------------------------------------------------------------------
+
+
+def block(own: nn.Module, place: str, options: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Callable[..., Any]:
+    """The forward of BERT's output blocks with an adapter of AdapterHub."""
+    dense, norm = own.get_submodule("dense"), own.get_submodule("LayerNorm")
+    activation = {"swish": nn.SiLU(), "relu": nn.ReLU(), "gelu_new": nn.GELU("tanh")}[options["non_linearity"]]
+    name = f"bert.encoder.layer.{place}.adapters.task"
+
+    def adapter(x: torch.Tensor) -> Any:
+        down = x @ tensors[f"{name}.adapter_down.0.weight"].T + tensors[f"{name}.adapter_down.0.bias"]
+        up = activation(down) @ tensors[f"{name}.adapter_up.weight"].T + tensors[f"{name}.adapter_up.bias"]
+        return up * (tensors[f"{name}.scaling"] if options.get("scaling") == "learned" else options.get("scaling", 1))
+
+    def forward(hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> Any:
+        h = dense(hidden_states)
+        if options.get("is_parallel"):
+            return norm(h + adapter(input_tensor) + input_tensor)
+        x = norm(h + input_tensor) if options.get("original_ln_before") else h
+        return norm(h + adapter(x) + input_tensor)
+
+    return forward
+
+
+def expected_logits(folder: Path, backbone: str, options: dict[str, Any], head: dict[str, Any]) -> Any:
+    model: Any = AutoModelForSequenceClassification.from_pretrained(backbone, num_labels=3).eval()
+    tensors = torch.load(folder / "pytorch_adapter.bin")
+    for layer in sizes(options):
+        for option, place in PLACES.items():
+            if options[option]:
+                own = model.bert.encoder.layer[layer].get_submodule(place)
+                own.forward = block(own, f"{layer}.{place}", options, tensors)
+    head_tensors = torch.load(folder / "pytorch_model_head.bin")
+    with torch.inference_mode():
+        output = model.bert(input_ids=IDS)
+        x = output.pooler_output if head["use_pooler"] else output.last_hidden_state[:, 0]
+        for number in (1, 4)[: head["layers"]]:
+            x = torch.tanh(x) if number == 4 else x
+            x = x @ head_tensors[f"heads.task.{number}.weight"].T + head_tensors[f"heads.task.{number}.bias"]
+    return x
+
+
+@pytest.mark.parametrize(
+    ("options", "strategy"),
+    [
+        (HOULSBY, {"name": "houlsby", "m": 4, "activation": "swish"}),
+        ({**HOULSBY, "scaling": "learned", "leave_out": [0]}, {"name": "houlsby", "layers": [1], "scale": "learnt"}),
+        ({**HOULSBY, "reduction_factor": {"0": 4, "default": 32}}, {"name": "houlsby", "m": [8, 1]}),
+        ({**HOULSBY, "output_adapter": False}, {"name": "attention_only"}),
+        ({**HOULSBY, "mh_adapter": False, "reduction_factor": 7}, {"name": "feed_forward_only", "m": 4}),
+        (PFEIFFER, {"name": "pfeiffer", "m": 2, "sub_layer": "feed_forward", "activation": "relu"}),
+        ({**PFEIFFER, "mh_adapter": True}, {"name": "pfeiffer", "sub_layer": "both"}),
+        (
+            {**PFEIFFER, "original_ln_before": False, "is_parallel": True, "scaling": 4.0},
+            {"name": "parallel", "sub_layer": "feed_forward", "scale": 4.0},
+        ),
+        (
+            {**HOULSBY, "reduction_factor": 0.5, "non_linearity": "gelu_new"},
+            {"m": 64, "activation": "gelu_pytorch_tanh"},
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("head", [HEAD, POOLED], ids=["two layers", "pooler"])
+def test_an_imported_adapter_computes_what_adapterhub_computes(
+    options: dict[str, Any], strategy: dict[str, Any], head: dict[str, Any], backbone: str, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "hub", options, head)
+    model = imported(folder, backbone, tmp_path / "run")
+    expected = expected_logits(folder, backbone, options, head)
+    assert torch.allclose(logits(model), expected, rtol=0, atol=1e-5)
+    assert expected.std(0).max() > 1e-2
+    stored = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert strategy.items() <= stored["config"]["strategy"].items()
+    assert stored["config"]["strategy"]["layer_norm"] == "none"
+
+
+def test_safetensors_half_precision_and_a_bare_encoders_names_are_read(backbone: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY)
+    tensors = {key: tensor.half() for key, tensor in torch.load(folder / "pytorch_adapter.bin").items()}
+    (folder / "pytorch_adapter.bin").unlink()
+    save_file({key.removeprefix("bert."): tensor for key, tensor in tensors.items()}, folder / "adapter.safetensors")
+    model = imported(folder, backbone, tmp_path / "run")
+    torch.save(tensors | {key: tensor.float() for key, tensor in tensors.items()}, folder / "pytorch_adapter.bin")
+    assert torch.allclose(logits(model), expected_logits(folder, backbone, HOULSBY, HEAD), rtol=0, atol=1e-5)
+
+
+def test_the_head_of_a_classifier_of_transformers_is_read(backbone: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY, POOLED, model_class="BertForSequenceClassification")
+    settings = json.loads((folder / "head_config.json").read_text())
+    label2id = {"no": 0, "maybe": 1, "yes": 2}
+    (folder / "head_config.json").write_text(json.dumps({**settings, "config": None, "label2id": label2id}))
+    head = torch.load(folder / "pytorch_model_head.bin")
+    torch.save(
+        {key.replace("heads.task.1", "classifier"): t for key, t in head.items()}, folder / "pytorch_model_head.bin"
+    )
+    model = imported(folder, backbone, tmp_path / "run")
+    assert model.config.id2label == {0: "no", 1: "maybe", 2: "yes"}
+    torch.save(head, folder / "pytorch_model_head.bin")
+    assert torch.allclose(logits(model), expected_logits(folder, backbone, HOULSBY, POOLED), rtol=0, atol=1e-5)
+
+
+def test_names_of_its_predecessor_are_read(backbone: str, tmp_path: Path) -> None:
+    options = {**HOULSBY, "non_linearity": "gelu"}
+    folder = write_folder(tmp_path / "hub", options, version=None, model_class="BertModelWithHeads")
+    tensors = torch.load(folder / "pytorch_adapter.bin")
+    torch.save(
+        {key.replace("output.adapters", "output.layer_text_task_adapters"): t for key, t in tensors.items()},
+        folder / "pytorch_adapter.bin",
+    )
+    model = imported(folder, backbone, tmp_path / "run")
+    torch.save(tensors, folder / "pytorch_adapter.bin")
+    expected = expected_logits(folder, backbone, {**options, "non_linearity": "gelu_new"}, HEAD)  # its "gelu"
+    assert torch.allclose(logits(model), expected, rtol=0, atol=1e-5)
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ln_before": True}, "ln_before is true, which has no counterpart here"),
+        ({"ln_after": True}, "ln_after is true"),
+        ({"original_ln_after": False}, "original_ln_after is false"),
+        ({"use_gating": True}, "use_gating is true"),
+        ({"phm_layer": True}, "phm_layer is true"),
+        ({"cross_adapter": True}, "cross_adapter is true"),
+        ({"stochastic_depth": 0.1}, "stochastic_depth is 0.1"),
+        ({"inv_adapter": "nice"}, "inv_adapter is 'nice'"),
+        ({"original_ln_before": True, "residual_before_ln": False}, "residual_before_ln is false with original_ln_bef"),
+        ({"original_ln_before": True, "residual_before_ln": "post_add"}, 'residual_before_ln is "post_add"'),
+        ({"non_linearity": "quick_gelu"}, "non_linearity is 'quick_gelu'"),
+        ({"scaling": "channel"}, 'scaling is "channel"'),
+        ({"scaling": 0.0}, "scaling is 0.0"),
+        ({"reduction_factor": 0}, "reduction_factor is 0"),
+        ({"reduction_factor": {"0": 4}}, "reduction_factor has no value for layer 1, and no default"),
+        ({"leave_out": [0, 1]}, "leave_out names every layer"),
+        ({"mh_adapter": False, "output_adapter": False}, "mh_adapter and output_adapter are both false"),
+        ({"mh_adapter": "yes"}, "config.mh_adapter should be a valid boolean"),
+        ({"new_option": 1}, "config.new_option unknown option 'new_option'"),
+        ({"architecture": "lora"}, "an adapter of kind 'lora'"),
+        ({"architecture": "union"}, "an adapter of kind 'union'"),
+    ],
+    ids=str,
+)
+def test_options_without_a_counterpart_are_refused_by_name(
+    changes: dict[str, Any], message: str, backbone: str, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY)
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**settings, "config": {**HOULSBY, **changes}}))
+    with pytest.raises(RunError) as error:
+        imported(folder, backbone, tmp_path / "run")
+    assert message in str(error.value)
+    assert str(folder / "adapter_config.json") in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"activation_function": "relu"}, 'activation_function="relu"'),
+        ({"layers": 3}, "layers=3"),
+        ({"layers": 1}, "layers=1"),
+        ({"use_pooler": True}, "use_pooler=true"),
+        ({"bias": False}, "bias=false"),
+        ({"head_type": "tagging"}, "head_type is 'tagging'"),
+        ({"size": 3}, "config.size unknown option"),
+    ],
+    ids=str,
+)
+def test_heads_without_a_counterpart_are_refused(
+    changes: dict[str, Any], message: str, backbone: str, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY)
+    settings = json.loads((folder / "head_config.json").read_text())
+    (folder / "head_config.json").write_text(json.dumps({**settings, "config": {**HEAD, **changes}}))
+    with pytest.raises(RunError) as error:
+        imported(folder, backbone, tmp_path / "run")
+    assert message in str(error.value)
+
+
+def test_a_head_for_another_class_of_model_is_refused(backbone: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY, model_class="BertForTokenClassification")
+    with pytest.raises(RunError, match="a head of BertForTokenClassification; only heads of classifiers"):
+        imported(folder, backbone, tmp_path / "run")
+
+
+def test_an_adapter_without_a_head_is_refused(backbone: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY)
+    (folder / "head_config.json").unlink()
+    with pytest.raises(RunError, match=r"contains no head \(head_config.json\), so it cannot predict"):
+        imported(folder, backbone, tmp_path / "run")
+
+
+class Poison:
+    """Unpickling it creates a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("name", ["pytorch_adapter.bin", "pytorch_model_head.bin"])
+def test_a_poisoned_pickle_is_refused_and_executes_nothing(name: str, backbone: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY)
+    torch.save({**torch.load(folder / name), "x": Poison(tmp_path / "executed")}, folder / name)
+    with pytest.raises(RunError, match=f"{name}: contains other objects than tensors.*nothing was executed"):
+        imported(folder, backbone, tmp_path / "run")
+    assert not (tmp_path / "executed").exists()
+    torch.load(folder / name, weights_only=False)
+    assert (tmp_path / "executed").exists()  # so it would have
+
+
+def without(key: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda tensors: {name: tensor for name, tensor in tensors.items() if name != key}
+
+
+_DOWN = "encoder.layer.0.output.adapters.task.adapter_down.0.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without(f"bert.{_DOWN}"), f"tensor {_DOWN} is missing"),
+        (lambda t: {**t, f"bert.{_DOWN}": torch.zeros(3, D)}, rf"tensor {_DOWN} is \(3, 32\), not \(4, 32\)"),
+        (lambda t: {**t, f"bert.{_DOWN}": torch.full((4, D), torch.nan)}, "contains infinite or undefined numbers"),
+        (lambda t: {**t, f"bert.{_DOWN}": torch.zeros(4, D, dtype=torch.long)}, "is torch.int64"),
+        (lambda t: {**t, "bert.invertible_adapters.task.F.0.weight": torch.zeros(2)}, "invertible_adapters.task.F.0.w"),
+        (lambda t: list(t.values()), "is no dictionary of tensors"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused_by_name(change: Any, message: str, backbone: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY)
+    torch.save(change(torch.load(folder / "pytorch_adapter.bin")), folder / "pytorch_adapter.bin")
+    with pytest.raises(RunError, match=message):
+        imported(folder, backbone, tmp_path / "run")
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.parametrize("name", ["pytorch_adapter.bin", "pytorch_model_head.bin"])
+def test_damaged_and_missing_files_are_named(name: str, backbone: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY)
+    (folder / name).write_bytes((folder / name).read_bytes()[:300])
+    with pytest.raises(RunError, match=rf"{name}: .*(cannot be read|other objects)"):
+        imported(folder, backbone, tmp_path / "run")
+    (folder / name).unlink()
+    with pytest.raises(AdapterTuneError, match=r"contains (neither|no adapter of a known format)"):
+        imported(folder, backbone, tmp_path / "run")
+
+
+def test_the_head_of_another_adapter_in_the_file_is_left_out_and_named(backbone: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY)
+    head = torch.load(folder / "pytorch_model_head.bin")  # AdapterHub saves the head task2 with the head task
+    torch.save({**head, "heads.task2.1.weight": torch.zeros(3)}, folder / "pytorch_model_head.bin")
+    record = import_adapter(folder, tmp_path / "run", model=backbone, choice=TaskChoice())
+    assert any("heads.task2.1.weight belongs to another head" in note for note in record.warnings)
+
+
+# The backbone --------------------------------------------------------------------------------------------------------
+
+
+def test_another_kind_or_size_of_backbone_is_refused(backbone: str, tmp_path: Path) -> None:
+    different: list[dict[str, Any]] = [{"model_type": "roberta"}, {"hidden_size": 768}]
+    for number, settings in enumerate(different):
+        folder = write_folder(tmp_path / f"hub{number}", HOULSBY, **settings)
+        with pytest.raises(RunError, match=r"but the backbone has (bert|32); give its own backbone with --model"):
+            imported(folder, backbone, tmp_path / "run")
+
+
+def test_a_folder_may_not_name_a_path_as_its_backbone(backbone: str, tmp_path: Path) -> None:
+    for number, name in enumerate((backbone, "../model", "")):
+        folder = write_folder(tmp_path / f"hub{number}", HOULSBY, model_name=name)
+        with pytest.raises(UsageError, match=r"backbone.*give the backbone with --model"):
+            import_adapter(folder, tmp_path / "run", choice=TaskChoice())
+
+
+def test_a_head_that_reads_a_pooler_without_weights_is_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY, POOLED)
+    BertForMaskedLM(bert_config()).save_pretrained(tmp_path / "backbone")
+    save_tokenizer(tmp_path / "backbone")
+    with pytest.raises(RunError, match=r"its head reads the pooler, and .* has none"):
+        imported(folder, str(tmp_path / "backbone"), tmp_path / "run")
+
+
+# Export --------------------------------------------------------------------------------------------------------------
+
+
+EXPORTED: dict[str, Any] = {
+    "houlsby": {"name": "houlsby", "m": 4},
+    "all norms": {"name": "houlsby", "m": [0, 3], "layer_norm": "all", "scale": "learnt"},
+    "attention": {"name": "attention_only", "m": 3, "layers": [1], "layer_norm": "none"},
+    "feed-forward": {"name": "feed_forward_only", "m": 40, "activation": "leaky_relu"},
+    "pfeiffer": {"name": "pfeiffer", "m": 5},
+    "parallel": {"name": "parallel", "m": 3, "sub_layer": "attention", "scale": 2.5},
+}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_what_is_exported_is_imported_bit_by_bit(name: str, backbone: str, make_config: Any, tmp_path: Path) -> None:
+    number = list(EXPORTED).index(name)
+    model = {"id": backbone, "pooler": ("frozen", "train")[number % 2]}
+    config = make_config(("rte", "mnli", "stsb")[number % 3], strategy=EXPORTED[name], model=model)
+    saved_task(tmp_path / "run", config, seed=number)
+    notes = export_run(tmp_path / "run", tmp_path / "hub", format_name="adapterhub", safetensors=number % 2 == 1)
+    assert any("LayerNorms were trained" in note for note in notes) == (name not in ("attention", "pfeiffer"))
+    import_adapter(tmp_path / "hub", tmp_path / "back", model=backbone, choice=TaskChoice())
+    one, other = (load_file(tmp_path / path / "adapter_model.safetensors") for path in ("run", "back/adapter"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    configs = [json.loads((tmp_path / path / "adapter_config.json").read_text()) for path in ("run", "back/adapter")]
+    for key in ("task", "labels", "fingerprint", "max_length"):
+        assert configs[0][key] == configs[1][key]
+    assert logits(adapter_tune.load(tmp_path / "run")[0]).equal(logits(adapter_tune.load(tmp_path / "back")[0]))
+
+
+def test_an_exported_adapter_is_refused_on_another_backbone(
+    backbone: str, bare_backbone: str, make_config: Any, tmp_path: Path
+) -> None:
+    saved_task(tmp_path / "run", make_config("rte"), seed=0)
+    export_run(tmp_path / "run", tmp_path / "hub", format_name="adapterhub")
+    with pytest.raises(RunError, match=r"was trained on a backbone with fingerprint \w{16}, but"):
+        imported(tmp_path / "hub", bare_backbone, tmp_path / "back")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ({"name": "multiplicative", "m": 4}, "strategy multiplicative has no counterpart"),
+        ({"name": "houlsby", "m": 4, "depth": 2}, "strategy.depth=2 has no counterpart"),
+        ({"name": "houlsby", "m": 4, "norm": "layer"}, "strategy.norm=layer has no counterpart"),
+        ({"name": "lora", "r": 2}, "strategy lora has no counterpart"),
+        ({"name": "head"}, "strategy head has no counterpart"),
+    ],
+    ids=str,
+)
+def test_strategies_without_a_counterpart_are_not_exported(
+    strategy: Any, message: str, make_config: Any, tmp_path: Path
+) -> None:
+    saved_task(tmp_path / "run", make_config("rte", strategy=strategy), seed=0)
+    with pytest.raises(UsageError, match=message):
+        export_run(tmp_path / "run", tmp_path / "hub", format_name="adapterhub")
+    assert not (tmp_path / "hub").exists()
+
+
+def test_robertas_names_are_its_own(make_config: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    roberta = RobertaConfig(**{**SHAPE, "vocab_size": len(TOKENIZER), "pad_token_id": 1})
+    RobertaForMaskedLM(roberta).save_pretrained(tmp_path / "backbone")
+    save_tokenizer(tmp_path / "backbone")
+    saved_task(tmp_path / "run", make_config("rte", model=str(tmp_path / "backbone")), seed=0)
+    export_run(tmp_path / "run", tmp_path / "hub", format_name="adapterhub")
+    assert all(key.startswith("roberta.encoder.layer.") for key in torch.load(tmp_path / "hub" / "pytorch_adapter.bin"))
+    assert json.loads((tmp_path / "hub" / "head_config.json").read_text())["model_class"] == "RobertaAdapterModel"
+
+
+def test_every_bottleneck_size_has_a_reduction_factor() -> None:
+    for d in (32, 312, 384, 768, 1024):
+        for m in range(1, 2 * d):
+            assert int(d // _factor(d, m)) == m
