@@ -23,6 +23,7 @@ for any other error. After an error, existing files are unchanged, and there is 
 GOOD = "text,label\n" + "".join(f"the dog {i},{'ab'[i % 2]}\n" for i in range(20))
 TRAIN = "train --train-file train.csv --model demo"
 PREDICT = "predict --runs runs --output out.csv --input"
+HUB = '{"name": "x", "config": {"mh_adapter": true, "ln_after": true}}'
 Files = dict[str, str | bytes]
 CASES: list[tuple[str, Files, str]] = [
     ("an unknown task", {}, "train --demo --task mnly"),
@@ -104,6 +105,13 @@ CASES: list[tuple[str, Files, str]] = [
     ("a folder without a run", {"new.csv": "a,b\nx,y\n"}, "predict runs/run other --input new.csv --output out.csv"),
     ("a folder that is no run", {}, "ask other"),
     ("a task without a run", {}, "submit runs/run"),
+    ("an unknown format", {}, "export runs/run --format adapterhup --output out"),
+    ("a folder that exists", {}, "export runs/run --format adapterhub --output runs"),
+    ("a folder without an adapter", {}, "import runs --output out"),
+    ("an option of AdapterHub without a counterpart", {"hub/adapter_config.json": HUB, "hub/pytorch_adapter.bin": ""},
+     "import hub --model demo --output out"),
+    ("an adapter of AdapterHub in the place of a run", {"hub/adapter_config.json": HUB},
+     "export hub --format adapterhub --output out"),
 ]  # fmt: skip
 
 
@@ -124,6 +132,7 @@ def test_the_document_has_the_printed_messages(
     lines = []
     for label, files, command in CASES:
         for name, content in files.items():
+            Path(name).parent.mkdir(exist_ok=True)
             Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
         before = {path for path in tmp_path.rglob("*") if path.is_file()}
         message, code = error_of(command.split(), capsys)

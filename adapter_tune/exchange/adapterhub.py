@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
-from torch import nn
 
-from adapter_tune.adapters.families import SubLayer, shape_of
-from adapter_tune.adapters.model_parts import base_of, layer_norms
-from adapter_tune.adapters.surgery import sites
-from adapter_tune.exchange.adapterhub_head import (
-    LAYOUTS,
-    HeadPlan,
-    HeadSettings,
-    fill_head,
-    read_head,
-    written_head,
-)
+from adapter_tune.adapters.families import shape_of
+from adapter_tune.exchange.adapterhub_head import LAYOUTS as HEAD_LAYOUTS
+from adapter_tune.exchange.adapterhub_head import HeadPlan, HeadSettings, read_head, written_head
 from adapter_tune.exchange.adapterhub_options import BottleneckOptions, options_of, parse_options, strategy_of
+from adapter_tune.exchange.adapterhub_tensors import (
+    HEAD_WEIGHTS,
+    LAYOUTS,
+    NORMS,
+    WEIGHTS,
+    HubTensors,
+    adapter_parameters,
+)
 from adapter_tune.exchange.formats import Foreign, Format
 from adapter_tune.exchange.stored_run import StoredRun
-from adapter_tune.exchange.tensor_files import copy_tensors, read_tensors, write_tensors
+from adapter_tune.exchange.tensor_files import write_tensors
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.run_files.json_files import read_json
-from adapter_tune.strategies import parse_strategy
+from adapter_tune.strategies import Injection
 
 CONFIG = "adapter_config.json"
-WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
 HEAD_CONFIG = "head_config.json"
-HEAD_WEIGHTS = ("model_head.safetensors", "pytorch_model_head.bin")
-NORMS = "adapter_tune_layer_norms.safetensors"
-"""Trained LayerNorms, for which AdapterHub has no place: tensors by their names in the model."""
 SECTION = "adapter_tune"
 """The key in the configuration under which we write what AdapterHub does not have."""
 
@@ -43,39 +36,8 @@ _ANY_VERSION = 10**9
 """Other libraries' files have no format number."""
 _VERSION = "adapters.1.3.0"
 """The version whose folders are written."""
-_LEGACY = {
-    "attention_text_task_adapters": "adapters",
-    "attention_text_lang_adapters": "adapters",
-    "layer_text_task_adapters": "adapters",
-    "layer_text_lang_adapters": "adapters",
-}
-"""Parts of tensors' names in folders of adapter-transformers 1, and what they are now."""
 _LEGACY_ACTIVATIONS = {"gelu": "gelu_new", "gelu_orig": "gelu"}
 """Activations in folders without a version, and what they are called now."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where AdapterHub puts the adapters of a family."""
-
-    base: str
-    """Name of the base model in the classifier."""
-    layers: str
-    """Path from the base model to its layers."""
-    sub_layers: dict[SubLayer, str]
-    """Path from a layer to the module that has the adapters of a sub-layer."""
-
-
-_BERT: dict[SubLayer, str] = {"attention": "attention.output", "feed_forward": "output"}
-_DISTILBERT: dict[SubLayer, str] = {"attention": "attention_adapters", "feed_forward": "output_adapters"}
-_LAYOUTS = {
-    "bert": Layout("bert", "encoder.layer", _BERT),
-    "roberta": Layout("roberta", "encoder.layer", _BERT),
-    "xlm-roberta": Layout("roberta", "encoder.layer", _BERT),
-    "distilbert": Layout("distilbert", "transformer.layer", _DISTILBERT),
-    "electra": Layout("electra", "encoder.layer", _BERT),
-    "deberta-v2": Layout("deberta", "encoder.layer", _BERT),
-}
 
 
 class OwnSection(BaseModel):
@@ -86,7 +48,7 @@ class OwnSection(BaseModel):
     task: str
     fingerprint: str
     max_length: int
-    layer_norm: str
+    layer_norm: Literal["adapter", "all", "none"]
     """The strategy's option: which LayerNorms are in ``NORMS``."""
 
 
@@ -134,12 +96,11 @@ def read_adapter_hub(folder: Path, backbone: Any) -> Foreign:
     shape = shape_of(backbone)
     strategy, notes = strategy_of(_options(settings, file), shape.d, shape.layers, file)
     own = settings.adapter_tune
-    if own is not None:
-        strategy = parse_strategy({**strategy.to_dict(), "layer_norm": own.layer_norm})
     plan = _read_head(folder, settings, backbone.model_type)
-    tensors = _Tensors(folder, settings.name, plan, backbone.model_type)
+    tensors = HubTensors(folder, settings.name, plan, backbone.model_type)
+    tensors.check(strategy, shape)
     return Foreign(
-        strategy=strategy,
+        strategy=strategy if own is None else strategy.model_copy(update={"layer_norm": own.layer_norm}),
         pooler=plan.pooler,
         head=plan.head,
         fill=tensors.fill,
@@ -165,7 +126,7 @@ def write_adapter_hub(run: StoredRun, folder: Path, safetensors: bool) -> list[s
         UsageError: the backbone's family, the strategy or an option has no counterpart in AdapterHub.
     """
     backbone = run.model.config
-    if backbone.model_type not in _LAYOUTS:
+    if backbone.model_type not in LAYOUTS:
         raise UsageError(f"AdapterHub has no adapters for {backbone.model_type} backbones; export other runs")
     shape = shape_of(backbone)
     options, notes = options_of(run.config.strategy, shape.d, shape.layers)
@@ -174,7 +135,7 @@ def write_adapter_hub(run: StoredRun, folder: Path, safetensors: bool) -> list[s
     norms = run.trained_norms()
     common = {
         "name": name,
-        "model_class": f"{LAYOUTS[backbone.model_type].model_class}AdapterModel",
+        "model_class": f"{HEAD_LAYOUTS[backbone.model_type].model_class}AdapterModel",
         "model_name": run.config.model.id,
         "model_type": backbone.model_type,
         "hidden_size": shape.d,
@@ -184,13 +145,13 @@ def write_adapter_hub(run: StoredRun, folder: Path, safetensors: bool) -> list[s
         task=run.config.task,
         fingerprint=run.adapter.fingerprint,
         max_length=run.adapter.max_length,
-        layer_norm=str(run.adapter.strategy["layer_norm"]),
+        layer_norm=cast(Injection, run.config.strategy).layer_norm,
     )
     _write_json(folder / CONFIG, {**common, "config": options, SECTION: own.model_dump()})
     _write_json(folder / HEAD_CONFIG, {**common, "config": head_options})
-    tensors = {name: p.detach() for name, p in _adapter_parameters(run.model, name)}
+    tensors = {f"{LAYOUTS[backbone.model_type].base}.{key}": p for key, p in adapter_parameters(run.model, name)}
     number = 0 if safetensors else 1
-    write_tensors(folder / WEIGHTS[number], {key: t.reshape(1) if t.dim() == 0 else t for key, t in tensors.items()})
+    write_tensors(folder / WEIGHTS[number], {key: p.reshape(1) if p.dim() == 0 else p for key, p in tensors.items()})
     write_tensors(folder / HEAD_WEIGHTS[number], head)
     if norms:
         write_tensors(folder / NORMS, norms)
@@ -199,66 +160,6 @@ def write_adapter_hub(run: StoredRun, folder: Path, safetensors: bool) -> list[s
             "and without them the scores are not those of the run; strategy.layer_norm=none trains none"
         )
     return notes
-
-
-class _Tensors:
-    """The tensors in a folder, and where they belong.
-
-    Args:
-        folder: the folder.
-        name: of the adapter.
-        plan: the head.
-        model_type: of the backbone.
-    """
-
-    def __init__(self, folder: Path, name: str, plan: HeadPlan, model_type: str) -> None:
-        self.name = name
-        self.plan = plan
-        self.notes: list[str] = []
-        self.file, adapter = read_tensors(*(folder / file for file in WEIGHTS))
-        self.head_file, head = read_tensors(*(folder / file for file in HEAD_WEIGHTS))
-        self.norms_file = folder / NORMS
-        self.norms = read_tensors(self.norms_file, self.norms_file)[1] if self.norms_file.is_file() else {}
-        base = f"{_LAYOUTS[model_type].base}."
-        self.adapter = {_current_name(key).removeprefix(base): tensor for key, tensor in adapter.items()}
-        self.head = {}
-        for key, tensor in head.items():
-            is_other = key.startswith("heads.") and not key.startswith(tuple(f"{p}." for p in plan.prefixes.values()))
-            if is_other and not key.startswith(f"heads.{name}."):
-                self.notes.append(f"{self.head_file.name}: {key} belongs to another head, so it is not imported")
-            else:
-                self.head[key] = tensor
-
-    def fill(self, model: Any) -> None:
-        """Copy all tensors into a classifier with the strategy applied.
-
-        Raises:
-            RunError: a tensor is missing, surplus, or has another shape.
-        """
-        expected = dict(_adapter_parameters(model, self.name, prefix=""))
-        scales = {key for key, parameter in expected.items() if parameter.dim() == 0}
-        adapter = {key: t.reshape(()) if key in scales and t.numel() == 1 else t for key, t in self.adapter.items()}
-        copy_tensors(expected, adapter, self.file)
-        fill_head(model, self.plan, self.head, self.head_file)
-        norms = {id(p) for norm in layer_norms(base_of(model)) for p in norm.parameters()}
-        trained = {name: p for name, p in model.named_parameters() if id(p) in norms and p.requires_grad}
-        copy_tensors(trained, self.norms, self.norms_file)
-
-
-def _adapter_parameters(model: Any, name: str, prefix: str | None = None) -> Iterator[tuple[str, nn.Parameter]]:
-    """The parameters of the adapters by AdapterHub's names; with another prefix than the name of the base model."""
-    layout = _LAYOUTS[model.config.model_type]
-    start = f"{layout.base}." if prefix is None else prefix
-    for site in sites(model):
-        if site.adapted is None:
-            continue
-        place = f"{start}{layout.layers}.{site.layer}.{layout.sub_layers[site.sub_layer]}.adapters.{name}"
-        bottleneck = site.adapted.adapter
-        for ours, theirs in (("down", "adapter_down.0"), ("up", "adapter_up")):
-            for part, parameter in getattr(bottleneck, ours).named_parameters():
-                yield f"{place}.{theirs}.{part}", parameter
-        if isinstance(bottleneck.scale, nn.Parameter):
-            yield f"{place}.scaling", bottleneck.scale
 
 
 def _settings(folder: Path) -> Settings:
@@ -273,12 +174,6 @@ def _options(settings: Settings, file: Path) -> BottleneckOptions:
     return parse_options(section, file)
 
 
-def _current_name(key: str) -> str:
-    for old, new in _LEGACY.items():
-        key = key.replace(f".{old}.", f".{new}.")
-    return key
-
-
 def _read_head(folder: Path, settings: Settings, model_type: str) -> HeadPlan:
     file = folder / HEAD_CONFIG
     if not file.is_file():
@@ -288,7 +183,7 @@ def _read_head(folder: Path, settings: Settings, model_type: str) -> HeadPlan:
 
 def _check_backbone(settings: Settings, backbone: Any, file: Path) -> None:
     """Refuse a backbone of another kind or size than the adapter's, or of a family without such adapters."""
-    if backbone.model_type not in _LAYOUTS:
+    if backbone.model_type not in LAYOUTS:
         raise RunError(
             f"{file}: AdapterHub has no adapters for {backbone.model_type} backbones; choose another --model"
         )

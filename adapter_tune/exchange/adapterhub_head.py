@@ -87,7 +87,16 @@ class HeadPlan:
     head: Head
     pooler: Literal["auto", "frozen", "train"]
     prefixes: dict[str, str]
-    """The path of each of our modules, and the beginning of its tensors' names in the file."""
+    """The path of each of our modules, and the beginning of its tensors' names in the file; the last gives logits."""
+
+    def shapes(self, d: int) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor in the file, by its name, given the hidden size."""
+        *dense, out = self.prefixes.values()
+        shapes: dict[str, tuple[int, ...]] = {}
+        for prefix, rows in [*((prefix, d) for prefix in dense), (out, self.head.num_labels)]:
+            shapes[f"{prefix}.weight"] = (rows, d)
+            shapes[f"{prefix}.bias"] = (rows,)
+        return shapes
 
 
 def read_head(settings: HeadSettings, name: str, model_type: str, file: Path) -> HeadPlan:

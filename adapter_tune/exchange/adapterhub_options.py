@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapter_tune.adapters.bottleneck import Insertion
 from adapter_tune.adapters.families import SubLayer
-from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.foundation.errors import FieldError, RunError, UsageError
 from adapter_tune.foundation.validation_messages import first_problem
 from adapter_tune.strategies import Injection, Strategy, parse_strategy
 
@@ -114,7 +114,7 @@ def parse_options(section: Any, file: Path) -> BottleneckOptions:
         raise RunError(f"{file}: config.{'.'.join(loc)} {problem}; it has no counterpart here") from None
 
 
-def strategy_of(options: BottleneckOptions, d: int, layers: int, file: Path) -> tuple[Strategy, list[str]]:
+def strategy_of(options: BottleneckOptions, d: int, layers: int, file: Path) -> tuple[Injection, list[str]]:
     """The strategy that computes the same, and notes on it.
 
     Args:
@@ -150,7 +150,10 @@ def strategy_of(options: BottleneckOptions, d: int, layers: int, file: Path) -> 
         "scale": _scale(options, file),
         "layer_norm": "none",
     }
-    return parse_strategy(values), notes
+    try:
+        return cast(Injection, parse_strategy(values)), notes
+    except FieldError as error:
+        raise RunError(f"{file}: has no counterpart here: {error}") from None
 
 
 def options_of(strategy: Strategy, d: int, layers: int) -> tuple[dict[str, Any], list[str]]:

@@ -49,6 +49,23 @@ def copy_tensors(expected: dict[str, nn.Parameter], tensors: dict[str, Tensor], 
     Raises:
         RunError: a tensor is missing, surplus, or has another shape; the message names it.
     """
+    check_tensors({name: tuple(parameter.shape) for name, parameter in expected.items()}, tensors, file)
+    with torch.no_grad():
+        for name, parameter in expected.items():
+            parameter.copy_(tensors[name])
+
+
+def check_tensors(expected: dict[str, tuple[int, ...]], tensors: dict[str, Tensor], file: Path) -> None:
+    """Refuse tensors that are not the expected ones.
+
+    Args:
+        expected: the shape of each tensor by its name.
+        tensors: those in the file.
+        file: for messages.
+
+    Raises:
+        RunError: a tensor is missing, surplus, or has another shape; the message names it.
+    """
     for name in (*expected, *tensors):
         if name not in tensors:
             raise RunError(f"{file}: tensor {name} is missing; save the adapter again")
@@ -56,14 +73,11 @@ def copy_tensors(expected: dict[str, nn.Parameter], tensors: dict[str, Tensor], 
             raise RunError(
                 f"{file}: tensor {name} has no counterpart here, so the adapter would compute something else"
             )
-        if expected[name].shape != tensors[name].shape:
+        if expected[name] != tuple(tensors[name].shape):
             raise RunError(
-                f"{file}: tensor {name} is {tuple(tensors[name].shape)}, not {tuple(expected[name].shape)} as its "
-                "configuration says; the file belongs to another adapter"
+                f"{file}: tensor {name} is {tuple(tensors[name].shape)}, not {expected[name]} as its configuration "
+                "says; the file belongs to another adapter"
             )
-    with torch.no_grad():
-        for name, parameter in expected.items():
-            parameter.copy_(tensors[name])
 
 
 def _read_safe(path: Path) -> dict[str, Tensor]:

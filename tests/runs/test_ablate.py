@@ -51,7 +51,14 @@ def inputs() -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("family", [*CONFIGS, "deberta-v2"])
 @pytest.mark.parametrize("kind", [None, "attention", "feed_forward"])
 def test_every_cell_is_that_of_the_plain_way_to_the_bit(family: str, kind: Any) -> None:
-    model = model_of(CONFIGS.get(family, DEBERTA))
+    check_cells(model_of(CONFIGS.get(family, DEBERTA)), kind)
+
+
+def test_so_it_is_with_adapters_that_read_the_layer_norm() -> None:
+    check_cells(model_of(CONFIGS["bert"], {"name": "pfeiffer", "sub_layer": "both"}), None)
+
+
+def check_cells(model: Any, kind: Any) -> None:
     with torch.inference_mode():
         found = dict(logits_by_range(model, inputs(), kind))
         assert list(found) == [NO_LAYERS, *bounds_of_ranges(4)]

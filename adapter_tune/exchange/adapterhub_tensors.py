@@ -1,0 +1,144 @@
+"""The tensors in a folder of AdapterHub: their names, and the modules here that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from adapter_tune.adapters.families import SubLayer
+from adapter_tune.adapters.formula import Shape
+from adapter_tune.adapters.model_parts import base_of, layer_norms
+from adapter_tune.adapters.surgery import sites
+from adapter_tune.exchange.adapterhub_head import HeadPlan, fill_head
+from adapter_tune.exchange.tensor_files import check_tensors, copy_tensors, read_tensors
+from adapter_tune.strategies import Injection
+
+WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
+HEAD_WEIGHTS = ("model_head.safetensors", "pytorch_model_head.bin")
+NORMS = "adapter_tune_layer_norms.safetensors"
+"""Trained LayerNorms, for which AdapterHub has no place: tensors by their names in the model."""
+
+_LEGACY = {
+    "attention_text_task_adapters": "adapters",
+    "attention_text_lang_adapters": "adapters",
+    "layer_text_task_adapters": "adapters",
+    "layer_text_lang_adapters": "adapters",
+}
+"""Parts of tensors' names in folders of adapter-transformers 1, and what they are now."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where AdapterHub puts the adapters of a family."""
+
+    base: str
+    """Name of the base model in the classifier."""
+    layers: str
+    """Path from the base model to its layers."""
+    sub_layers: dict[SubLayer, str]
+    """Path from a layer to the module that has the adapters of a sub-layer."""
+
+
+_BERT: dict[SubLayer, str] = {"attention": "attention.output", "feed_forward": "output"}
+_DISTILBERT: dict[SubLayer, str] = {"attention": "attention_adapters", "feed_forward": "output_adapters"}
+LAYOUTS = {
+    "bert": Layout("bert", "encoder.layer", _BERT),
+    "roberta": Layout("roberta", "encoder.layer", _BERT),
+    "xlm-roberta": Layout("roberta", "encoder.layer", _BERT),
+    "distilbert": Layout("distilbert", "transformer.layer", _DISTILBERT),
+    "electra": Layout("electra", "encoder.layer", _BERT),
+    "deberta-v2": Layout("deberta", "encoder.layer", _BERT),
+}
+
+
+class HubTensors:
+    """The tensors in a folder, and where they belong.
+
+    Args:
+        folder: the folder.
+        name: of the adapter.
+        plan: the head.
+        model_type: of the backbone.
+    """
+
+    def __init__(self, folder: Path, name: str, plan: HeadPlan, model_type: str) -> None:
+        self.name = name
+        self.plan = plan
+        self.notes: list[str] = []
+        self.file, adapter = read_tensors(*(folder / file for file in WEIGHTS))
+        self.head_file, head = read_tensors(*(folder / file for file in HEAD_WEIGHTS))
+        self.norms_file = folder / NORMS
+        self.norms = read_tensors(self.norms_file, self.norms_file)[1] if self.norms_file.is_file() else {}
+        self.layout = LAYOUTS[model_type]
+        start = f"{self.layout.base}."
+        self.adapter = {_current_name(key).removeprefix(start): tensor for key, tensor in adapter.items()}
+        self.head = {}
+        for key, tensor in head.items():
+            is_other = key.startswith("heads.") and not key.startswith(tuple(f"{p}." for p in plan.prefixes.values()))
+            if is_other and not key.startswith(f"heads.{name}."):
+                self.notes.append(f"{self.head_file.name}: {key} belongs to another head, so it is not imported")
+            else:
+                self.head[key] = tensor
+
+    def check(self, strategy: Injection, shape: Shape) -> None:
+        """Refuse tensors that are not those of the configuration, before a model of its size is built.
+
+        Raises:
+            RunError: a tensor is missing, surplus, or has another shape.
+        """
+        expected: dict[str, tuple[int, ...]] = {}
+        for layer, m in enumerate(strategy.sizes(shape.layers)):
+            for sub_layer in strategy.chosen_sub_layers() if m else ():
+                place = _place(self.layout, layer, sub_layer, self.name)
+                expected[f"{place}.adapter_down.0.weight"] = (m, shape.d)
+                expected[f"{place}.adapter_down.0.bias"] = (m,)
+                expected[f"{place}.adapter_up.weight"] = (shape.d, m)
+                expected[f"{place}.adapter_up.bias"] = (shape.d,)
+                if strategy.scale == "learnt":
+                    expected[f"{place}.scaling"] = (1,)
+        check_tensors(expected, self.adapter, self.file)
+        check_tensors(self.plan.shapes(shape.d), self.head, self.head_file)
+
+    def fill(self, model: Any) -> None:
+        """Copy all tensors into a classifier with the strategy applied.
+
+        Raises:
+            RunError: a tensor is missing, surplus, or has another shape.
+        """
+        expected = dict(adapter_parameters(model, self.name))
+        adapter = {key: tensor.reshape(expected[key].shape) for key, tensor in self.adapter.items()}
+        copy_tensors(expected, adapter, self.file)
+        fill_head(model, self.plan, self.head, self.head_file)
+        norms = {id(p) for norm in layer_norms(base_of(model)) for p in norm.parameters()}
+        trained = {name: p for name, p in model.named_parameters() if id(p) in norms and p.requires_grad}
+        copy_tensors(trained, self.norms, self.norms_file)
+
+
+def _place(layout: Layout, layer: int, sub_layer: SubLayer, name: str) -> str:
+    """The path from the base model to an adapter."""
+    return f"{layout.layers}.{layer}.{layout.sub_layers[sub_layer]}.adapters.{name}"
+
+
+def adapter_parameters(model: Any, name: str) -> Iterator[tuple[str, nn.Parameter]]:
+    """The parameters of the adapters by AdapterHub's names in the base model."""
+    layout = LAYOUTS[model.config.model_type]
+    for site in sites(model):
+        if site.adapted is None:
+            continue
+        place = _place(layout, site.layer, site.sub_layer, name)
+        bottleneck = site.adapted.adapter
+        for ours, theirs in (("down", "adapter_down.0"), ("up", "adapter_up")):
+            for part, parameter in getattr(bottleneck, ours).named_parameters():
+                yield f"{place}.{theirs}.{part}", parameter
+        if isinstance(bottleneck.scale, nn.Parameter):
+            yield f"{place}.scaling", bottleneck.scale
+
+
+def _current_name(key: str) -> str:
+    for old, new in _LEGACY.items():
+        key = key.replace(f".{old}.", f".{new}.")
+    return key
