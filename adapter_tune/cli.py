@@ -23,6 +23,7 @@ from adapter_tune.commands import (
     listing,
     predict,
     report,
+    serve,
     submit,
     sweep,
     train,
@@ -55,6 +56,7 @@ app.command("submit")(submit.submit)
 app.command("count-params")(count_params.count_params)
 app.command("sweep")(sweep.sweep)
 app.command("report")(report.report)
+app.command("serve")(serve.serve)
 app.command("bench")(bench.bench)
 app.command("list")(listing.list_)
 
