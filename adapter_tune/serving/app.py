@@ -19,10 +19,11 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from adapter_tune import __version__
 from adapter_tune.serving import schemas
-from adapter_tune.serving.gate import FACTS, Gate
+from adapter_tune.serving.gate import FACTS, HUNG_UP, Gate
 from adapter_tune.serving.json_bodies import parse
 from adapter_tune.serving.limits import read_body
 from adapter_tune.serving.refusals import RefusedRequest, error_response, json_response
@@ -77,6 +78,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RefusedRequest)
     async def refused(_: Request, error: RefusedRequest) -> Response:
         return error_response(error.status, error.message, error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def hung_up(_: Request, __: ClientDisconnect) -> Response:  # nobody gets it; the log has the status
+        return Response(status_code=HUNG_UP)
 
     @app.exception_handler(HTTPException)
     async def no_path(request: Request, error: HTTPException) -> Response:

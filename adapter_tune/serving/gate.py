@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapter_tune.foundation.errors import UsageError
@@ -18,7 +17,7 @@ from adapter_tune.serving.refusals import error_response
 API_KEY = "ADAPTER_TUNE_API_KEY"
 """The environment variable with the key."""
 HUNG_UP = 499
-"""The status in the log of a request whose client hung up."""
+"""The status in the log of a request whose client hung up before its answer."""
 FACTS = "adapter_tune.facts"
 """The key of a request's scope under which its path puts what the log says about it."""
 _OPEN_PATHS = frozenset(("/", "/health", "/ready", "/docs", "/openapi.json"))
@@ -63,8 +62,6 @@ class Gate:
         answer = _Answer(self, send)
         try:
             await self._answer(scope, receive, answer)
-        except ClientDisconnect:
-            answer.status = answer.status or HUNG_UP
         except Exception as error:
             log.error("%s %r: %s", scope["method"], scope["path"], describe(error))
             if not answer.status:

@@ -20,7 +20,10 @@ def parse(body: bytes, schema: type[Model]) -> Model:
         RefusedRequest: it is not UTF-8 (400), not JSON (400), or not what the schema says (422).
     """
     try:
-        values = json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        text = body.decode("utf-8")
+        values = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        if "\\u" in text:
+            _check_characters(values)
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise RefusedRequest(400, f"the body is not UTF-8 (byte 0x{byte:02x} at position {error.start})") from None
@@ -42,6 +45,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
+def _check_characters(values: Any) -> None:
+    """Refuse half characters, which JSON can write as an escape (a lone surrogate), and UTF-8 cannot."""
+    try:
+        json.dumps(values, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise RefusedRequest(400, "a string contains half of a character (a lone surrogate); remove it") from None
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON value")
 
@@ -56,7 +67,5 @@ def _problem(error: ValidationError, schema: type[BaseModel]) -> str:
         return f"unknown key {path!r}; known keys: {', '.join(schema.model_fields)} (see /docs)"
     if detail["type"] == "missing":
         return f"{path} is missing"
-    if detail["type"] == "string_unicode":
-        return f"{path} contains half of a character (a lone surrogate); remove it"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{path or 'the body'}: {message}" if detail["type"] != "value_error" else message

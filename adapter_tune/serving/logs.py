@@ -20,7 +20,10 @@ class OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        text = " ".join(record.getMessage().split())
+        message = record.getMessage()
+        if "Traceback (most recent call last)" in message:  # uvicorn passes some on as text
+            message = message.strip().splitlines()[-1]
+        text = " ".join(message.split())
         error = record.exc_info[1] if record.exc_info else None
         return text if error is None else f"{text}: {describe(error)}"
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
+import logging
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
@@ -47,9 +50,19 @@ def run_server(service: Service, listener: socket.socket) -> None:
         SystemExit: a second signal asked to stop at once.
     """
     quiet_libraries()
-    host, port = listener.getsockname()[:2]
+    host = listener.getsockname()[0]
     if service.api_key is None and not ipaddress.ip_address(host).is_loopback:
         log.warning("anyone who reaches %s can use this server: set %s, or give --host 127.0.0.1", host, API_KEY)
+    server = create_server(service, listener)
+    gc.collect()
+    gc.freeze()  # what is loaded stays; looking through it again and again would delay batches
+    server.run(sockets=[listener])
+    if server.force_exit:
+        sys.exit(INTERRUPTED if server.last_signal == signal.SIGINT else TERMINATED)
+
+
+def create_server(service: Service, listener: socket.socket) -> Server:
+    """The server for what computes, on a socket."""
     gate = create_app(service)
     config = uvicorn.Config(
         gate,
@@ -62,12 +75,11 @@ def run_server(service: Service, listener: socket.socket) -> None:
         timeout_graceful_shutdown=int(2 * service.limits.seconds) + 1,
     )
     server = Server(config, gate)
-    address = f"[{host}]" if ":" in host else host
+    host, port = listener.getsockname()[:2]
     names = [task.name for task in service.tasks.all()]
-    server.message = f"serving {_listed(names)} on http://{address}:{port} (stop with Ctrl-C)"
-    server.run(sockets=[listener])
-    if server.force_exit:
-        sys.exit(INTERRUPTED if server.last_signal == signal.SIGINT else TERMINATED)
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    server.message = f"serving {_listed(names)} on {address} (stop with Ctrl-C)"
+    return server
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:
@@ -93,6 +105,9 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at the signals that end a command; uvicorn would raise them again at the end, as a failure."""
+        if threading.current_thread() is not threading.main_thread():  # Python lets no other thread have signals
+            yield
+            return
         numbers = [number for number in (signal.SIGINT, *STOP_SIGNALS) if signal.getsignal(number) != signal.SIG_IGN]
         previous = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
@@ -104,7 +119,9 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop after what was accepted; at the second signal, at once."""
         self.last_signal = sig
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            self.force_exit = True
+            logging.getLogger("uvicorn.error").disabled = True  # it would log every request that it breaks off
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -44,14 +44,15 @@ class TaskChanges:
                 the name is taken.
         """
         root = self.check_allowed()
+        folder = await asyncio.to_thread(_folder_inside, root, request.folder)
         name = _name(request)
-        stored = await asyncio.to_thread(self._stored, root, request.folder)
+        stored = await asyncio.to_thread(self._stored, root, folder)
         task = self.tasks.add(name, stored)
         try:
             await asyncio.wrap_future(self.batcher.load(task))
         except AdapterTuneError as error:
             self.tasks.remove(name)
-            raise _refusal(error, request.folder, root) from None
+            raise _refusal(error, root) from None
         return task
 
     def remove(self, name: str) -> None:
@@ -74,13 +75,12 @@ class TaskChanges:
             raise RefusedRequest(403, "tasks cannot be changed; start the server with --allow-changes")
         return self.folder
 
-    def _stored(self, root: Path, path: str) -> StoredTask:
-        folder = _folder_inside(root, path)
+    def _stored(self, root: Path, folder: Path) -> StoredTask:
         try:
             stored = self.model.stored_task(folder)
             self.texts.encode(stored.task, [["text"]])  # loads its tokenizer
         except AdapterTuneError as error:
-            raise _refusal(error, path, root) from None
+            raise _refusal(error, root) from None
         return stored
 
 
@@ -112,7 +112,7 @@ def _name(request: AddTaskRequest) -> str:
     return name
 
 
-def _refusal(error: AdapterTuneError, path: str, root: Path) -> RefusedRequest:
+def _refusal(error: AdapterTuneError, root: Path) -> RefusedRequest:
     """What is wrong with a run; absolute paths are for the log alone."""
-    log.warning("a task from %r was refused: %s", path, error)
+    log.warning("a task was refused: %s", " ".join(str(error).split()))
     return RefusedRequest(422, str(error).replace(f"{root}/", ""))
