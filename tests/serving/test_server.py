@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -268,6 +269,19 @@ def test_many_clients_of_many_tasks_are_answered_as_one_is(process: Process) -> 
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(ask, range(8)))
+
+
+def test_answers_are_sent_at_once(process: Process) -> None:
+    """On a connection that stays open, a small packet would wait 40 ms for the acknowledgement of the last one."""
+    connection = process.connect()
+    seconds = []
+    for _ in range(25):
+        start = time.monotonic()
+        connection.request("POST", "/v1/predict", b"{", JSON)
+        assert connection.getresponse().read()
+        seconds.append(time.monotonic() - start)
+    connection.close()
+    assert statistics.median(seconds) < 0.03
 
 
 def test_the_log_goes_to_standard_output_alone(process: Process) -> None:
