@@ -45,8 +45,8 @@ def main() -> None:
 def _measure(folder: Path, options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     BertForPreTraining(BertConfig(num_hidden_layers=options.layers)).save_pretrained(folder / "backbone")
-    run = _run(folder, {"name": "houlsby", "m": options.m})
-    adapters = _write_adapters(folder, run, options.tasks)
+    run = run_config(folder, {"name": "houlsby", "m": options.m})
+    adapters = write_adapters(folder, run, options.tasks)
     files = sum(file.stat().st_size for file in folder.glob("task-*/*.safetensors"))
     gc.collect()
     model = MultiTask(str(folder / "backbone"), precision="float32", device="cpu")
@@ -88,9 +88,9 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
 def _measure_shared_layers(folder: Path, options: argparse.Namespace) -> None:
     """Eight tasks on the same rows, with adapters in the top quarter of the layers, against eight passes."""
     top = max(1, options.layers // 4)
-    run = _run(folder, {"name": "houlsby", "m": options.m, "layers": f"top-{top}"})
+    run = run_config(folder, {"name": "houlsby", "m": options.m, "layers": f"top-{top}"})
     model = MultiTask(str(folder / "backbone"), precision="float32", device="cpu")
-    for path in _write_adapters(folder / "top", run, 8):
+    for path in write_adapters(folder / "top", run, 8):
         model.add(path.name, path)
     ids = torch.randint(1000, 20_000, (8, options.tokens))
     mask = torch.ones_like(ids)
@@ -107,11 +107,13 @@ def _measure_shared_layers(folder: Path, options: argparse.Namespace) -> None:
     print(f"8 tasks on 8 rows             {ratio:.3f} of eight passes; layers computed: {share:.3f} of theirs")
 
 
-def _run(folder: Path, strategy: dict[str, Any]) -> ResolvedConfig:
+def run_config(folder: Path, strategy: dict[str, Any]) -> ResolvedConfig:
+    """The configuration of a run on the backbone in a folder."""
     return resolved(parse_config({"task": "rte", "model": str(folder / "backbone"), "strategy": strategy}))
 
 
-def _write_adapters(folder: Path, run: ResolvedConfig, count: int) -> list[Path]:
+def write_adapters(folder: Path, run: ResolvedConfig, count: int) -> list[Path]:
+    """Adapter folders with random weights, without tokenizers."""
     prepared = build_model(run)
     config = AdapterConfig(
         task=run.task,

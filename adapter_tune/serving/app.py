@@ -66,9 +66,9 @@ def create_app(service: Service) -> Gate:
     )
     gate = Gate(app, service.api_key, service.metrics)
     _add_errors(app)
-    _add_state(app, service, gate)
-    _add_tasks(app, service)
     _add_predict(app, service)
+    _add_tasks(app, service)
+    _add_state(app, service, gate)
     _add_page(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return gate
@@ -144,7 +144,14 @@ def _add_tasks(app: FastAPI, service: Service) -> None:
         body = await read_body(request, service.limits)
         return service.task_info(await service.changes.add(parse(body, schemas.AddTaskRequest)))
 
-    @app.delete("/v1/tasks/{name:path}", tags=["tasks"], status_code=204, responses=changes, dependencies=[_KEY])
+    @app.delete(
+        "/v1/tasks/{name:path}",
+        tags=["tasks"],
+        status_code=204,
+        response_model=None,
+        responses=changes,
+        dependencies=[_KEY],
+    )
     async def remove_task(name: str) -> None:
         """Unload a task; requests that were accepted are still answered. The server must allow changes."""
         service.changes.remove(name)

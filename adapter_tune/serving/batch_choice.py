@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-MAX_PADDING = 0.2
+MAX_PADDING = 0.1
 """The largest share of a batch's tokens that may be padding."""
 
 

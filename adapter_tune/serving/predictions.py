@@ -125,7 +125,8 @@ class Predictor:
         for text in (each.text, each.pair or ""):
             if len(text) > self.limits.characters:
                 raise RefusedRequest(
-                    422, f"{prefix}a text has {len(text):,} characters, and at most {self.limits.characters:,} are read"
+                    422,
+                    f"{prefix}a text has {len(text):,} characters, and at most {self.limits.characters:,} are allowed",
                 )
             if "\0" in text:
                 raise RefusedRequest(422, f"{prefix}a text contains a null character; remove it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from adapter_tune.multitask.open_runs import adapter_folders, open_backbone, tas
 from adapter_tune.run_files.adapter_files import ADAPTER
 from adapter_tune.serving.app import create_app
 from adapter_tune.serving.batcher import Batcher
+from adapter_tune.serving.server import bind, create_server
 from adapter_tune.serving.service import Service, ServiceOptions
 from tests.helpers import bert_config, save_tokenizer, saved_task
 
@@ -106,3 +108,26 @@ def shared(runs: Path, open_model: Callable[[], MultiTask]) -> Iterator[TestClie
     service = Service(open_model(), task_names(adapter_folders([runs])), ServiceOptions())
     with TestClient(create_app(service), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+def start_server(make_service: Callable[..., Service]) -> Iterator[Callable[..., str]]:
+    """Starts a server on a free port, in a thread; it stops with the test."""
+    running = []
+
+    def start(**options: Any) -> str:
+        listener = bind("127.0.0.1", 0)
+        server = create_server(make_service(**options), listener)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        running.append((server, thread))
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
