@@ -100,6 +100,10 @@ CASES: list[tuple[str, Files, str]] = [
     ("an unknown output format", {}, "predict --runs runs --split test --output out.xlsx"),
     ("a missing second text", {}, "predict --runs runs --text x"),
     ("a task without a run", {}, "submit runs/run"),
+    ("a folder without runs to serve", {"new.csv": GOOD}, "serve ."),
+    ("changes from any folder", {}, "serve runs --allow-changes"),
+    ("a queue that is shorter than a request", {}, "serve runs --max-queue 5"),
+    ("an address that the machine does not have", {}, "serve runs --host 192.0.2.1"),
 ]  # fmt: skip
 
 

@@ -150,7 +150,7 @@ class Predictor:
     async def _wait(self, job: Job, request: Request) -> list[Logits]:
         """The logits of a job; its rows are not computed any more if the client hangs up, or has waited too long."""
         logits = asyncio.wrap_future(job.future)
-        hang_up = asyncio.ensure_future(request.receive())
+        hang_up = asyncio.ensure_future(_hang_up(request))
         try:
             await asyncio.wait((logits, hang_up), timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED)
             if logits.done():
@@ -168,6 +168,13 @@ class Predictor:
     def close(self) -> None:
         """End the thread that tokenises."""
         self._tokenising.shutdown()
+
+
+async def _hang_up(request: Request) -> None:
+    """Return when the client has closed the connection."""
+    message = await request.receive()
+    while message["type"] != "http.disconnect":
+        message = await request.receive()
 
 
 def _response(accepted: Accepted, logits: list[Logits]) -> schemas.PredictResponse:

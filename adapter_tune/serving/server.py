@@ -125,8 +125,15 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
+        """Listen, and say so.
+
+        Raises:
+            UsageError: another process has begun to listen on the port.
+        """
+        try:
+            await super().startup(sockets)
+        except OSError as error:
+            raise UsageError(f"cannot listen: {error.strerror or error}; give another --port") from None
         log.info("%s", self.message)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -12,7 +12,7 @@ import pytest
 from adapter_tune.cli import main
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.serving import server as server_module
-from adapter_tune.serving.server import bind, run_server
+from adapter_tune.serving.server import bind, create_server, run_server
 
 
 def error_of(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 2) -> str:
@@ -57,6 +57,15 @@ def test_a_port_that_is_taken_is_refused(runs: Path, capsys: pytest.CaptureFixtu
         taken.listen()
         port = str(taken.getsockname()[1])
         assert f"cannot listen on 127.0.0.1 port {port}" in error_of([str(runs), "--port", port], capsys)
+
+
+def test_of_two_servers_that_start_at_once_the_second_is_refused(make_service: Any) -> None:
+    with bind("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with bind("127.0.0.1", port) as second:  # nobody listens yet
+            first.listen()
+            with pytest.raises(UsageError, match="cannot listen: Address already in use"):
+                create_server(make_service(), second).run(sockets=[second])
 
 
 def test_a_wrong_key_and_a_folder_without_runs_are_refused(
