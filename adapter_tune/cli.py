@@ -25,6 +25,7 @@ from adapter_tune.commands import (
     listing,
     predict,
     report,
+    serve,
     submit,
     sweep,
     train,
@@ -60,6 +61,7 @@ app.command("submit")(submit.submit)
 app.command("count-params")(count_params.count_params)
 app.command("sweep")(sweep.sweep)
 app.command("report")(report.report)
+app.command("serve")(serve.serve)
 app.command("bench")(bench.bench)
 app.command("list")(listing.list_)
 

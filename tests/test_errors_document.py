@@ -112,6 +112,10 @@ CASES: list[tuple[str, Files, str]] = [
      "import hub --model demo --output out"),
     ("an adapter of AdapterHub in the place of a run", {"hub/adapter_config.json": HUB},
      "export hub --format adapterhub --output out"),
+    ("a folder without runs to serve", {"new.csv": GOOD}, "serve ."),
+    ("changes from any folder", {}, "serve runs --allow-changes"),
+    ("a queue that is shorter than a request", {}, "serve runs --max-queue 5"),
+    ("an address that the machine does not have", {}, "serve runs --host 192.0.2.1"),
 ]  # fmt: skip
 
 

@@ -78,6 +78,23 @@ def model_flags(model: str | None, strategy: str | None, m: str | None, train_po
     }
 
 
+def check_installed(extra: str, *modules: str) -> None:
+    """Check that the packages of an extra are installed.
+
+    Args:
+        extra: its name.
+        modules: what its packages are imported as.
+
+    Raises:
+        UsageError: one is missing.
+    """
+    from importlib.util import find_spec
+
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"this command needs {', '.join(missing)}: pip install 'adapter-tune[{extra}]'")
+
+
 def run_or_newest(run: Path | None, runs_folder: Path, demo: bool) -> Path:
     """Return the given run, or the newest one in a folder; a damaged run is skipped with a warning.
 

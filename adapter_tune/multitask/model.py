@@ -41,6 +41,15 @@ class LoadedTask:
     """SHA-256 over the files of its tokenizer."""
 
 
+@dataclass(frozen=True)
+class StoredTask:
+    """A task on disk that fits the backbone; its tensors have not been read."""
+
+    task: LoadedTask
+    adapter: AdapterConfig
+    config: ResolvedConfig
+
+
 class MultiTask:
     """A backbone with the adapters, LayerNorms, poolers and heads of any number of tasks.
 
@@ -96,32 +105,47 @@ class MultiTask:
         self._check_known(name)
         self._active = name
 
-    def add(self, name: str, run: str | Path) -> None:
+    def add(self, name: str, run: str | Path | StoredTask) -> None:
         """Load a task: its adapters, LayerNorms, pooler if it was trained, and head.
 
         Args:
             name: what to call it.
-            run: a run folder, or the ``adapter`` folder in it.
+            run: a run folder, or the ``adapter`` folder in it; or what ``stored_task`` returned for it.
 
         Raises:
             UsageError: the name is taken, the folder contains no adapter, or the strategy trains whole matrices.
             RunError: the task was trained on another backbone, or a file is damaged.
         """
         self._check_new(name)
+        stored = run if isinstance(run, StoredTask) else self.stored_task(run)
+        reader = self._reader(stored.config, stored.adapter)
+        parts = reader.read(stored.task.folder, stored.adapter, self.compute)
+        with self._lock:
+            self._check_new(name)  # another thread may have been quicker
+            self._holders.add(name, parts)
+            self._tasks[name] = stored.task
+
+    def stored_task(self, run: str | Path) -> StoredTask:
+        """What ``add`` needs to know of a task, with every check that needs no tensors.
+
+        Args:
+            run: a run folder, or the ``adapter`` folder in it.
+
+        Raises:
+            UsageError: the folder contains no adapter, or the strategy trains whole matrices.
+            RunError: the task was trained on another backbone, or its configuration is damaged.
+        """
         folder = adapter_folder(Path(run))
         adapter = read_adapter_config(folder)
         config = adapter_run_config(folder, adapter)
         if adapter.fingerprint != self._loaded.fingerprint:
             raise RunError(f"{folder}: the adapter was trained on another backbone ({adapter.model['id']})")
         try:
-            reader = self._reader(config, adapter)
+            self._reader(config, adapter)
         except UsageError as error:
             raise UsageError(f"{folder}: {error}") from None
-        parts = reader.read(folder, adapter, self.compute)
-        with self._lock:
-            self._check_new(name)  # another thread may have been quicker
-            self._holders.add(name, parts)
-            self._tasks[name] = LoadedTask(config.task_spec, adapter.max_length, folder, tokenizer_digest(folder))
+        task = LoadedTask(config.task_spec, adapter.max_length, folder, tokenizer_digest(folder))
+        return StoredTask(task, adapter, config)
 
     def remove(self, name: str) -> None:
         """Unload a task.

@@ -98,16 +98,34 @@ def open_runs(
         RunError: the backbone cannot be loaded or is not that of every run, or a file is damaged.
     """
     names = task_names(folders)
-    _check_can_share(folders, model)
-    backbone = read_adapter_config(folders[0]).model
-    revision = None if model else backbone["revision"]
-    tasks = MultiTask(model or backbone["id"], revision=revision, device=device, precision=precision)
+    check_can_share_all(folders, model)
+    tasks = open_backbone(folders[0], model=model, device=device, precision=precision)
     for name, folder in names.items():
         tasks.add(name, folder)
     return tasks
 
 
-def _check_can_share(folders: Sequence[Path], model: str | None) -> None:
+def open_backbone(
+    folder: Path, *, model: str | None = None, device: Any = "auto", precision: Any = "auto"
+) -> MultiTask:
+    """The backbone of a run, without tasks.
+
+    Args:
+        folder: the adapter folder of the run.
+        model: path or id of the backbone, if it has moved since training.
+        device: as in ``MultiTask``.
+        precision: as in ``MultiTask``.
+
+    Raises:
+        UsageError: the folder contains no adapter.
+        RunError: the backbone cannot be loaded.
+    """
+    backbone = read_adapter_config(folder).model
+    revision = None if model else backbone["revision"]
+    return MultiTask(model or backbone["id"], revision=revision, device=device, precision=precision)
+
+
+def check_can_share_all(folders: Sequence[Path], model: str | None) -> None:
     """Refuse runs that cannot share a backbone, as far as that is known before its weights are loaded."""
     adapters = {folder: read_adapter_config(folder) for folder in folders}
     _check_one_backbone(adapters)

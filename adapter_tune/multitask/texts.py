@@ -25,7 +25,8 @@ class TaskTexts:
     def __init__(self, model: MultiTask) -> None:
         self.model = model
         self._tokenizers: dict[str, PreTrainedTokenizerBase] = {}
-        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+        self._encoding = threading.Lock()  # a tokenizer in Rust may not be used by two threads with different limits
 
     def key(self, task: LoadedTask) -> tuple[str, int]:
         """What decides the tokens of a text: tasks with the same key tokenise texts alike."""
@@ -44,8 +45,9 @@ class TaskTexts:
         Raises:
             RunError: the adapter folder has no tokenizer.
         """
-        with self._lock:  # a tokenizer in Rust may not be used by two threads with different limits
-            return encode_texts(texts, self._tokenizer(task), task.max_length)
+        tokenizer = self._tokenizer(task)
+        with self._encoding:
+            return encode_texts(texts, tokenizer, task.max_length)
 
     def pad(self, rows: Sequence[dict[str, list[int]]], task: LoadedTask) -> dict[str, Tensor]:
         """One batch (rows, tokens) of rows of any tasks, padded to the longest row.
@@ -55,15 +57,13 @@ class TaskTexts:
             task: any of the tasks; they have the same backbone, so the padding is the same.
         """
         multiple = padding_multiple(DataConfig(max_length=task.max_length), self.model.compute.device)
-        with self._lock:
-            collate = DataCollatorWithPadding(
-                self._tokenizer(task), pad_to_multiple_of=multiple if multiple > 1 else None
-            )
-            batch: Any = collate([dict(row) for row in rows])
+        collate = DataCollatorWithPadding(self._tokenizer(task), pad_to_multiple_of=multiple if multiple > 1 else None)
+        batch: Any = collate([dict(row) for row in rows])
         return dict(batch)
 
     def _tokenizer(self, task: LoadedTask) -> PreTrainedTokenizerBase:
         """The task's tokenizer; one for all tasks whose files are equal."""
-        if task.tokenizer not in self._tokenizers:
-            self._tokenizers[task.tokenizer] = load_saved_tokenizer(task.folder, self.model.model.config)
-        return self._tokenizers[task.tokenizer]
+        with self._loading:
+            if task.tokenizer not in self._tokenizers:
+                self._tokenizers[task.tokenizer] = load_saved_tokenizer(task.folder, self.model.model.config)
+            return self._tokenizers[task.tokenizer]
