@@ -194,13 +194,13 @@ def _make_different(model: torch.nn.Module, parts: tuple[str, ...]) -> None:
 def _versions() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
-    found = []
+    versions = []
     for name in ("adapter-tune", "adapters", "peft", "transformers"):
         try:
-            found.append(f"{name} {version(name)}")
+            versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(versions)
 
 
 def _processor() -> str:

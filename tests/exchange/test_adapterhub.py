@@ -197,6 +197,27 @@ def test_the_head_of_a_classifier_of_transformers_is_read(backbone: str, tmp_pat
     assert torch.allclose(logits(model), expected_logits(folder, backbone, HOULSBY, POOLED), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("changes", "problem", "metric"),
+    [
+        ({"head_type": "multilabel_classification"}, "multi_label", "f1_micro"),
+        ({"num_labels": 1, "label2id": None}, "regression", "r2"),
+    ],
+)
+def test_the_kind_of_problem_is_that_of_the_head(
+    changes: dict[str, Any], problem: str, metric: str, backbone: str, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY, {**HEAD, **changes})
+    record = import_adapter(folder, tmp_path / "run", model=backbone, choice=TaskChoice())
+    custom = record.config["data"]["custom"]
+    assert (custom["problem"], custom["metric"]) == (problem, metric)
+    export_run(tmp_path / "run", tmp_path / "again", format_name="adapterhub")
+    written = json.loads((tmp_path / "again" / "head_config.json").read_text())["config"]
+    assert {key: written[key] for key in changes if key != "label2id"} == {
+        key: value for key, value in changes.items() if key != "label2id"
+    }
+
+
 def test_names_of_its_predecessor_are_read(backbone: str, tmp_path: Path) -> None:
     options = {**HOULSBY, "non_linearity": "gelu"}
     folder = write_folder(tmp_path / "hub", options, version=None, model_class="BertModelWithHeads")
