@@ -3,7 +3,8 @@
 #   scripts/check_gpu.sh [FOLDER]        FOLDER (default $OUT, else ./gpu-check) gets summary.txt and logs.txt
 #   PARTS="env resume loop" scripts/check_gpu.sh      only these parts, of: env scores tests resume loop families bench
 # scores, tests, resume and families run at the same time (they check results); env, loop and bench use the GPU
-# alone (they measure time). CASES, TESTS and SCORES select cases, files and precisions. PYTHON is the interpreter; LIMIT is the total time in seconds.
+# alone (they measure time). CASES (with ; between them), TESTS and SCORES select cases,
+# files and precisions; "houlsby, compiled" takes minutes and runs only if CASES names it. PYTHON is the interpreter; LIMIT is the total time in seconds.
 # DEVICE=cpu SMALL=1 tests the script itself on a machine without a GPU.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
