@@ -88,12 +88,14 @@ def _measure_mixing(folder: Path, options: argparse.Namespace) -> None:
                 rates[tasks].append(rate)
                 cpu[tasks].append((after.user + after.system - before.user - before.system) / requests)
         padding = _metric(address, "padding_tokens_total") / _metric(address, "batch_tokens_sum")
-    one, all_tasks = (statistics.median(rates[tasks]) for tasks in rates)
+    ratios = [mixed / one for one, mixed in zip(*rates.values(), strict=True)]
     print(f"torch {torch.__version__}; {options.tasks} adapters of m = {options.m}; {options.connections} connections")
     for tasks, values in rates.items():
         shown = ", ".join(f"{value:.2f}" for value in values)
         print(f"{tasks:3} task(s)               {statistics.median(values):8.2f} requests/s ({shown})")
-    print(f"all tasks against one     {all_tasks / one:8.3f} of the requests per second (medians)")
+    print(
+        f"all tasks against one     {statistics.median(ratios):8.3f} of the requests per second (median of the rounds)"
+    )
     first, second = (statistics.median(cpu[tasks]) for tasks in cpu)
     print(f"                          {first / second:8.3f} of the requests per second of CPU time")
     print(f"padding                   {padding:8.3f} of the tokens")

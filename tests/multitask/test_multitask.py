@@ -288,3 +288,31 @@ def test_names_and_numbers_of_tasks_are_checked(backbone: str, folders: dict[str
         model(**batch, tasks=["one", "one"])
     with pytest.raises(UsageError, match="unknown task 'on'; did you mean 'one'"):
         model.active = "on"
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_two_tasks_of_the_same_strategy_share_no_tensor_that_was_trained(
+    backbone: str, glue: str, batch: Any, tmp_path: Path, make_configs: Any, name: str
+) -> None:
+    config = make_configs(backbone, glue, tmp_path)("rte", strategy={"name": name, **STRATEGIES[name]})
+    multi = MultiTask(backbone, precision="float32")
+    for seed in (1, 2):
+        saved_task(tmp_path / str(seed), config, seed)
+        multi.add(str(seed), multi.stored_task(tmp_path / str(seed)))
+    for seed in (1, 2):
+        expected = alone(tmp_path / str(seed), batch)
+        assert torch.allclose(torch.stack(multi(**batch, tasks=[str(seed)] * 24)), expected, rtol=0, atol=1e-5)
+    multi.remove("1")
+    assert torch.allclose(torch.stack(multi(**batch, tasks=["2"] * 24)), expected, rtol=0, atol=1e-5)
+
+
+def test_a_stored_task_is_checked_before_its_tensors_are_read(
+    bare_backbone: str, backbone: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    stored = MultiTask(backbone).stored_task(folders["lora"])
+    assert stored.task.spec.name == stored.adapter.task
+    assert stored.task.folder == folders["lora"] / "adapter"
+    with pytest.raises(RunError, match="another backbone"):
+        MultiTask(bare_backbone).stored_task(folders["lora"])
+    with pytest.raises(UsageError, match=r"no adapter_config\.json"):
+        MultiTask(backbone).stored_task(tmp_path)
