@@ -57,6 +57,8 @@ class TaskReader:
         _check_small(skeleton, config.strategy)
         self.expected = saved_tensors(skeleton, backbone.newly_initialized)
         self.modules = _own_modules(skeleton, self.expected)
+        self.names = {path: [name for name in self.expected if name.startswith(f"{path}.")] for path in self.modules}
+        """The tensors of each module."""
         _check_rows_only(self.modules, skeleton.config, config.strategy)
 
     def read(self, folder: Path, adapter: AdapterConfig, device: str) -> list[Part]:
@@ -76,25 +78,23 @@ class TaskReader:
         parts = []
         for path, template in self.modules.items():
             module = _copy(template)
-            for name, tensor in stored.items():
-                if name.startswith(f"{path}."):
-                    _assign(module, name.removeprefix(f"{path}."), tensor)
-            parts.append(Part(path, self._content(path, module, device)))
+            for name in self.names[path]:
+                _assign(module, name.removeprefix(f"{path}."), stored[name].to(device))
+            parts.append(Part(path, self._content(path, module)))
         return parts
 
-    def _content(self, path: str, module: Any, device: str) -> Any:
+    def _content(self, path: str, module: Any) -> Any:
         if isinstance(module, Adapted):
-            module.adapter.to(device)
             return module
         if _is_lora(module):
-            return _update(module, device)
+            return _update(module)
         if isinstance(module, nn.Linear) and module.weight.is_meta:
-            return module.bias.detach().to(device)
+            return module.bias.detach()
         shared = self.backbone.get_submodule(path)
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.is_meta:
                 setattr(module, name, getattr(shared, name))
-        return module.to(device)
+        return module
 
 
 def _skeleton(config: ResolvedConfig, backbone: PreTrainedModel, *, train_pooler: bool) -> PreTrainedModel:
@@ -176,8 +176,8 @@ def _assign(module: nn.Module, name: str, tensor: Tensor) -> None:
         owner._buffers[attribute] = tensor
 
 
-def _update(module: Any, device: str) -> LowRankUpdate:
+def _update(module: Any) -> LowRankUpdate:
     (name,) = module.lora_A
-    a = module.lora_A[name].weight.detach().to(device)
-    b = module.lora_B[name].weight.detach().to(device)
+    a = module.lora_A[name].weight.detach()
+    b = module.lora_B[name].weight.detach()
     return LowRankUpdate(a, b, float(module.scaling[name]))
