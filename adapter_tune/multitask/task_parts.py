@@ -59,6 +59,8 @@ class TaskReader:
         self.expected = saved_tensors(skeleton, backbone.newly_initialized)
         self.modules = _own_modules(skeleton, self.expected)
         self._norms_read = _norms_read(skeleton)
+        self.names = {path: [name for name in self.expected if name.startswith(f"{path}.")] for path in self.modules}
+        """The tensors of each module."""
         _check_rows_only(self.modules, skeleton.config, config.strategy)
 
     def read(self, folder: Path, adapter: AdapterConfig, compute: ComputeSettings) -> list[Part]:
@@ -78,9 +80,8 @@ class TaskReader:
         contents = {}
         for path, template in self.modules.items():
             module = _copy(template)
-            for name, tensor in stored.items():
-                if name.startswith(f"{path}."):
-                    _assign(module, name.removeprefix(f"{path}."), tensor)
+            for name in self.names[path]:
+                _assign(module, name.removeprefix(f"{path}."), stored[name].to(compute.device))
             contents[path] = self._content(path, module, compute)
         for path, norm in self._norms_read.items():
             shared = self.backbone.get_submodule(norm)
@@ -90,17 +91,17 @@ class TaskReader:
 
     def _content(self, path: str, module: Any, compute: ComputeSettings) -> Any:
         if isinstance(module, Adapted):
-            cast_frozen_weights(module.adapter.to(compute.device), compute.precision)
+            cast_frozen_weights(module.adapter, compute.precision)
             return module
         if _is_lora(module):
             return _update(module, compute)
         if isinstance(module, nn.Linear) and module.weight.is_meta:
-            return module.bias.detach().to(compute.device)
+            return module.bias.detach()
         shared = self.backbone.get_submodule(path)
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.is_meta:
                 setattr(module, name, getattr(shared, name))
-        cast_frozen_weights(module.to(compute.device), compute.precision)
+        cast_frozen_weights(module, compute.precision)
         return module
 
 
@@ -209,6 +210,6 @@ def _assign(module: nn.Module, name: str, tensor: Tensor) -> None:
 
 def _update(module: Any, compute: ComputeSettings) -> LowRankUpdate:
     (name,) = module.lora_A
-    a = module.lora_A[name].weight.detach().to(compute.device, compute.dtype)
-    b = module.lora_B[name].weight.detach().to(compute.device, compute.dtype)
+    a = module.lora_A[name].weight.detach().to(compute.dtype)
+    b = module.lora_B[name].weight.detach().to(compute.dtype)
     return LowRankUpdate(a, b, float(module.scaling[name]))
