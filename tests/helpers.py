@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
@@ -29,6 +28,7 @@ from transformers import (
 )
 
 from adapter_tune.adapters.families import FAMILIES
+from adapter_tune.conformance import tiny_models
 from adapter_tune.demo.glue import rows
 from adapter_tune.demo.location import BACKBONE
 from adapter_tune.modeling.build import build_model, prepare
@@ -105,32 +105,12 @@ def batch(rows: int = 4, tokens: int = 9) -> dict[str, torch.Tensor]:
 
 # Every family with every shape of its own ---------------------------------------------------------------------------
 
-LAYERS, D = 3, 16
-SIZES: dict[str, Any] = {
-    "hidden_size": D,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "vocab_size": 40,
-    "max_position_embeddings": 24,
-}
-OWN: dict[str, list[dict[str, Any]]] = {
-    "electra": [{"embedding_size": 8}, {"embedding_size": D}],
-    "distilbert": [{"dim": D, "n_layers": LAYERS, "n_heads": 2, "hidden_dim": 24}],
-    "deberta-v2": [
-        {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 4,
-         "norm_rel_ebd": "layer_norm",
-         "share_att_key": True, "position_biased_input": False, "type_vocab_size": 0},
-        {"relative_attention": True, "pos_att_type": ["p2c"], "type_vocab_size": 2, "embedding_size": 8},
-        {"conv_kernel_size": 3, "conv_groups": 2},
-    ],
-    "modernbert": [
-        {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2},
-        {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2,
-         "norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True},
-    ],
-}  # fmt: skip
-BACKBONES = [(family, own) for family in FAMILIES for own in OWN.get(family, [{}])]
+LAYERS, D = tiny_models.LAYERS, tiny_models.HIDDEN_SIZE
+SIZES = tiny_models.SIZES
+OWN = tiny_models.VARIANTS
+BACKBONES = tiny_models.backbones()
+config_of = tiny_models.config_of
+model_of = tiny_models.model_of
 ONE_TOKEN = [family for family, row in FAMILIES.items() if row.reads_first_token]  # their top layer computes one token
 FAST_FAMILIES = [*CONFIGS, *(family for family in ONE_TOKEN if family not in CONFIGS)]
 
@@ -162,16 +142,6 @@ def gradients(model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Te
     by_name = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     return {"logits": output.logits.detach(), **by_name}
-
-
-def config_of(family: str, own: dict[str, Any]) -> Any:
-    sizes = {k: v for k, v in SIZES.items() if family != "distilbert" or k in ("vocab_size", "max_position_embeddings")}
-    return AutoConfig.for_model(family, **{**sizes, **own}, num_labels=3)
-
-
-def model_of(family: str, own: dict[str, Any]) -> Any:
-    torch.manual_seed(0)
-    return AutoModelForSequenceClassification.from_config(config_of(family, own)).eval()
 
 
 def applied(model: Any, options: Any) -> Any:

@@ -15,7 +15,7 @@ from adapter_tune.adapters.formula import Formula, Shape
 from adapter_tune.cli import app, main
 from adapter_tune.config.schema import CustomDataConfig, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from adapter_tune.foundation.validation_messages import meanings
-from adapter_tune.strategies import REGISTRY, Strategy, strategy
+from adapter_tune.strategies import REGISTRY, Strategy
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "adapter_tune"
@@ -209,8 +209,3 @@ def test_a_new_strategy_is_one_class(small_world: list[str], capsys: pytest.Capt
         REGISTRY.pop("embeddings", None)
     assert "23,835,648" in out  # word, position and token-type embeddings of BERT-base
     assert "Only the embeddings are trained." in out
-
-
-def test_two_strategies_cannot_share_a_name() -> None:
-    with pytest.raises(AssertionError, match="two strategies are called full"):
-        strategy("full")(Strategy)

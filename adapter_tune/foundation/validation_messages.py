@@ -64,20 +64,31 @@ def _union_option(schema: type[BaseModel], loc: Loc) -> Loc | None:
 
 
 def meanings(schema: type[BaseModel]) -> dict[str, str]:
-    """The docstring of each option by name.
+    """The docstring of each option by name, or the ``description`` of its field; an option without either is left out.
 
-    They are read from the source when they are needed. Pydantic would read them at every start.
+    Docstrings are read from the source when they are needed. Pydantic would read them at every start.
     """
-    docstrings: dict[str, str] = {}
+    texts = {name: field.description or "" for name, field in schema.model_fields.items()}
     for cls in reversed(schema.__mro__):
         if cls is BaseModel or not issubclass(cls, BaseModel):
             continue
-        body = ast.parse(inspect.getsource(cls)).body[0].body  # type: ignore[attr-defined]
-        for statement, following in pairwise(body):
+        for statement, following in pairwise(_body(cls)):
             if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
                 docstring = str(ast.literal_eval(following.value))
-                docstrings[ast.unparse(statement.target)] = " ".join(docstring.split())
-    return {name: docstrings[name] for name in schema.model_fields if name in docstrings}
+                texts[ast.unparse(statement.target)] = " ".join(docstring.split())
+    return {name: texts[name] for name in schema.model_fields if texts[name]}
+
+
+def _body(cls: type[BaseModel]) -> list[ast.stmt]:
+    """The statements of a class; none where its source is not available, as of a class that was typed in."""
+    try:
+        source = inspect.getsource(cls)
+    except (OSError, TypeError):
+        return []
+    if source[0].isspace():  # a class inside a function
+        source = f"if True:\n{source}"
+    statements = ast.walk(ast.parse(source))
+    return next(each for each in statements if isinstance(each, ast.ClassDef)).body
 
 
 def _fields(schema: type[BaseModel], loc: Loc) -> list[str]:

@@ -35,7 +35,7 @@ def show_strategy(name: str) -> None:
     print(f"{name}: {cls.summary()}\n{cls.paper}")
     print(textwrap.indent(textwrap.dedent(cls.drawing).strip("\n"), "  ") + "\n")
     texts = meanings(cls)
-    options = [[key, _text(field.default), texts[key]] for key, field in cls.model_fields.items()]
+    options = [[key, _text(field.default), texts.get(key, "")] for key, field in cls.model_fields.items()]
     if options:
         show("options", ["name", "default", "what"], options)
     show("with the default options", ["", ""], _facts(cls))

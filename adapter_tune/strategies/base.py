@@ -1,4 +1,4 @@
-"""The base class and the registry of strategies: what is attached to a frozen backbone, and what is trained."""
+"""The base class of strategies: what is attached to a frozen backbone, and what is trained."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from adapter_tune.adapters.family_shapes import bert_shape
 from adapter_tune.adapters.formula import Formula, Shape
-from adapter_tune.foundation.errors import FieldError, unknown_name
+from adapter_tune.adapters.published_sizes import published_size
+from adapter_tune.foundation.errors import FieldError, UsageError, unknown_name
 from adapter_tune.foundation.validation_messages import first_problem
+from adapter_tune.strategies.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +60,25 @@ class Strategy(BaseModel):
         return (cls.__doc__ or "").strip().splitlines()[0]
 
 
-REGISTRY: dict[str, type[Strategy]] = {}
+def check_class(cls: type[Strategy]) -> None:
+    """Check what every command relies on: a class with a summary and defaults, and a formula that can be computed.
+
+    Raises:
+        UsageError: something is missing; the message says what to add.
+    """
+    place = f"{cls.__module__}.{cls.__qualname__}"
+    if not (cls.__doc__ or "").strip():
+        raise UsageError(f"{place}: it has no docstring; say in its first line what is trained")
+    for attribute, example in (("paper", 'str] = "Author et al. 2026"'), ("learning_rate", "float] = 1e-3")):
+        if not hasattr(cls, attribute):
+            raise UsageError(f"{place}: it has no {attribute}; add {attribute}: ClassVar[{example}")
+    for name, field in cls.model_fields.items():
+        if field.is_required():
+            raise UsageError(f"{place}: option {name} has no default; give it one")
+    cls().formula(bert_shape(published_size("google-bert/bert-base-uncased")))
+
+
+REGISTRY: Registry[Strategy] = Registry(check_class)
 SIZES = ("m", "n")
 """Options that are a size; they are named first in a description."""
 
@@ -65,12 +86,15 @@ S = TypeVar("S", bound=Strategy)
 
 
 def strategy(name: str) -> Callable[[type[S]], type[S]]:
-    """Class decorator: register a strategy under the name used in YAML and on the command line."""
+    """Class decorator: register a strategy under the name used in YAML and on the command line.
+
+    Raises:
+        UsageError: the name is taken, or cannot be a name.
+    """
 
     def register(cls: type[S]) -> type[S]:
-        assert name not in REGISTRY, f"two strategies are called {name}"
+        REGISTRY.register(name, cls)
         cls.name = name
-        REGISTRY[name] = cls
         return cls
 
     return register

@@ -13,6 +13,8 @@ from adapter_tune.strategies.base import Strategy, strategy
 if TYPE_CHECKING:
     from torch import nn
 
+_NO_BIASES = "strategy.name: this backbone has no biases to train; choose another strategy"
+
 
 @strategy("full")
 class Full(Strategy):
@@ -128,14 +130,20 @@ class Bias(Strategy):
         every W x + b*, every LayerNorm's bias*          * trained"""
 
     def apply(self, model: nn.Module) -> None:
-        """Unfreeze every bias of the encoder, but not the pooler's."""
+        """Unfreeze every bias of the encoder, but not the pooler's.
+
+        Raises:
+            UsageError: the backbone has no biases.
+        """
         from adapter_tune.adapters.model_parts import base_of, pooler_parameters
 
         pooler = {id(p) for p in pooler_parameters(model)}
-        for module in base_of(model).modules():
-            bias = module._parameters.get("bias")
-            if bias is not None and id(bias) not in pooler:
-                bias.requires_grad_(True)
+        biases = [module._parameters.get("bias") for module in base_of(model).modules()]
+        trained = [bias for bias in biases if bias is not None and id(bias) not in pooler]
+        if not trained:
+            raise UsageError(_NO_BIASES)
+        for bias in trained:
+            bias.requires_grad_(True)
 
     def formula(self, shape: Shape) -> Formula:
         """The biases of the projections, and half of each LayerNorm.
@@ -146,7 +154,7 @@ class Bias(Strategy):
         norms = shape.norms // 2 if shape.norm_bias else 0
         other = shape.layers * shape.layer_biases + shape.embedding_biases
         if norms + other == 0:
-            raise UsageError("strategy.name: this backbone has no biases to train; choose another strategy")
+            raise UsageError(_NO_BIASES)
         return Formula(
             layer_norm=norms,
             other=other,
