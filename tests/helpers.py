@@ -36,6 +36,7 @@ from adapter_tune.run_files.adapter_files import save_adapter, saved_tensors
 from adapter_tune.runs.run import run
 from adapter_tune.runs.save import adapter_config
 from adapter_tune.strategies import parse_strategy
+from adapter_tune.strategies.lora import PROJECTIONS
 from adapter_tune.training.trainer import AdapterTrainer
 
 TOKENIZER = AutoTokenizer.from_pretrained(BACKBONE)
@@ -46,6 +47,9 @@ SHAPE: dict[str, Any] = {
     "intermediate_size": 48,
     "max_position_embeddings": 64,
 }
+
+
+LORA_EVERYWHERE: dict[str, Any] = {"name": "lora", "r": 3, "projections": [*PROJECTIONS], "layer_norm": "all"}
 
 
 def bert_config(**changes: Any) -> BertConfig:

@@ -24,6 +24,7 @@ from adapter_tune.adapters.formula import Shape
 from adapter_tune.foundation.errors import RunError
 
 SubLayer = Literal["attention", "feed_forward"]
+Projection = Literal["query", "key", "value", "attention_output", "feed_forward_input", "feed_forward_output"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Family:
     """Computes the sizes from a transformers configuration."""
     projections: tuple[str, ...]
     """Paths from a layer to the projections that compute queries, keys and values; one path where they are one."""
+    feed_forward_input: str = "intermediate.dense"
+    """Path from a layer to the first linear module of the feed-forward network."""
     pooler: str | None = None
     """Path from the classifier to the module between encoder and head that may have been pretrained."""
     pooler_objective: str = ""
@@ -66,9 +69,17 @@ class Family:
     """Positions that no token can have (RoBERTa counts positions from the padding id on)."""
 
     @property
-    def query_value(self) -> tuple[str, ...]:
-        """Paths from a layer to the projections that compute queries and values."""
-        return self.projections if len(self.projections) == 1 else (self.projections[0], self.projections[-1])
+    def linear(self) -> dict[Projection, str]:
+        """Path from a layer to each of its linear modules; the same for what one matrix computes."""
+        query, key, value = self.projections if len(self.projections) == 3 else self.projections * 3
+        return {
+            "query": query,
+            "key": key,
+            "value": value,
+            "attention_output": self.sub_layers["attention"].projection,
+            "feed_forward_input": self.feed_forward_input,
+            "feed_forward_output": self.sub_layers["feed_forward"].projection,
+        }
 
 
 _BERT_SUB_LAYERS: dict[SubLayer, SubLayerPaths] = {
@@ -104,6 +115,7 @@ FAMILIES: dict[str, Family] = {
         },
         shape=distilbert_shape,
         projections=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+        feed_forward_input="ffn.lin1",
     ),
     "deberta-v2": Family(
         layers="encoder.layer",
@@ -136,6 +148,7 @@ FAMILIES: dict[str, Family] = {
         },
         shape=modernbert_shape,
         projections=("attn.Wqkv",),
+        feed_forward_input="mlp.Wi",
         pooler="head",
         pooler_objective="decoder",  # masked language modelling goes through the same head
         top_norm="final_norm",

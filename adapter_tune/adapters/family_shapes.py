@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from adapter_tune.adapters.formula import Shape
+from adapter_tune.adapters.formula import ProjectionShape, Shape
 
 
 def _encoder(config: Any, *, embeddings: int, **changes: Any) -> Shape:
@@ -22,7 +22,11 @@ def _encoder(config: Any, *, embeddings: int, **changes: Any) -> Shape:
         "norm": 2 * d,
         "layer_norms": (2,) * config.num_hidden_layers,
         "embedding_norms": 2 * d,
-        "query_value": (d, d),
+        "projections": (
+            *(ProjectionShape((name,), d, d) for name in ("query", "key", "value", "attention_output")),
+            ProjectionShape(("feed_forward_input",), d, f),
+            ProjectionShape(("feed_forward_output",), f, d),
+        ),
     }
     return Shape(**{**values, **changes})
 
@@ -135,6 +139,11 @@ def modernbert_shape(config: Any) -> Shape:
         top_norms=norm,
         post_norm=False,
         norm_bias=config.norm_bias,
-        query_value=(3 * d,),
+        projections=(
+            ProjectionShape(("query", "key", "value"), d, 3 * d),
+            ProjectionShape(("attention_output",), d, d),
+            ProjectionShape(("feed_forward_input",), d, 2 * f),
+            ProjectionShape(("feed_forward_output",), f, d),
+        ),
         pooler=pooler,
     )

@@ -11,6 +11,16 @@ from pydantic import BaseModel, ConfigDict
 
 
 @dataclass(frozen=True)
+class ProjectionShape:
+    """The size of a linear module in a layer."""
+
+    names: tuple[str, ...]
+    """What it computes, as ``Family.linear`` names it: several names where one matrix computes several."""
+    d_in: int
+    d_out: int
+
+
+@dataclass(frozen=True)
 class Shape:
     """The sizes of an encoder that decide its parameter counts; ``families.py`` computes them from a configuration."""
 
@@ -37,8 +47,8 @@ class Shape:
     """A LayerNorm follows every sub-layer; False where norms come before them (ModernBERT)."""
     norm_bias: bool = True
     pooler: int = 0
-    query_value: tuple[int, ...] = ()
-    """Output widths of the projections of one layer that compute queries and values."""
+    projections: tuple[ProjectionShape, ...] = ()
+    """The linear modules of one layer that can get low-rank updates."""
 
     def norms_in(self, layers: int | None = None) -> int:
         """Parameters of the LayerNorms in the upper ``layers`` layers, in all of them by default."""

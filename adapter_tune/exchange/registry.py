@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter_tune.exchange import adapterhub
+from adapter_tune.exchange import adapterhub, peft_folder
 from adapter_tune.exchange.formats import Format
 from adapter_tune.foundation.errors import UsageError, unknown_name
 
-FORMATS: dict[str, Format] = {each.name: each for each in (adapterhub.FORMAT,)}
+FORMATS: dict[str, Format] = {each.name: each for each in (adapterhub.FORMAT, peft_folder.FORMAT)}
 
 
 def get_format(name: str) -> Format:

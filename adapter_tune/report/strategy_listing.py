@@ -83,4 +83,6 @@ def _text(value: object) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"
     return str(value)

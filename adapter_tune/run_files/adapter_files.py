@@ -241,7 +241,7 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     except RunError:
         text = path.read_text(encoding="utf-8", errors="replace")
         if '"peft_type"' in text:
-            raise UsageError(f"{path}: an adapter of the peft package; give a folder that adapter-tune wrote") from None
+            raise UsageError(f"{path}: an adapter of peft; make a run of it with 'adapter-tune import'") from None
         if '"mh_adapter"' in text:
             raise UsageError(f"{path}: an adapter of AdapterHub; make a run of it with 'adapter-tune import'") from None
         raise

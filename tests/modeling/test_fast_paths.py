@@ -12,10 +12,11 @@ import adapter_tune
 from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.modeling import fast_paths
 from adapter_tune.runs.reload import evaluate_run
-from tests.helpers import FAST_FAMILIES, ONE_TOKEN, batch, perturbed_model
+from tests.helpers import FAST_FAMILIES, LORA_EVERYWHERE, ONE_TOKEN, batch, perturbed_model
 
 AFTER_NORM = {"name": "pfeiffer", "sub_layer": "both", "layer_norm": "adapter"}
-STRATEGIES = ["houlsby", "parallel", "multiplicative", "full", "lora", {"name": "houlsby", "norm": "batch"}, AFTER_NORM]
+BATCH_NORM = {"name": "houlsby", "norm": "batch"}
+STRATEGIES = ["houlsby", "parallel", "multiplicative", "full", "lora", LORA_EVERYWHERE, BATCH_NORM, AFTER_NORM]
 
 
 def pair(family: str, strategy: Any = "houlsby") -> tuple[Any, Any]:

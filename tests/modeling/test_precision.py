@@ -13,7 +13,7 @@ from adapter_tune.modeling import precision
 from adapter_tune.modeling.build import build_model
 from adapter_tune.modeling.precision import cast_frozen_weights, resolve_compute, resolve_precision
 from adapter_tune.runs.reload import evaluate_run, predictor
-from tests.helpers import BACKBONES, applied, model_of
+from tests.helpers import BACKBONES, LORA_EVERYWHERE, applied, model_of
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_only_frozen_matrices_are_held_in_the_narrow_type(make_config: Any) -> N
 
 
 @pytest.mark.parametrize(
-    "strategy", ["houlsby", "full", {"name": "parallel", "m": 4, "norm": "batch"}, "lora"], ids=str
+    "strategy", ["houlsby", "full", {"name": "parallel", "m": 4, "norm": "batch"}, "lora", LORA_EVERYWHERE], ids=str
 )
 def test_a_bf16_run_is_near_the_float32_one_and_is_scored_again_to_the_bit(make_config: Any, strategy: Any) -> None:
     wide, narrow = (

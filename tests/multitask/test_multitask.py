@@ -16,7 +16,16 @@ from adapter_tune import MultiTask
 from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.runs.run import run
-from tests.helpers import BACKBONES, TOKENIZER, bert_config, config_of, rows_of, save_tokenizer, saved_task
+from tests.helpers import (
+    BACKBONES,
+    LORA_EVERYWHERE,
+    TOKENIZER,
+    bert_config,
+    config_of,
+    rows_of,
+    save_tokenizer,
+    saved_task,
+)
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "houlsby": {"m": 4},
@@ -31,6 +40,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "layer_norm": {},
     "bias": {},
     "lora": {"r": 2},
+    "lora-everywhere": LORA_EVERYWHERE,
     "head": {},
 }
 TASKS = ("rte", "mnli", "stsb", "sst2", "cola")
@@ -120,13 +130,14 @@ def test_tasks_are_mixed_on_every_family(family: str, own: dict[str, Any], tmp_p
     save_tokenizer(tmp_path / "backbone")
     multi = MultiTask(str(tmp_path / "backbone"), precision="float32")
     strategies: dict[str, Any] = {"houlsby": {"m": 4}, "parallel": {"m": 3}, "bias": {}, "lora": {"r": 2}}
+    strategies["lora-everywhere"] = LORA_EVERYWHERE
     if not any(name.endswith(".bias") for name, _ in model.base_model.named_parameters()):
         del strategies["bias"]
     for number, (name, options) in enumerate(strategies.items()):
         strategy = {"name": name, **options}
         config = make_config(TASKS[number], model=str(tmp_path / "backbone"), strategy=strategy)
         saved_task(tmp_path / name, config, seed=number)
-        if own.get("relative_attention") and name in ("bias", "lora"):
+        if own.get("relative_attention") and name not in ("houlsby", "parallel"):
             with pytest.raises(UsageError, match="also computes the relative positions of all rows"):
                 multi.add(name, tmp_path / name)
         else:

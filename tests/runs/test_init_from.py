@@ -178,7 +178,7 @@ def test_a_pooler_that_was_frozen_may_be_trained_on(
 def test_an_adapter_of_peft_is_not_called_damaged(make_config: Any, tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "x"}')
     for read in (lambda: from_run(make_config("rte"), tmp_path), lambda: load(tmp_path)):
-        with pytest.raises(UsageError, match="an adapter of the peft package; give a folder that adapter-tune wrote"):
+        with pytest.raises(UsageError, match="an adapter of peft; make a run of it with 'adapter-tune import'"):
             read()
 
 

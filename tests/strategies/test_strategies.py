@@ -20,6 +20,7 @@ from adapter_tune.adapters.surgery import bypass, detach, sites
 from adapter_tune.foundation.errors import FieldError, RunError, UsageError
 from adapter_tune.modeling.build import prepare
 from adapter_tune.strategies import REGISTRY, Injection, parse_strategy
+from adapter_tune.strategies.lora import PROJECTIONS
 from tests.helpers import BACKBONES, LAYERS, OWN, SIZES, D, applied, config_of, model_of
 
 INJECTIONS = [name for name, cls in REGISTRY.items() if issubclass(cls, Injection)]
@@ -108,7 +109,13 @@ def injections() -> st.SearchStrategy[Any]:
 
 def others() -> st.SearchStrategy[Any]:
     top = st.fixed_dictionaries({"name": st.just("top_n"), "n": st.integers(1, LAYERS), "embeddings": st.booleans()})
-    lora = st.fixed_dictionaries({"name": st.just("lora"), "r": st.integers(1, 9), "layers": layer_ranges()})
+    lora = st.fixed_dictionaries(
+        {"name": st.just("lora"), "r": st.integers(1, 9), "layers": layer_ranges()},
+        optional={
+            "projections": st.lists(st.sampled_from(PROJECTIONS), min_size=1),
+            "layer_norm": st.sampled_from(["all", "none"]),
+        },
+    )
     plain = st.sampled_from([{"name": name} for name in REGISTRY if name not in INJECTIONS])
     return top | lora | plain
 
@@ -230,6 +237,29 @@ def test_lora_trains_what_was_trained_before_it_came(model: Any) -> None:
     trained = {id(p) for p in model.parameters() if p.requires_grad}
     assert {id(p) for p in added_parameters(model)} < trained
     assert len(trained) == len(added_parameters(model)) + len(head_parameters(model))
+
+
+@pytest.mark.parametrize("rank_stabilized", [False, True])
+def test_lora_computes_what_the_paper_says(model: Any, batch: Any, rank_stabilized: bool) -> None:
+    options = {"name": "lora", "r": 4, "alpha": 3.0, "rank_stabilized": rank_stabilized, "projections": [*PROJECTIONS]}
+    updated = applied(model, options)
+    perturb(updated)
+    expected = copy.deepcopy(model)
+    expected.load_state_dict({k: v for k, v in updated.state_dict().items() if k in model.state_dict()}, strict=False)
+    wrapped = {path: module for path, module in updated.named_modules() if hasattr(module, "lora_A")}
+    assert len(wrapped) == LAYERS * len(set(FAMILIES[model.config.model_type].linear.values()))
+    with torch.no_grad():
+        for path, module in wrapped.items():
+            update = module.lora_B["default"].weight @ module.lora_A["default"].weight
+            expected.get_submodule(path).weight += update * 3.0 / (2 if rank_stabilized else 4)
+    assert torch.allclose(logits(updated.eval(), batch), logits(expected, batch), rtol=0, atol=1e-4)
+    assert not torch.allclose(logits(updated, batch), logits(model, batch), rtol=0, atol=1e-2)
+
+
+def test_loras_projections_have_one_order_and_occur_once() -> None:
+    one, other = (parse_strategy({"name": "lora", "projections": p}) for p in (["value", "key"], ["key", "value"] * 2))
+    assert one == other
+    assert one.to_dict()["projections"] == ["key", "value"]
 
 
 @pytest.mark.parametrize("name", INJECTIONS)

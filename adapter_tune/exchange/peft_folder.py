@@ -1,0 +1,195 @@
+"""Folders of the peft package (``save_pretrained``): LoRA with a classification head."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from adapter_tune.exchange.formats import Foreign, Format, Head
+from adapter_tune.exchange.peft_modules import PeftPlan, Source, lora_paths, peft_name, plan_of, saved_modules
+from adapter_tune.exchange.peft_options import PeftSettings, check_peft_settings
+from adapter_tune.exchange.stored_run import StoredRun
+from adapter_tune.exchange.tensor_files import copy_tensors, read_tensors, write_tensors
+from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.run_files.json_files import read_json
+from adapter_tune.strategies.lora import Lora, load_peft
+
+CONFIG = "adapter_config.json"
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+OWN = "adapter_tune.json"
+"""What peft has no place for; peft does not read it."""
+
+_ANY_VERSION = 10**9
+"""peft's files have no format number."""
+
+
+class OwnFile(BaseModel):
+    """``adapter_tune.json``: what we add to a folder, because peft does not have it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    format: int = 1
+    task: str
+    problem: Literal["classification", "multi_label", "regression"]
+    labels: list[str]
+    """Class names by id; empty for regression."""
+    max_length: int = Field(ge=2)
+    fingerprint: str
+
+
+def is_peft(folder: Path) -> bool:
+    """Whether a folder contains an adapter of peft; adapters of ours have the same names of files."""
+    config = folder / CONFIG
+    if not config.is_file() or not any((folder / name).is_file() for name in WEIGHTS):
+        return False
+    return '"peft_type"' in config.read_text(encoding="utf-8", errors="replace")
+
+
+def backbone_of(folder: Path) -> str | None:
+    """The id of the backbone, if the folder has one.
+
+    Raises:
+        RunError: the configuration is damaged.
+    """
+    return _settings(folder).base_model_name_or_path or None
+
+
+def read_peft(folder: Path, backbone: Any) -> Foreign:
+    """Read a folder that peft's ``save_pretrained`` wrote, or ``adapter-tune export``.
+
+    Args:
+        folder: the folder.
+        backbone: the transformers configuration of the backbone.
+
+    Raises:
+        RunError: something in it has no counterpart here, or a file is damaged; the message says what.
+    """
+    settings = _settings(folder)
+    check_peft_settings(settings, folder / CONFIG)
+    file, tensors = read_tensors(*(folder / name for name in WEIGHTS))
+    plan = plan_of(settings, tensors, backbone, Source(folder / CONFIG, file))
+    own = _own_file(folder, plan)
+    return Foreign(
+        strategy=plan.strategy,
+        pooler=plan.pooler,
+        head=_head(plan, own),
+        fill=partial(_fill, tensors=tensors, file=file),
+        notes=_notes(settings, plan, own),
+        fingerprint=None if own is None else own.fingerprint,
+        max_length=None if own is None else own.max_length,
+        task=None if own is None else own.task,
+    )
+
+
+def write_peft(run: StoredRun, folder: Path, safetensors: bool) -> list[str]:
+    """Write a run as peft's ``save_pretrained`` does; always as safetensors.
+
+    Args:
+        run: the run.
+        folder: an empty folder.
+        safetensors: changes nothing.
+
+    Returns:
+        Notes on what peft does not store.
+
+    Raises:
+        UsageError: the strategy is not lora.
+    """
+    strategy = run.config.strategy
+    if not isinstance(strategy, Lora):
+        raise UsageError(
+            f"strategy {strategy.name} has no counterpart in peft's LoRA; only runs of strategy lora can be exported"
+        )
+    _write_config(run, strategy, folder)
+    tensors = {peft_name(name): p for name, p in run.model.named_parameters() if not p.is_meta}
+    write_tensors(folder / WEIGHTS[0], tensors)
+    task = run.config.task_spec
+    own = OwnFile(
+        task=run.config.task,
+        problem="regression" if task.is_regression else "multi_label" if task.is_multi_label else "classification",
+        labels=list(task.labels or ()),
+        max_length=run.adapter.max_length,
+        fingerprint=run.adapter.fingerprint,
+    )
+    (folder / OWN).write_text(json.dumps(own.model_dump(), indent=2) + "\n", encoding="utf-8")
+    return [
+        f"peft has no place for the names of the classes ({', '.join(own.labels) or 'regression'}) and the maximum "
+        f"length ({own.max_length} tokens): they are in {OWN}, which 'adapter-tune import' reads"
+    ]
+
+
+def _write_config(run: StoredRun, strategy: Lora, folder: Path) -> None:
+    alpha = strategy.alpha
+    config = load_peft().LoraConfig(
+        task_type="SEQ_CLS",
+        base_model_name_or_path=run.config.model.id,
+        revision=run.config.model.revision,
+        inference_mode=True,
+        r=strategy.r,
+        lora_alpha=int(alpha) if alpha.is_integer() else alpha,
+        use_rslora=strategy.rank_stabilized,
+        lora_dropout=strategy.dropout,
+        target_modules=lora_paths(run.model),
+        modules_to_save=saved_modules(run.model),
+    )
+    config.save_pretrained(str(folder))
+
+
+def _settings(folder: Path) -> PeftSettings:
+    return read_json(folder / CONFIG, PeftSettings, _ANY_VERSION, "copy it again")
+
+
+def _own_file(folder: Path, plan: PeftPlan) -> OwnFile | None:
+    """What we have added to the folder, if it is one of ours.
+
+    Raises:
+        RunError: it is damaged, or belongs to another head.
+    """
+    file = folder / OWN
+    if not file.is_file():
+        return None
+    own = read_json(file, OwnFile, 1, "copy it again")
+    outputs = 1 if own.problem == "regression" else len(own.labels)
+    if outputs != plan.num_labels:
+        raise RunError(
+            f"{file}: {own.problem} with {outputs} outputs, but the head has {plan.num_labels}; copy the whole folder "
+            "again"
+        )
+    return own
+
+
+def _head(plan: PeftPlan, own: OwnFile | None) -> Head:
+    if own is None:
+        return Head("regression" if plan.num_labels == 1 else "classification", None, plan.num_labels)
+    return Head(own.problem, tuple(own.labels) or None, plan.num_labels)
+
+
+def _notes(settings: PeftSettings, plan: PeftPlan, own: OwnFile | None) -> list[str]:
+    notes = []
+    if own is None:
+        kind = "regression" if plan.num_labels == 1 else f"classification into one of {plan.num_labels} classes"
+        notes.append(f"the folder does not say what the outputs are for; with {plan.num_labels} of them, it is {kind}")
+    if own is None and settings.revision is not None:
+        notes.append(f"the folder names revision {settings.revision} of its backbone, but revisions are not read")
+    return notes
+
+
+def _fill(model: Any, tensors: dict[str, Tensor], file: Path) -> None:
+    """Copy all tensors into a classifier with the strategy applied."""
+    trained = {peft_name(name): p for name, p in model.named_parameters() if p.requires_grad}
+    copy_tensors(trained, tensors, file)
+
+
+FORMAT = Format(
+    name="peft",
+    title="peft",
+    is_in=is_peft,
+    backbone=backbone_of,
+    read=read_peft,
+    write=write_peft,
+)
