@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from adapter_tune.commands import options as o
+from adapter_tune.foundation.errors import RunError
+from adapter_tune.foundation.hub_calls import offline_variable
 from adapter_tune.foundation.startup import prepare_libraries
 
 
@@ -17,6 +19,9 @@ def push(
 
     Weights, configuration, result, tokenizer and a model card are uploaded as one commit; no data, no local paths.
     """
+    variable = offline_variable()
+    if variable is not None:
+        raise RunError(f"{variable} is set, so nothing can be pushed; unset it")
     prepare_libraries(False)
     from adapter_tune.exchange.pushing import push_run
 
@@ -25,4 +30,4 @@ def push(
         print(f"not uploaded: {name}")
     print(f"{len(pushed.files)} files pushed to {pushed.repository} at commit {pushed.commit}")
     print(pushed.url)
-    print(f"use it: adapter-tune predict {pushed.repository}@{pushed.commit[:12]} --input FILE --output FILE")
+    print(f"use it: adapter-tune predict {pushed.repository}@{pushed.commit} --input FILE --output FILE")

@@ -14,7 +14,7 @@ from adapter_tune.config.yaml_files import to_yaml
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.foundation.hub_calls import HubName, check_repository_name, is_set_offline, parse_hub_name, pushing
+from adapter_tune.foundation.hub_calls import HubName, check_repository_name, parse_hub_name, pushing
 from adapter_tune.foundation.hub_errors import resolved_revision
 from adapter_tune.run_files.adapter_files import ADAPTER, CARD, CONFIG, WEIGHTS, read_adapter_config, read_weights
 from adapter_tune.run_files.hub_checks import ADAPTER_FILES, TOKENIZER_CONFIG, TOKENIZER_FILES, check_contents
@@ -66,8 +66,8 @@ def push_run(
     name = HubName(check_repository_name(repository).repository, revision)
     record = read_run(run)
     read_weights(run / ADAPTER, read_adapter_config(run / ADAPTER))
-    backbone = _backbone_on_hub(run, model)
     _check_can_push()
+    backbone = _backbone_on_hub(run, model)
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / run.resolve().name
         left_out = _write_public_run(run, record, backbone, folder, name)
@@ -84,9 +84,6 @@ def _check_can_push() -> None:
     """
     from huggingface_hub import constants, get_token
 
-    variable = is_set_offline()
-    if variable is not None:
-        raise RunError(f"{variable} is set, so nothing can be pushed; unset it")
     if constants.is_offline_mode():
         raise RunError("the Hub cannot be reached, so nothing can be pushed; check the network (or HF_ENDPOINT)")
     if get_token() is None:

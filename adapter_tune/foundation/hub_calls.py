@@ -74,7 +74,7 @@ def check_repository_name(text: str) -> HubName:
     return name
 
 
-def is_set_offline() -> str | None:
+def offline_variable() -> str | None:
     """The environment variable with which the user has turned off all calls to the Hub, or None."""
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
@@ -128,7 +128,7 @@ def _reading_problem(error: Exception, name: HubName) -> str:
         )
     if isinstance(error, hub.RevisionNotFoundError):
         return f"its repository on the Hub has no revision '{name.revision}'; give a branch, a tag or a whole commit"
-    if _is_network_error(error):
+    if is_network_error(error):
         return (
             "no copy is in the Hub cache and the Hub cannot be reached; check the network (or HF_ENDPOINT and "
             "HF_HUB_OFFLINE), or give the folder of a finished run"
@@ -151,7 +151,7 @@ def _pushing_problem(error: Exception, name: HubName) -> str:
         return f"there is no {owner} on the Hub, or the token may not see the repository; check the name and the token"
     if isinstance(error, hub.RevisionNotFoundError):
         return f"there is no branch '{name.revision}'; check --revision"
-    if _is_network_error(error):
+    if is_network_error(error):
         return "the Hub cannot be reached; check the network (or HF_ENDPOINT)"
     return f"{first_line(error)}; try again"
 
@@ -161,7 +161,7 @@ def _status(error: Exception) -> int | None:
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
-def _is_network_error(error: Exception) -> bool:
+def is_network_error(error: Exception) -> bool:
     """Whether the Hub was not reached, or the cache has no copy, which is all that is tried then."""
     from huggingface_hub import errors as hub
 
@@ -170,6 +170,5 @@ def _is_network_error(error: Exception) -> bool:
         isinstance(each, hub.OfflineModeIsEnabled | hub.LocalEntryNotFoundError | ConnectionError) for each in chain
     ):
         return True
-    return any(type(each).__module__.partition(".")[0] in ("httpx", "httpcore", "requests") for each in chain) and (
-        _status(error) is None
-    )
+    clients = ("httpx", "httpcore", "requests", "urllib3")  # without an answer, their errors are about the connection
+    return _status(error) is None and any(type(each).__module__.startswith(clients) for each in chain)

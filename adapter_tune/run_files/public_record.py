@@ -31,7 +31,7 @@ def public_record(record: RunRecord, model: dict[str, Any]) -> RunRecord:
     data = config["data"]
     is_local = _SOURCE in record.data_paths or Path(data["source"]).is_dir()
     if data["source"] != DEMO and (is_local or leads_out(data["source"])):
-        data["source"] = last_part(data["source"])
+        data["source"] = f"./{last_part(data['source'])}"  # clearly a folder: neither "demo" nor a name on the Hub
     for option in ("train_file", "validation_file", "test_file"):
         if data["custom"].get(option) is not None:
             data["custom"][option] = last_part(data["custom"][option])
