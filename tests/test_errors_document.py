@@ -103,6 +103,9 @@ CASES: list[tuple[str, Files, str]] = [
     ("a run given twice", {"new.csv": "a,b\nx,y\n"}, "predict runs/run runs/run --input new.csv --output out.csv"),
     ("a folder without a run", {"new.csv": "a,b\nx,y\n"}, "predict runs/run other --input new.csv --output out.csv"),
     ("a folder that is no run", {}, "ask other"),
+    ("a run that is neither a folder nor on the Hub", {}, "eval someone/rte"),
+    ("an invalid name for the Hub", {}, "push runs/run rte-adapter"),
+    ("a push while the Hub is turned off", {}, "push runs/run someone/rte"),
     ("a task without a run", {}, "submit runs/run"),
 ]  # fmt: skip
 

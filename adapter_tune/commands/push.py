@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapter_tune.commands import options as o
 from adapter_tune.foundation.errors import RunError
-from adapter_tune.foundation.hub_calls import offline_variable
+from adapter_tune.foundation.hub_calls import check_repository_name, offline_variable
 from adapter_tune.foundation.startup import prepare_libraries
 
 
@@ -19,6 +19,7 @@ def push(
 
     Weights, configuration, result, tokenizer and a model card are uploaded as one commit; no data, no local paths.
     """
+    check_repository_name(repository)
     variable = offline_variable()
     if variable is not None:
         raise RunError(f"{variable} is set, so nothing can be pushed; unset it")

@@ -14,6 +14,12 @@ from adapter_tune.foundation.hub_errors import causes, unwritable_cache
 
 _NAME = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(.+))?", re.ASCII)
 
+_PART = r"[A-Za-z0-9](?:[\w.-]*\w)?"
+_VALID = re.compile(f"{_PART}/{_PART}", re.ASCII)
+_REFUSED = re.compile(r"--|\.\.|\.git$|\.ipynb$")
+_MAX_LENGTH = 96
+"""What the Hub accepts as the name of a repository."""
+
 
 class HubName(NamedTuple):
     """A repository on the Hub, as in ``ORG/NAME@revision``."""
@@ -55,23 +61,17 @@ def check_repository_name(text: str) -> HubName:
     """The repository to push to.
 
     Raises:
-        UsageError: it has no such form, or the Hub does not accept the name.
+        UsageError: it has no such form, or the Hub would not accept the name.
     """
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
     name = parse_hub_name(text)
-    if name is None:
-        raise UsageError(
-            f"{text}: not the name of a repository on the Hub; give ORG/NAME, with letters, digits, -, _ ."
-        )
-    if name.revision is not None:
+    if name is not None and name.revision is not None:
         raise UsageError(f"{text}: give the branch with --revision {name.revision}, and {name.repository} as the name")
-    try:
-        validate_repo_id(name.repository)
-    except HFValidationError as error:
-        raise UsageError(f"{text}: not the name of a repository on the Hub ({first_line(error)})") from None
-    return name
+    if _VALID.fullmatch(text) is None or len(text) > _MAX_LENGTH or _REFUSED.search(text):
+        raise UsageError(
+            f"{text}: not the name of a repository on the Hub; give ORG/NAME, of letters, digits and single - _ . "
+            f"inside, at most {_MAX_LENGTH} characters"
+        )
+    return HubName(text)
 
 
 def offline_variable() -> str | None:
@@ -130,7 +130,7 @@ def _reading_problem(error: Exception, name: HubName) -> str:
         return f"its repository on the Hub has no revision '{name.revision}'; give a branch, a tag or a whole commit"
     if is_network_error(error):
         return (
-            "no copy is in the Hub cache and the Hub cannot be reached; check the network (or HF_ENDPOINT and "
+            "the Hub cannot be reached (no copy is in its cache); check the network (or HF_ENDPOINT and "
             "HF_HUB_OFFLINE), or give the folder of a finished run"
         )
     return f"the Hub does not give it ({first_line(error)}); try again, or give the folder of a finished run"

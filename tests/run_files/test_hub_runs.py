@@ -19,6 +19,7 @@ from adapter_tune import MultiTask
 from adapter_tune.cli import main
 from adapter_tune.config.schema import InitConfig
 from adapter_tune.exchange.exporting import export_run
+from adapter_tune.exchange.importing import TaskChoice, import_adapter
 from adapter_tune.exchange.pushing import Pushed, push_run
 from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
 from adapter_tune.run_files.hub_runs import local_run
@@ -152,6 +153,15 @@ def test_training_starts_from_a_pinned_commit(
     folder = Path(result.storage.folder)
     again = push_run(folder, f"{FULL}/mrpc", model=BACKBONE)
     assert read_run(local_run(again.repository)).config["init_from"] == result.config["init_from"]
+
+
+def test_an_imported_run_is_pushed(pushed: Pushed, trained: Path, glue: str, tmp_path: Path) -> None:
+    export_run(trained, tmp_path / "exported", format_name="adapterhub")
+    choice = TaskChoice(task="rte", max_length=32)
+    import_adapter(tmp_path / "exported", tmp_path / "imported", model=BACKBONE, choice=choice)
+    push_run(tmp_path / "imported", f"{FULL}/imported")
+    scores = evaluate_run(Path(f"{FULL}/imported"), moved={"data.source": glue}).scores
+    assert scores == evaluate_run(trained).scores
 
 
 def test_submit_takes_its_name(pushed: Pushed, tmp_path: Path) -> None:
@@ -292,7 +302,7 @@ def test_a_hub_that_does_not_answer(
     monkeypatch.setattr("adapter_tune.exchange.pushing._backbone_on_hub", lambda *_: {"id": BACKBONE, "revision": None})
     assert "the Hub cannot be reached" in push_error(RunError, trained, f"{FULL}/rte")
     assert local_run(f"{FULL}/rte").name == pushed.commit
-    with pytest.raises(RunError, match="no such folder, and no copy is in the Hub cache and the Hub cannot be reached"):
+    with pytest.raises(RunError, match="no such folder, and the Hub cannot be reached"):
         local_run(f"{FULL}/never")
 
 
@@ -352,7 +362,7 @@ def test_offline_the_cache_is_used(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert local_run(pushed.repository) == online
     assert "from the cache" in caplog.messages[-1]
-    with pytest.raises(RunError, match="no such folder, and no copy is in the Hub cache"):
+    with pytest.raises(RunError, match="no such folder, and the Hub cannot be reached"):
         local_run(f"{FULL}/never")
     assert len(hub.calls) == calls
 
