@@ -171,7 +171,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._may_write(name.partition("/")[0]):
             return
         files = dict(repository.commits[repository.branches[branch]])
-        for line in map(json.loads, body.splitlines()):
+        header, *lines = map(json.loads, body.splitlines())
+        if header["value"].get("parentCommit", repository.branches[branch]) != repository.branches[branch]:
+            self._answer({"error": "A commit has happened since. Please refresh and try again."}, 412)
+            return
+        for line in lines:
             if line["key"] == "file":
                 files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
             elif line["key"] == "deletedFile":

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError, first_line
 from adapter_tune.foundation.hub_errors import causes, unwritable_cache
@@ -137,16 +137,18 @@ def _reading_problem(error: Exception, name: HubName) -> str:
 
 
 def _pushing_problem(error: Exception, name: HubName) -> str:
+    """Why a run cannot be pushed, and the fix."""
     from huggingface_hub import errors as hub
 
     owner = name.repository.partition("/")[0]
+    refused = {
+        401: "the Hub does not accept the token; log in with 'hf auth login', or set HF_TOKEN to a valid token",
+        403: f"the token may not write there; use one with write access to {owner}, or a repository of your own",
+        412: "it was changed at the same time; look at the change, and run the same command again",
+    }
     status = _status(error)
-    if isinstance(error, hub.LocalTokenNotFoundError) or status == 401:
-        return "the Hub does not accept the token; log in with 'hf auth login', or set HF_TOKEN to a valid token"
-    if status == 403:
-        return (
-            f"the token may not write there; use one with write access to {owner}, or push to a repository of your own"
-        )
+    if status in refused:
+        return refused[status]
     if isinstance(error, hub.RepositoryNotFoundError):
         return f"there is no {owner} on the Hub, or the token may not see the repository; check the name and the token"
     if isinstance(error, hub.RevisionNotFoundError):
@@ -156,7 +158,7 @@ def _pushing_problem(error: Exception, name: HubName) -> str:
     return f"{first_line(error)}; try again"
 
 
-def _status(error: Exception) -> int | None:
+def _status(error: Exception) -> Any:
     """The status of the answer that an error is about, or None."""
     return getattr(getattr(error, "response", None), "status_code", None)
 

@@ -225,6 +225,20 @@ def test_a_second_push_replaces_the_first_whose_commit_stays(
     assert torch.equal(logits(*adapter_tune.load(f"{name}@{first.commit}")), logits(*adapter_tune.load(trained)))
 
 
+def test_of_two_pushes_at_the_same_time_the_second_is_refused(
+    hub: HubServer, pushed: Pushed, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push_run(trained, f"{FULL}/shared", model=BACKBONE)
+    first = hub.files(f"{FULL}/shared")
+
+    def push_in_between(_: Any, files: list[str]) -> None:
+        hub.repositories[f"{FULL}/shared"].commit("main", {**first, "note.txt": b"x"})
+
+    monkeypatch.setattr("adapter_tune.exchange.pushing._check_is_ours", push_in_between)
+    assert "it was changed at the same time" in push_error(RunError, trained, f"{FULL}/shared", model=BACKBONE)
+    assert hub.files(f"{FULL}/shared") == {**first, "note.txt": b"x"}
+
+
 def test_a_branch_is_created_and_read(hub: HubServer, pushed: Pushed, trained_runs: dict[str, str]) -> None:
     before = hub.repositories[pushed.repository].branches["main"]
     dev = push_run(Path(trained_runs["mnli"]), pushed.repository, revision="dev", model=BACKBONE)
