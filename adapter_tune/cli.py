@@ -24,6 +24,7 @@ from adapter_tune.commands import (
     inspect_data,
     listing,
     predict,
+    push,
     report,
     serve,
     submit,
@@ -57,6 +58,7 @@ app.command("inspect-data")(inspect_data.inspect_data)
 app.command("ablate")(ablate.ablate)
 app.command("export")(exchange.export)
 app.command("import")(exchange.import_)
+app.command("push")(push.push)
 app.command("submit")(submit.submit)
 app.command("count-params")(count_params.count_params)
 app.command("sweep")(sweep.sweep)

@@ -51,7 +51,7 @@ def ablate(
     ablation = ablate_run(
         folder, split=split, sub_layer=sub_layer, batch_size=batch_size, model=model, moved=moved, demo=demo
     )
-    target = output or folder / "-".join(part for part in ("ablation", sub_layer, split) if part)
+    target = output or _default_output(folder, "-".join(part for part in ("ablation", sub_layer, split) if part))
     ablation.save(target)
     save(heatmap(ablation), target / "ablation")
     if as_json:
@@ -59,3 +59,11 @@ def ablate(
     else:
         show_ablation(ablation)
         print(f"written to {target}: ablation.json, .csv, .png, .svg")
+
+
+def _default_output(run: Path, name: str) -> Path:
+    """The folder to write to: in the run folder, or for a run on the Hub in a folder named like its repository."""
+    from adapter_tune.foundation.hub_calls import parse_hub_name
+
+    pushed = None if run.exists() else parse_hub_name(run.as_posix())
+    return run / name if pushed is None else Path(pushed.repository.replace("/", "--")) / name

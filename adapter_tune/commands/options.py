@@ -36,7 +36,8 @@ InitFrom = Annotated[
     str | None,
     typer.Option(
         "--init-from",
-        help="Folder of a trained run to start from: adapters, LayerNorms and pooler are its own, the head is new.",
+        help="Trained run to start from, a folder or ORG/NAME[@REVISION] on the Hugging Face Hub: adapters, "
+        "LayerNorms and pooler are its own, the head is new.",
     ),
 ]
 TrainPooler = Annotated[
@@ -103,12 +104,21 @@ Problem = Annotated[
 
 # Finished runs.
 
-RunFolder = Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest run.")]
+RunFolder = Annotated[
+    Path | None,
+    typer.Argument(help="Run folder, or ORG/NAME[@REVISION] on the Hugging Face Hub. Default: the newest run."),
+]
 OneOrMoreRuns = Annotated[
     list[Path] | None,
-    typer.Argument(help="Run folder. Several runs, or a folder of runs, share one backbone. Default: the newest run."),
+    typer.Argument(
+        help="Run folder, or ORG/NAME[@REVISION] on the Hugging Face Hub. Several runs, or a folder of runs, share "
+        "one backbone. Default: the newest run."
+    ),
 ]
-RunFolders = Annotated[list[Path], typer.Argument(help="Folders of finished runs, one for each task.")]
+RunFolders = Annotated[
+    list[Path],
+    typer.Argument(help="Finished runs, one for each task: folders, or ORG/NAME[@REVISION] on the Hugging Face Hub."),
+]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder to search for the newest run.")]
 EvalRunsFolder = Annotated[Path, typer.Option("--output", "--runs", help="Folder to search for the newest run.")]
 MovedModel = Annotated[
@@ -356,6 +366,25 @@ ImportMaxLength = Annotated[
     int | None, typer.Option("--max-length", min=2, help="Maximum number of tokens in a row. Default: 128.")
 ]
 ImportFolder = Annotated[Path, typer.Option("--output", help="New run folder to write.")]
+
+# push
+
+PushedRun = Annotated[Path, typer.Argument(help="Folder of the finished run.")]
+Repository = Annotated[
+    str, typer.Argument(metavar="ORG/NAME", help="Repository on the Hugging Face Hub; it is created if needed.")
+]
+Private = Annotated[bool, typer.Option("--private", help="Create a private repository. Default: a public one.")]
+Branch = Annotated[
+    str | None,
+    typer.Option("--revision", help="Branch to push to; it is created if needed. Default: the main branch."),
+]
+PushModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Id of the backbone on the Hub, if the run was trained on a local folder. The weights are compared.",
+    ),
+]
 
 # list
 

@@ -58,7 +58,7 @@ class InitConfig(Section):
     """The trained run that training starts from, on the same backbone and with the same strategy."""
 
     run: str | None = Field(default=None, min_length=1)
-    """Its folder: adapters, LayerNorms and pooler are taken from it, the head is new; null starts from the backbone."""
+    """A folder, or ORG/NAME[@revision] on the Hub. All but its head is taken; null starts from the backbone."""
     digest: str | None = None
     """Of its weights; written down by the run, so that other weights make another run."""
 

@@ -22,6 +22,7 @@ from adapter_tune.run_files.adapter_files import (
     read_weights,
     saved_tensors,
 )
+from adapter_tune.run_files.hub_runs import local_run
 from adapter_tune.runs.reload import adapter_run_config
 
 
@@ -47,14 +48,14 @@ def open_run(run: Path, model: str | None = None) -> StoredRun:
     """Read a run's adapter folder; of the backbone only the configuration is read.
 
     Args:
-        run: a run folder, or the adapter folder in it.
+        run: a run folder, or the adapter folder in it; or ``ORG/NAME[@revision]`` on the Hub.
         model: path or id of the backbone, if it has moved since training.
 
     Raises:
         UsageError: the folder contains no adapter.
         RunError: the backbone's configuration cannot be loaded, or a file is damaged.
     """
-    folder = adapter_folder(run)
+    folder = adapter_folder(local_run(run))
     adapter = read_adapter_config(folder)
     config = adapter_run_config(folder, adapter, model)
     stored = read_weights(folder, adapter)

@@ -80,12 +80,12 @@ def resolved_revision(model_id: str, revision: str | None) -> str | None:
 
 def _reason(error: Exception, what: str, name: str, local: str) -> str:
     """What an error of a loading library means, and the fix; the arguments are those of ``loading``."""
-    chain = [error, *_causes(error)]
+    chain = [error, *causes(error)]
     messages = " ".join(f"{type(each).__name__} {each}" for each in chain)
     source = name.partition(" (")[0]
     for own in (str(Path(source).absolute()), source):  # words of the user's own name say nothing about the error
         messages = messages.replace(own, "")
-    special = _unwritable_cache(chain) or _unreadable_sentencepiece(messages.lower())
+    special = unwritable_cache(chain) or _unreadable_sentencepiece(messages.lower())
     if special is not None:
         return special
     first, _, _ = first_line(error).partition(" with any supported extension")  # datasets lists a hundred of them
@@ -98,7 +98,7 @@ def _reason(error: Exception, what: str, name: str, local: str) -> str:
     return f"cannot be loaded ({first}); check its files, or {local}"
 
 
-def _unwritable_cache(chain: Sequence[BaseException]) -> str | None:
+def unwritable_cache(chain: Sequence[BaseException]) -> str | None:
     """The cache that an error is about, and how to move it; None if no cache is the reason."""
     for error in chain:
         if not isinstance(error, OSError) or not isinstance(error.filename, str):
@@ -137,7 +137,8 @@ def _unreadable_sentencepiece(messages: str) -> str | None:
     )
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The errors that an error was raised for, the nearest first."""
     while (cause := error.__cause__ or error.__context__) is not None:
         yield cause
         error = cause

@@ -132,6 +132,8 @@ class RunCache:
     """By the configuration of the model, as JSON."""
     splits: dict[str, Any] = field(default_factory=dict)
     """Tokenised splits by task, data and model; ``datasets`` maps their rows from disk."""
+    examples: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """Texts of every class, by task and data, as ``data.examples.label_examples`` returns them."""
     _backbone: tuple[str, LoadedBackbone] | None = None
     """The last one that was loaded, and what it was loaded for."""
 

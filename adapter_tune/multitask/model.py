@@ -23,6 +23,7 @@ from adapter_tune.multitask.holders import Holders
 from adapter_tune.multitask.shared_layers import SharedLayers
 from adapter_tune.multitask.task_parts import TaskReader
 from adapter_tune.run_files.adapter_files import AdapterConfig, adapter_folder, read_adapter_config, tokenizer_digest
+from adapter_tune.run_files.hub_runs import local_run
 from adapter_tune.runs.reload import adapter_run_config
 from adapter_tune.tasks.glue import Task
 
@@ -110,7 +111,8 @@ class MultiTask:
 
         Args:
             name: what to call it.
-            run: a run folder, or the ``adapter`` folder in it; or what ``stored_task`` returned for it.
+            run: a run folder, or the ``adapter`` folder in it; or ``ORG/NAME[@revision]`` on the Hub; or what
+                ``stored_task`` returned for it.
 
         Raises:
             UsageError: the name is taken, the folder contains no adapter, or the strategy trains whole matrices.
@@ -129,13 +131,13 @@ class MultiTask:
         """What ``add`` needs to know of a task, with every check that needs no tensors.
 
         Args:
-            run: a run folder, or the ``adapter`` folder in it.
+            run: a run folder, or the ``adapter`` folder in it; or ``ORG/NAME[@revision]`` on the Hub.
 
         Raises:
             UsageError: the folder contains no adapter, or the strategy trains whole matrices.
             RunError: the task was trained on another backbone, or its configuration is damaged.
         """
-        folder = adapter_folder(Path(run))
+        folder = adapter_folder(local_run(run))
         adapter = read_adapter_config(folder)
         config = adapter_run_config(folder, adapter)
         if adapter.fingerprint != self._loaded.fingerprint:

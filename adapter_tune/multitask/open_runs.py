@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.foundation.hub_calls import name_of_snapshot, run_title
 from adapter_tune.foundation.unique_names import NamedItem, shortest_unique_names
 from adapter_tune.modeling.backbone import load_config
 from adapter_tune.multitask.model import MultiTask
 from adapter_tune.multitask.task_parts import check_can_share
 from adapter_tune.run_files.adapter_files import ADAPTER, CONFIG, AdapterConfig, adapter_folder, read_adapter_config
+from adapter_tune.run_files.hub_runs import local_run
 from adapter_tune.runs.reload import adapter_run_config
 from adapter_tune.tasks.glue import CUSTOM
 
@@ -22,18 +24,18 @@ def adapter_folders(paths: Iterable[Path]) -> list[Path]:
     """The adapter folders of runs.
 
     Args:
-        paths: run folders, adapter folders, or folders that contain runs.
+        paths: run folders, adapter folders, folders that contain runs, or ``ORG/NAME[@revision]`` on the Hub.
 
     Raises:
         UsageError: a path contains no run, or two paths lead to the same one.
     """
     folders: list[Path] = []
     for path in paths:
-        folders += _adapter_folders(path)
+        folders += _adapter_folders(local_run(path))
     uses = Counter(folder.resolve() for folder in folders)
     for folder in folders:
         if uses[folder.resolve()] > 1:
-            raise UsageError(f"{folder}: this run was given twice; remove one")
+            raise UsageError(f"{run_title(folder)}: this run was given twice; remove one")
     return folders
 
 
@@ -79,6 +81,10 @@ def task_names(folders: Sequence[Path]) -> dict[str, Path]:
 def _names(folder: Path, task: str) -> tuple[str, ...]:
     """From the shortest to the most exact; ``custom`` is no name."""
     full = run_folder(folder).resolve()
+    pushed = name_of_snapshot(full)
+    if pushed is not None:
+        own = pushed.repository.partition("/")[2]
+        return (*([] if task == CUSTOM else [task]), own, pushed.repository, str(pushed))
     return (*([] if task == CUSTOM else [task]), full.name, f"{full.parent.name}/{full.name}", str(full))
 
 
@@ -141,7 +147,7 @@ def check_can_share_all(folders: Sequence[Path], model: str | None) -> None:
         try:
             check_can_share(config, backbone, train_pooler=adapter.model["pooler"] == "train")
         except UsageError as error:
-            raise UsageError(f"{run_folder(folder)}: {error}") from None
+            raise UsageError(f"{run_title(run_folder(folder))}: {error}") from None
 
 
 def _check_one_backbone(adapters: Mapping[Path, AdapterConfig]) -> None:
@@ -150,8 +156,8 @@ def _check_one_backbone(adapters: Mapping[Path, AdapterConfig]) -> None:
     for folder, adapter in adapters.items():
         if adapter.fingerprint != expected.fingerprint:
             raise RunError(
-                f"{run_folder(folder)}: trained on another backbone ({_backbone_text(adapter)}) than "
-                f"{run_folder(first)} ({_backbone_text(expected)}); remove one of the two"
+                f"{run_title(run_folder(folder))}: trained on another backbone ({_backbone_text(adapter)}) than "
+                f"{run_title(run_folder(first))} ({_backbone_text(expected)}); remove one of the two"
             )
 
 

@@ -15,6 +15,7 @@ from adapter_tune.adapters.model_parts import head_parameters, pooler_parameters
 from adapter_tune.config.schema import InitConfig, RunConfig
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import FieldError, RunError, UsageError
+from adapter_tune.foundation.hub_calls import run_title
 from adapter_tune.run_files.adapter_files import (
     ADAPTER,
     CONFIG,
@@ -26,6 +27,7 @@ from adapter_tune.run_files.adapter_files import (
     read_weights,
     saved_tensors,
 )
+from adapter_tune.run_files.hub_runs import local_run
 from adapter_tune.strategies import Strategy, described, parse_strategy
 
 _FREE_OPTIONS = ("init_std", "dropout")
@@ -33,7 +35,9 @@ _FREE_OPTIONS = ("init_std", "dropout")
 
 
 def resolve_init_from(config: RunConfig) -> RunConfig:
-    """The configuration with the absolute path of the run that it starts from, and the digest of that run's weights.
+    """The configuration with the run that it starts from, and the digest of that run's weights.
+
+    A folder is named by its absolute path, and a run on the Hub by its commit: ``ORG/NAME@commit``.
 
     Raises:
         UsageError: there is no finished run in the folder, or its strategy is not the one of this run.
@@ -52,7 +56,7 @@ def resolve_init_from(config: RunConfig) -> RunConfig:
             f"({section.digest}); bring that run back, or remove init_from.digest to start from this one"
         )
     run = (folder.parent if folder.name == ADAPTER else folder).resolve()
-    return config.with_values({"init_from": InitConfig(run=str(run), digest=digest)})
+    return config.with_values({"init_from": InitConfig(run=run_title(run), digest=digest)})
 
 
 def start_from(
@@ -71,7 +75,7 @@ def start_from(
         UsageError: the pooler is frozen here and was trained there, or the run has nothing but a head.
         RunError: the run has another backbone, or its files are damaged.
     """
-    folder = adapter_folder(Path(str(section.run)))
+    folder = adapter_folder(local_run(str(section.run)))
     adapter = read_adapter_config(folder)
     if adapter.fingerprint != fingerprint:
         raise RunError(
@@ -99,7 +103,7 @@ def start_from(
 
 def described_init(section: InitConfig) -> str:
     """A note that names the run that a run started from."""
-    adapter = read_adapter_config(adapter_folder(Path(str(section.run))))
+    adapter = read_adapter_config(adapter_folder(local_run(str(section.run))))
     strategy = described(adapter.strategy)
     return f"training started from {section.run} ({adapter.task}, {strategy}), with a new head"
 
@@ -110,7 +114,7 @@ def _existing_folder(run: str) -> Path:
     Raises:
         UsageError: there is no such folder, or no adapter in it.
     """
-    folder = adapter_folder(Path(run))
+    folder = adapter_folder(local_run(run))
     if not folder.is_dir():
         raise UsageError(f"init_from: {run}: no such folder; give the folder of a finished run")
     if not (folder / CONFIG).is_file():

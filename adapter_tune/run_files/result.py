@@ -103,6 +103,8 @@ class Result(ResultSection):
     config_hash: str
     data_paths: dict[str, str] = {}
     """Where the data's local files and folders are, by option: relative to the run folder if in it, or absolute."""
+    examples: dict[str, list[str]] = {}
+    """The texts of a training row of every class; only for public data."""
 
     def save(self, folder: Path) -> None:
         """Write ``result.json`` into a folder, completely or not at all."""

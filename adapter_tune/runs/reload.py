@@ -18,6 +18,7 @@ from adapter_tune.data.splits import load_file, load_rows
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import FieldError, RunError
+from adapter_tune.foundation.hub_calls import run_title
 from adapter_tune.modeling.backbone import load_config, load_saved_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model
 from adapter_tune.modeling.precision import TYPES, resolve_device
@@ -33,6 +34,7 @@ from adapter_tune.run_files.adapter_files import (
     read_adapter_config,
 )
 from adapter_tune.run_files.data_paths import with_data_paths
+from adapter_tune.run_files.hub_runs import local_run
 from adapter_tune.run_files.result import COLLAPSED, FILE, Result, RunRecord, Speed, read_run, versions
 from adapter_tune.runs.ablate import NO_LAYERS, majority, scores_by_range
 from adapter_tune.runs.predict import Predictor
@@ -44,7 +46,7 @@ def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedMod
     """A trained model in evaluation mode, and its tokenizer.
 
     Args:
-        folder: a run folder, or the ``adapter`` folder in it.
+        folder: a run folder, or the ``adapter`` folder in it; or ``ORG/NAME[@revision]`` on the Hub.
         model: path or id of the backbone, if it has moved since training.
 
     Returns:
@@ -55,7 +57,7 @@ def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedMod
         UsageError: the folder contains no adapter.
         RunError: the backbone is not the one of the training, or a file is damaged.
     """
-    folder = adapter_folder(Path(folder))
+    folder = adapter_folder(local_run(folder))
     prepared = _load_prepared(folder, model)
     return prepared.model.eval(), load_saved_tokenizer(folder, prepared.model.config)
 
@@ -74,7 +76,7 @@ def evaluate_run(
     """Load a run from disk and score it again; nothing in the folder changes.
 
     Args:
-        folder: the run folder.
+        folder: the run folder, or ``ORG/NAME[@revision]`` on the Hub.
         split: one labelled split; None takes the task's validation splits.
         input_file: score the rows of this labelled file instead of a split.
         columns: the columns of the input file, where they are not those of the run.
@@ -85,8 +87,9 @@ def evaluate_run(
 
     Returns:
         The stored result with newly measured scores, headline, evaluation speed and warnings; the scores of an input
-        file are under its name.
+        file are under its name. ``storage.folder`` is ``ORG/NAME@commit`` for a run on the Hub.
     """
+    folder = local_run(folder)
     stored = read_run(folder)
     read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
@@ -113,7 +116,7 @@ def ablate_run(
     """Score a run without the adapters of every contiguous range of layers; nothing in the folder changes.
 
     Args:
-        folder: the run folder.
+        folder: the run folder, or ``ORG/NAME[@revision]`` on the Hub.
         split: one labelled split; None takes the one that selected the best checkpoint.
         sub_layer: take out only the adapters of this sub-layer.
         batch_size: rows of a forward pass; None takes the run's own.
@@ -121,6 +124,7 @@ def ablate_run(
         moved: paths of data that have moved since training, by option, as in ``data.custom.train_file``.
         demo: use the demo backbone, unless ``model`` is given, and the demo data, unless the data are custom.
     """
+    folder = local_run(folder)
     stored = read_run(folder)
     read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
@@ -135,7 +139,7 @@ def ablate_run(
     whole = scores.pop(NO_LAYERS)
     spans = [RangeScores(first=first, last=last, scores=scores[first, last]) for first, last in scores]
     return Ablation(
-        run=str(folder),
+        run=run_title(folder),
         task=config.task,
         split=name,
         layers=len(layers_of(prepared.model)),
@@ -162,13 +166,14 @@ def predictor(
     """A run loaded from disk, ready to predict.
 
     Args:
-        folder: the run folder.
+        folder: the run folder, or ``ORG/NAME[@revision]`` on the Hub.
         needs_data: whether splits of the run's own data will be predicted, so that the data must be there.
         batch_size: as in ``evaluate_run``.
         model: as in ``evaluate_run``.
         moved: as in ``evaluate_run``.
         demo: as in ``evaluate_run``.
     """
+    folder = local_run(folder)
     stored = read_run(folder)
     config, model = _requested(stored, folder, batch_size, model, demo)
     if needs_data:
@@ -284,7 +289,7 @@ def _rescored(stored: RunRecord, outcome: Outcome, folder: Path) -> Result:
         "scores": outcome.scores,
         "headline": outcome.headline,
         "speed": stored.speed.model_copy(update=speed_changes),
-        "storage": stored.storage.model_copy(update={"folder": str(folder)}),
+        "storage": stored.storage.model_copy(update={"folder": run_title(folder)}),
         "warnings": list(dict.fromkeys([*notes, *outcome.warnings])),
     }
     if isinstance(stored, Result):

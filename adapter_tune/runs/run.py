@@ -14,6 +14,7 @@ from adapter_tune.adapters.families import shape_of
 from adapter_tune.adapters.parameter_count import count_parameters
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import RunConfig
+from adapter_tune.data.examples import label_examples
 from adapter_tune.data.splits import Splits, load_splits
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.threads import LoadMeter
@@ -79,7 +80,9 @@ def _run(
     if checkpoint is not None:
         log.info("%s is unfinished; resuming from %s", folder, checkpoint.name)
     check_backbone_fits(config)
-    tokenizer, splits = load_tokenizer_and_splits(config, cache or RunCache())
+    read_before = cache or RunCache()
+    tokenizer, splits = load_tokenizer_and_splits(config, read_before)
+    examples = _examples(config, read_before) if distributed.is_main_process() else {}
     set_seed(config.training.seed)
     prepared = _prepared(config, checkpoint, cache)
     for note in prepared.notes:
@@ -107,6 +110,7 @@ def _run(
         versions=versions(),
         config_hash=config.hash(),
         data_paths=data_paths(config, folder),
+        examples=examples,
     )
     return save_run(result, config, prepared, tokenizer) if distributed.is_main_process() else result
 
@@ -120,6 +124,14 @@ def _prepared(config: ResolvedConfig, checkpoint: Path | None, cache: RunCache |
     if checkpoint is None:
         start_from(section, prepared.model, prepared.config.id, prepared.fingerprint, prepared.newly_initialized)
     return replace(prepared, notes=[*prepared.notes, described_init(section)])
+
+
+def _examples(config: ResolvedConfig, cache: RunCache) -> dict[str, list[str]]:
+    """Texts of every class for the model card, read once for all runs on the same data."""
+    key = f"{config.task} {config.data.model_dump_json()}"
+    if key not in cache.examples:
+        cache.examples[key] = label_examples(config)
+    return cache.examples[key]
 
 
 def load_tokenizer_and_splits(config: ResolvedConfig, cache: RunCache) -> tuple[PreTrainedTokenizerBase, Splits]:

@@ -13,6 +13,8 @@ from adapter_tune.demo.glue import VALIDATION as DEMO_ROWS
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.console import progress_bar
 from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.foundation.hub_calls import run_title
+from adapter_tune.run_files.hub_runs import local_run
 from adapter_tune.run_files.result import is_demo, read_run
 from adapter_tune.runs.predict import PREDICTION, predict_split
 from adapter_tune.runs.reload import predictor
@@ -71,7 +73,7 @@ def submit(
     """Predict every test set and write the zip file, completely or not at all.
 
     Args:
-        runs: finished runs, one for each task.
+        runs: finished runs, one for each task: folders, or ``ORG/NAME[@revision]`` on the Hub.
         target: the zip.
         allow_partial: fill tasks without a run with the majority class, and accept test sets of other sizes.
         model: path or id of the backbone, if it has moved since training.
@@ -86,15 +88,15 @@ def submit(
     """
     if target.suffix != ".zip" or target.is_dir() or not target.parent.is_dir():
         raise UsageError(f"{target}: choose a .zip file in an existing folder")
-    by_task = _by_task(runs, allow_partial)
+    by_task = _by_task([local_run(run) for run in runs], allow_partial)
     texts = {}
     table = []
     for file in FILES:
         folder = by_task.get(file.task)
         official_rows = DEMO_ROWS if demo or (folder is not None and is_demo(folder)) else file.rows
         labels = [] if folder is None else _predicted(file, folder, model, demo, allow_partial)
-        if labels:
-            source = str(folder)
+        if folder is not None and labels:
+            source = run_title(folder)
             _check_row_count(file, len(labels), official_rows, allow_partial)
         else:
             source = "majority class: no run" if folder is None else "majority class: no test set"
@@ -124,9 +126,11 @@ def _by_task(runs: Sequence[Path], allow_partial: bool) -> dict[str, Path]:
     for folder in runs:
         task = read_run(folder).task
         if task not in tasks:
-            raise UsageError(f"{folder} is a run of task {task}, which the leaderboard does not have; remove it")
+            raise UsageError(
+                f"{run_title(folder)} is a run of task {task}, which the leaderboard does not have; remove it"
+            )
         if task in folders:
-            raise UsageError(f"two runs of {task}: {folders[task]} and {folder}; give only one")
+            raise UsageError(f"two runs of {task}: {run_title(folders[task])} and {run_title(folder)}; give only one")
         folders[task] = folder
     missing = [task for task in tasks if task not in folders]
     if missing and not allow_partial:
