@@ -68,6 +68,7 @@ app.command("list")(listing.list_)
 config_app = typer.Typer(help="Show or check a configuration.")
 config_app.command("show")(configs.config_show)
 config_app.command("validate")(configs.config_validate)
+config_app.command("schema")(configs.config_schema)
 app.add_typer(config_app, name="config")
 
 

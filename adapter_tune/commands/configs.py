@@ -30,3 +30,16 @@ def config_validate(file: o.AnyConfig, task: o.Task = None) -> None:
     else:
         folder = resolved(config).folder
     print(f"{file} is valid: it would run in {folder}")
+
+
+def config_schema(kind: o.SchemaKind = o.Kind.run) -> None:
+    """Print the JSON Schema of a configuration or of a sweep.
+
+    Editors with a YAML language server read it: they complete options, show what they mean, and mark wrong values.
+    """
+    import json
+
+    from adapter_tune.config.json_schema import run_schema
+    from adapter_tune.sweeps.json_schema import sweep_schema
+
+    print(json.dumps(run_schema() if kind is o.Kind.run else sweep_schema(), indent=2))

@@ -70,6 +70,16 @@ ConfigName = Annotated[
     str, typer.Argument(help="Name of a shipped configuration or sweep (see 'list configs' and 'list sweeps').")
 ]
 
+
+class Kind(str, Enum):
+    """The two kinds of YAML file."""
+
+    run = "run"
+    sweep = "sweep"
+
+
+SchemaKind = Annotated[Kind, typer.Argument(help="Kind of YAML file: a run's configuration, or a sweep.")]
+
 # The user's own data.
 
 TrainFile = Annotated[

@@ -11,7 +11,7 @@ from adapter_tune.config.yaml_files import parse_value, read_yaml
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation.errors import FieldError, UsageError
 
-_SHORT_FORM = {"model": "id", "strategy": "name", "init_from": "run"}
+SHORT_FORM = {"model": "id", "strategy": "name", "init_from": "run"}
 """Sections that may be written as a plain string, and which of their values that is."""
 
 _WRITTEN_BY_THE_RUN = ("data.custom.digest", "init_from.digest")
@@ -98,8 +98,8 @@ def _assign(values: dict[str, Any], path: str, value: Any) -> None:
 
     Naming another strategy drops the options of the one before.
     """
-    if path in _SHORT_FORM and isinstance(value, str):
-        path = f"{path}.{_SHORT_FORM[path]}"
+    if path in SHORT_FORM and isinstance(value, str):
+        path = f"{path}.{SHORT_FORM[path]}"
     if isinstance(value, dict):
         for key in sorted(value, key=lambda key: key != "name"):
             _assign(values, f"{path}.{key}", value[key])
@@ -113,8 +113,8 @@ def _assign(values: dict[str, Any], path: str, value: Any) -> None:
         inner = values.get(section)
         if inner is None:
             inner = values[section] = {}
-        if isinstance(inner, str) and section in _SHORT_FORM:
-            inner = values[section] = {_SHORT_FORM[section]: inner}
+        if isinstance(inner, str) and section in SHORT_FORM:
+            inner = values[section] = {SHORT_FORM[section]: inner}
         if not isinstance(inner, dict):
             raise UsageError(f"{path}: '{section}' is not a section but {inner!r}")
         values = inner

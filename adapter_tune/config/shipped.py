@@ -8,19 +8,32 @@ from adapter_tune.foundation.errors import UsageError, unknown_name
 
 _PACKAGE = Path(__file__).parent.parent
 
+SCHEMA_COMMENT = "# yaml-language-server: $schema="
+"""The comment from which editors take the schema of a YAML file; a path follows, relative to the file."""
+
 
 def shipped_configs(*, sweeps: bool = False) -> dict[str, Path]:
     """Every configuration, or sweep, that ships with the package: its path under ``configs/`` without ``.yaml``."""
-    installed, checkout = _PACKAGE / "configs", _PACKAGE.parent / "configs"
-    root = installed if installed.is_dir() else checkout
+    root = _configs()
     paths = {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
     return {name: path for name, path in paths.items() if ("/sweeps/" in name) == sweeps}
 
 
+def _configs() -> Path:
+    """The folder of the shipped files: in the installed package, or in a checkout."""
+    installed, checkout = _PACKAGE / "configs", _PACKAGE.parent / "configs"
+    return installed if installed.is_dir() else checkout
+
+
 def summary(path: Path) -> str:
-    """What a configuration says of itself: its first comment line."""
-    first = read_text(path).partition("\n")[0]
+    """What a configuration says of itself: its first comment line, after the one with the schema."""
+    first = next(line for line in read_text(path).splitlines() if not line.startswith(SCHEMA_COMMENT))
     return first.lstrip("# ")
+
+
+def schema_file(*, sweeps: bool = False) -> Path:
+    """The JSON Schema of a configuration, or of a sweep, which the first line of every shipped file names."""
+    return _configs() / "schema" / ("sweep.json" if sweeps else "run.json")
 
 
 def find_config(name: str, *, sweeps: bool = False) -> Path:
