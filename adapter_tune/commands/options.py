@@ -78,6 +78,10 @@ class Kind(str, Enum):
     sweep = "sweep"
 
 
+NewFile = Annotated[Path, typer.Argument(help="File to write.")]
+Overwrite = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
+FirstConfig = Annotated[str, typer.Argument(help="YAML file, name of a shipped configuration, or run folder.")]
+SecondConfig = Annotated[str, typer.Argument(help="The one to compare with.")]
 SchemaKind = Annotated[Kind, typer.Argument(help="Kind of YAML file: a run's configuration, or a sweep.")]
 
 # The user's own data.

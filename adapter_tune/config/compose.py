@@ -34,6 +34,13 @@ def compose(
     Raises:
         UsageError: a file that is not there or does not parse, or a wrong value, with where it was written.
     """
+    return compose_with_origins(file, flags, sets, demo=demo)[0]
+
+
+def compose_with_origins(
+    file: str | None = None, flags: Mapping[str, Any] | None = None, sets: Iterable[str] = (), *, demo: bool = False
+) -> tuple[RunConfig, Origins]:
+    """As ``compose``; also the file and line, or the flag, of every value that was written."""
     origins: Origins = {}
     values = _read_file("demo", origins) if demo else {}
     if file is not None:
@@ -50,7 +57,7 @@ def compose(
         _assign(values, key, value)
         origins[tuple(key.split("."))] = flag
     try:
-        return parse_config(values)
+        return parse_config(values), origins
     except FieldError as error:
         raise UsageError(_located(error, origins)) from None
 

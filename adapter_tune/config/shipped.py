@@ -36,11 +36,34 @@ def schema_file(*, sweeps: bool = False) -> Path:
     return _configs() / "schema" / ("sweep.json" if sweeps else "run.json")
 
 
+def shipped_file(name: str) -> Path:
+    """The shipped configuration or sweep of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    files = {**shipped_configs(), **shipped_configs(sweeps=True)}
+    if name not in files:
+        raise UsageError(unknown_name("shipped configuration", name, files))
+    return files[name]
+
+
+def copy_text(name: str) -> str:
+    """The text of a shipped file for a copy anywhere on this machine: the path of its schema is absolute."""
+    path = shipped_file(name)
+    _, _, rest = read_text(path).partition("\n")
+    schema = schema_file(sweeps=name in shipped_configs(sweeps=True))
+    return f"{SCHEMA_COMMENT}{schema.resolve().as_posix()}\n{rest}"
+
+
 def find_config(name: str, *, sweeps: bool = False) -> Path:
     """The file at a path or, where there is none, the shipped configuration (or sweep) of that name."""
     path, shipped = Path(name), shipped_configs(sweeps=sweeps)
     if path.is_file() or (name not in shipped and path.suffix in (".yaml", ".yml")):
         return path
+    if name in shipped_configs(sweeps=not sweeps):
+        kinds = ("a configuration, not a sweep", "a sweep, not a configuration")
+        raise UsageError(f"{name} is {kinds[not sweeps]}; give another name, or a YAML file")
     if name not in shipped:
         raise UsageError(f"no file '{name}', and {unknown_name('shipped configuration', name, shipped)}")
     return shipped[name]
