@@ -67,9 +67,12 @@ app.command("serve")(serve.serve)
 app.command("bench")(bench.bench)
 app.command("list")(listing.list_)
 
-config_app = typer.Typer(help="Show or check a configuration.")
+config_app = typer.Typer(help="Show, copy, compare or check configurations.")
 config_app.command("show")(configs.config_show)
+config_app.command("cp")(configs.config_cp)
+config_app.command("diff")(configs.config_diff)
 config_app.command("validate")(configs.config_validate)
+config_app.command("schema")(configs.config_schema)
 app.add_typer(config_app, name="config")
 
 

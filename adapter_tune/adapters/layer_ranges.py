@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 from adapter_tune.foundation.errors import UsageError
 
@@ -44,7 +44,14 @@ def _are_distinct_layers(values: Sequence[object]) -> bool:
     return are_layers and 0 < len(set(values)) == len(values)
 
 
-LayerRangeOption = Annotated[str | list[int], BeforeValidator(check_layer_range)]
+_JSON_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "pattern": r"^(all|top-0*[1-9]\d*|\d{1,6}-\d{1,6})$"},
+        {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "uniqueItems": True},
+    ]
+}
+
+LayerRangeOption = Annotated[str | list[int], BeforeValidator(check_layer_range), WithJsonSchema(_JSON_SCHEMA)]
 
 
 def layers_in(layer_range: LayerRange, count: int, name: str = "strategy.layers") -> tuple[int, ...]:

@@ -71,6 +71,20 @@ ConfigName = Annotated[
     str, typer.Argument(help="Name of a shipped configuration or sweep (see 'list configs' and 'list sweeps').")
 ]
 
+
+class Kind(str, Enum):
+    """The two kinds of YAML file."""
+
+    run = "run"
+    sweep = "sweep"
+
+
+NewFile = Annotated[Path, typer.Argument(help="File to write.")]
+Overwrite = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
+FirstConfig = Annotated[str, typer.Argument(help="YAML file, name of a shipped configuration, or run folder.")]
+SecondConfig = Annotated[str, typer.Argument(help="The one to compare with.")]
+SchemaKind = Annotated[Kind, typer.Argument(help="Kind of YAML file: a run's configuration, or a sweep.")]
+
 # The user's own data.
 
 TrainFile = Annotated[

@@ -11,7 +11,7 @@ from adapter_tune.config.yaml_files import parse_value, read_yaml
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation.errors import FieldError, UsageError
 
-_SHORT_FORM = {"model": "id", "strategy": "name", "init_from": "run"}
+SHORT_FORM = {"model": "id", "strategy": "name", "init_from": "run"}
 """Sections that may be written as a plain string, and which of their values that is."""
 
 _WRITTEN_BY_THE_RUN = ("data.custom.digest", "init_from.digest")
@@ -34,6 +34,13 @@ def compose(
     Raises:
         UsageError: a file that is not there or does not parse, or a wrong value, with where it was written.
     """
+    return compose_with_origins(file, flags, sets, demo=demo)[0]
+
+
+def compose_with_origins(
+    file: str | None = None, flags: Mapping[str, Any] | None = None, sets: Iterable[str] = (), *, demo: bool = False
+) -> tuple[RunConfig, Origins]:
+    """As ``compose``; also the file and line, or the flag, of every value that was written."""
     origins: Origins = {}
     values = _read_file("demo", origins) if demo else {}
     if file is not None:
@@ -50,7 +57,7 @@ def compose(
         _assign(values, key, value)
         origins[tuple(key.split("."))] = flag
     try:
-        return parse_config(values)
+        return parse_config(values), origins
     except FieldError as error:
         raise UsageError(_located(error, origins)) from None
 
@@ -98,8 +105,8 @@ def _assign(values: dict[str, Any], path: str, value: Any) -> None:
 
     Naming another strategy drops the options of the one before.
     """
-    if path in _SHORT_FORM and isinstance(value, str):
-        path = f"{path}.{_SHORT_FORM[path]}"
+    if path in SHORT_FORM and isinstance(value, str):
+        path = f"{path}.{SHORT_FORM[path]}"
     if isinstance(value, dict):
         for key in sorted(value, key=lambda key: key != "name"):
             _assign(values, f"{path}.{key}", value[key])
@@ -113,8 +120,8 @@ def _assign(values: dict[str, Any], path: str, value: Any) -> None:
         inner = values.get(section)
         if inner is None:
             inner = values[section] = {}
-        if isinstance(inner, str) and section in _SHORT_FORM:
-            inner = values[section] = {_SHORT_FORM[section]: inner}
+        if isinstance(inner, str) and section in SHORT_FORM:
+            inner = values[section] = {SHORT_FORM[section]: inner}
         if not isinstance(inner, dict):
             raise UsageError(f"{path}: '{section}' is not a section but {inner!r}")
         values = inner

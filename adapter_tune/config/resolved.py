@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from adapter_tune.config.schema import CustomDataConfig, RunConfig, TrainingConfig
+from adapter_tune.config.schema import CustomDataConfig, RunConfig
 from adapter_tune.foundation.errors import FieldError
 from adapter_tune.strategies import Strategy
 from adapter_tune.tasks.glue import CUSTOM, Task, get_task, of_class
@@ -24,15 +24,15 @@ class ResolvedConfig(RunConfig):
     @property
     def learning_rate(self) -> float:
         """The peak learning rate."""
-        return _learning_rate(self.strategy, self.training)
+        return learning_rate(self)
 
     def hash(self) -> str:
         """Eight hex digits over the values that differ from the defaults, the output folder aside.
 
         The run that training starts from counts by the digest of its weights, wherever its folder is.
         """
-        default = _flat(resolved_defaults(self.task, type(self.strategy)()))
-        values = _flat(self.model_dump(exclude={"output": True, "init_from": {"run"}}))
+        default = flat(resolved_defaults(self.task, type(self.strategy)()))
+        values = flat(self.model_dump(exclude={"output": True, "init_from": {"run"}}))
         changed = {key: value for key, value in values.items() if value != default[key]}
         key = {"task": self.task, "strategy": self.strategy.name, "changed": changed}
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
@@ -51,21 +51,23 @@ def resolved(config: RunConfig) -> ResolvedConfig:
         FieldError: with task custom, a value is missing that depends on the data.
     """
     task = _custom_task(config.data.custom) if config.task == CUSTOM else get_task(config.task)
-    config = config.with_values({"training.learning_rate": _learning_rate(config.strategy, config.training)})
+    config = config.with_values({"training.learning_rate": learning_rate(config)})
     return ResolvedConfig.model_construct(**{**dict(config), "task_spec": task})
 
 
 def resolved_defaults(task: str, strategy: Strategy) -> dict[str, Any]:
     """The values of a configuration that names a task and a strategy only, without the output folder."""
     config = RunConfig(task=task, strategy=strategy)
-    config = config.with_values({"training.learning_rate": _learning_rate(strategy, config.training)})
+    config = config.with_values({"training.learning_rate": learning_rate(config)})
     return config.model_dump(exclude={"output"})
 
 
-def _learning_rate(strategy: Strategy, training: TrainingConfig) -> float:
+def learning_rate(config: RunConfig) -> float:
+    """The peak learning rate: the configured one, or the strategy's default times the factor."""
+    training = config.training
     if training.learning_rate is not None:
         return training.learning_rate
-    return float(f"{strategy.learning_rate * training.learning_rate_factor:.6g}")
+    return float(f"{config.strategy.learning_rate * training.learning_rate_factor:.6g}")
 
 
 def _custom_task(data: CustomDataConfig) -> Task:
@@ -97,12 +99,12 @@ def _custom_task(data: CustomDataConfig) -> Task:
     )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested sections as one dictionary with dotted keys."""
-    flat: dict[str, Any] = {}
+    values_by_path: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
+            values_by_path.update(flat(value, f"{prefix}{key}."))
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            values_by_path[f"{prefix}{key}"] = value
+    return values_by_path

@@ -9,7 +9,16 @@ import math
 import reprlib
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from adapter_tune.foundation.errors import FieldError, unknown_name
 from adapter_tune.foundation.validation_messages import first_problem
@@ -34,7 +43,11 @@ def class_name(value: object) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 
-ClassName = Annotated[str, BeforeValidator(lambda value: class_name(value) or value)]
+ClassName = Annotated[
+    str,
+    BeforeValidator(lambda value: class_name(value) or value),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
 
 
 class Section(BaseModel):
@@ -201,7 +214,7 @@ def _init_section(value: object) -> object:
 class RunConfig(Section):
     """The configuration of a run. ``run(config)`` is a pure function of it."""
 
-    task: Annotated[str, BeforeValidator(_task_name)]
+    task: Annotated[str, BeforeValidator(_task_name), WithJsonSchema({"enum": [*TASKS, CUSTOM]})]
     """A GLUE task, or custom for your own data."""
     model: Annotated[ModelConfig, BeforeValidator(_model_section)] = ModelConfig()
     """The backbone; a plain string is taken as its id."""
@@ -261,6 +274,12 @@ class RunConfig(Section):
         return getattr(self.strategy, "m", None)
 
 
+def without_nulls(values: dict[str, Any], schema: type[BaseModel]) -> dict[str, Any]:
+    """The values without null options, which have their default. Unknown keys stay, so that they are refused."""
+    named = {str(key): value for key, value in values.items()}
+    return {key: value for key, value in named.items() if value is not None or key not in schema.model_fields}
+
+
 def parse_config(values: dict[str, Any]) -> RunConfig:
     """A checked configuration from plain nested values.
 
@@ -268,7 +287,7 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
         FieldError: the first wrong value, with its path.
     """
     try:
-        return RunConfig(**{str(key): value for key, value in values.items() if value is not None})
+        return RunConfig(**without_nulls(values, RunConfig))
     except ValidationError as error:
         loc, problem = first_problem(error, RunConfig)
         if loc == ("task",) and problem == "is missing":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from adapter_tune.adapters.families import SubLayer
 from adapter_tune.adapters.formula import Formula, Shape
@@ -49,6 +49,18 @@ def _check_size(value: object) -> object:
     raise ValueError("should be a whole number from 1 to 65536, or a list with one number per layer")
 
 
+_SIZE = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": _WIDEST},
+        {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0, "maximum": _WIDEST},
+            "contains": {"type": "integer", "minimum": 1},
+        },
+    ]
+}
+
+
 class Injection(Strategy):
     """Base of the strategies with adapters: their options, surgery and formula."""
 
@@ -56,7 +68,7 @@ class Injection(Strategy):
     insertion: ClassVar[Insertion] = "serial"
     learning_rate: ClassVar[float] = 3e-4  # as in the example of the released code
 
-    m: Annotated[int | list[int], BeforeValidator(_check_size)] = 64
+    m: Annotated[int | list[int], BeforeValidator(_check_size), WithJsonSchema(_SIZE)] = 64
     """Bottleneck size, or a list with one size per layer; 0 means no adapter in that layer."""
     layers: LayerRangeOption = "all"
     """Layers that get adapters: all, a range such as 6-11, top-6, or a list."""

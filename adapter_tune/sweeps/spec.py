@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from adapter_tune.config.schema import RunConfig, Section
+from adapter_tune.config.schema import RunConfig, Section, without_nulls
 from adapter_tune.config.shipped import find_config
 from adapter_tune.config.yaml_files import Lines, read_yaml
 from adapter_tune.foundation.errors import FieldError, UsageError, unknown_name
@@ -74,7 +74,7 @@ def read_sweep(name: str) -> Sweep:
     path = find_config(name, sweeps=True)
     values, lines = read_yaml(path)
     try:
-        sweep = Sweep(**{str(key): value for key, value in values.items() if value is not None})
+        sweep = Sweep(**without_nulls(values, Sweep))
         _check(sweep)
     except (ValidationError, FieldError) as error:
         if isinstance(error, ValidationError):
