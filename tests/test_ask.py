@@ -5,6 +5,7 @@ import os
 import pty
 import select
 import shutil
+import signal
 import sys
 import time
 import warnings
@@ -23,6 +24,7 @@ from adapter_tune.tasks.glue import TASKS
 
 DOG = "the dog sleeps ."
 CAT = "the cat runs ."
+CTRL_C = b"\x03"
 
 
 class Pipe:
@@ -128,20 +130,26 @@ def typed(words: Sequence[str], *keys: bytes) -> tuple[str, int]:
     if child == 0:
         _run_in_terminal(words)
     shown = b""
+    answered = 0  # how much had been shown when the last keys were typed
     waiting = list(keys)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        if waiting and shown.endswith(b"> "):
+        if shown[answered:].endswith(b"> ") and waiting:
+            answered = len(shown)
             os.write(terminal, waiting.pop(0))
-            shown += b"\n"  # until the next prompt
-        if select.select([terminal], [], [], 0.05)[0]:
-            try:
-                part = os.read(terminal, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            shown += part.replace(b"\x1b[?2004h", b"").replace(b"\x1b[?2004l", b"")
+        if not select.select([terminal], [], [], 1)[0]:
+            if keys[-1] == CTRL_C and not waiting:
+                os.write(terminal, CTRL_C)  # Python misses a signal that comes just before it waits for input
+            continue
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        shown += part.replace(b"\x1b[?2004h", b"").replace(b"\x1b[?2004l", b"")
+    else:
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     return shown.decode(), os.waitstatus_to_exitcode(status)
 
@@ -179,7 +187,7 @@ def test_a_person_types_texts_and_sees_bars(trained_runs: dict[str, str]) -> Non
     assert sum(line.startswith("mnli") for line in shown.splitlines()) == 2
 
 
-@pytest.mark.parametrize("key", [b"\x04", b"\x03", b"  \n"], ids=["Ctrl-D", "Ctrl-C", "spaces"])
+@pytest.mark.parametrize("key", [b"\x04", CTRL_C, b"  \n"], ids=["Ctrl-D", "Ctrl-C", "spaces"])
 def test_the_keys_that_end_the_command(trained_runs: dict[str, str], key: bytes) -> None:
     shown, code = typed(["ask", trained_runs["sst2"]], key)
     assert code == 0
