@@ -320,7 +320,7 @@ def test_only_what_has_a_checkpoint_goes_on(cli: Any, monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
 
     monkeypatch.setattr("adapter_tune.commands.predict.run_or_newest", interrupted)
-    output = cli("predict", "run", "--split", "train", "--output", "out.csv")
+    output = cli("predict", "--split", "train", "--output", "out.csv")
     assert (output.code, output.err) == (130, "interrupted\n")
     monkeypatch.setattr("adapter_tune.config.compose.compose", interrupted)
     assert cli("train", "--task", "rte", "--dry-run").err == "interrupted\n"

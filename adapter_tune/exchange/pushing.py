@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,7 @@ def _check_no_paths(run: Path, folder: Path) -> None:
     for file in (folder / FILE, folder / RUN_CONFIG, folder / CARD, *(folder / ADAPTER).glob("*_config.json")):
         text = file.read_text(encoding="utf-8")
         for path in private:
-            if path in text:
+            if re.search(rf"(?<![\w./-]){re.escape(path)}(?![\w-])", text):
                 raise RunError(f"{file.name} would be pushed with the path {path} in it; please report this bug")
 
 

@@ -189,6 +189,18 @@ def test_only_what_a_run_needs_is_pushed_and_no_path(
     assert stored["storage"]["folder"] == trained.name
 
 
+def test_a_path_that_is_left_is_not_pushed(
+    hub: HubServer, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("adapter_tune.exchange.pushing.model_card", lambda *_: f"see `{tmp_path}/rows.csv`")
+    message = push_error(RunError, trained, f"{FULL}/leak", model=BACKBONE)
+    assert message.startswith(f"README.md would be pushed with the path {tmp_path}")
+    monkeypatch.setattr("adapter_tune.exchange.pushing.public_record", lambda record, _: record)
+    assert f"{trained}" in push_error(RunError, trained, f"{FULL}/leak", model=BACKBONE)
+    assert f"{FULL}/leak" not in hub.repositories
+
+
 def test_only_these_files_are_fetched(hub: HubServer, pushed: Pushed, copy: Callable[..., str]) -> None:
     name = copy("notes", **{"notes.txt": b"x", "adapter/model.onnx": b"x"})
     folder = local_run(name)

@@ -30,7 +30,7 @@ from tests.helpers import StopError, interrupted, weights
 
 KEYS = [
     "format", "task", "strategy", "model", "seed", "config", "scores", "headline", "parameters", "speed", "storage",
-    "history", "warnings", "versions", "config_hash", "data_paths",
+    "history", "warnings", "versions", "config_hash", "data_paths", "examples",
 ]  # fmt: skip
 PARTS = {
     "model": "id revision fingerprint",
