@@ -187,16 +187,16 @@ def copied(folder: Path, target: Path) -> Path:
     [
         ({"peft_type": "IA3"}, "peft_type is IA3; only LoRA can be imported"),
         ({"task_type": "TOKEN_CLS"}, "task_type is TOKEN_CLS; only classifiers of texts"),
-        ({"bias": "lora_only"}, "bias is 'lora_only', which has no counterpart here; only adapters with bias = none"),
-        ({"use_dora": True}, "use_dora is True, which has no counterpart here; only adapters without use_dora"),
-        ({"rank_pattern": {"query": 4}}, "rank_pattern is {'query': 4}, which has no counterpart"),
-        ({"alpha_pattern": {"query": 4}}, "alpha_pattern is {'query': 4}"),
-        ({"lora_bias": True}, "lora_bias is True"),
+        ({"bias": "lora_only"}, 'bias is "lora_only", which has no counterpart here; only adapters with bias = none'),
+        ({"use_dora": True}, "use_dora is true, which has no counterpart here; only adapters without use_dora"),
+        ({"rank_pattern": {"query": 4}}, 'rank_pattern is {"query": 4}, which has no counterpart'),
+        ({"alpha_pattern": {"query": 4}}, 'alpha_pattern is {"query": 4}'),
+        ({"lora_bias": True}, "lora_bias is true"),
         ({"layer_replication": [[0, 2]]}, "layer_replication is [[0, 2]]"),
-        ({"target_parameters": ["x"]}, "target_parameters is ['x']"),
+        ({"target_parameters": ["x"]}, 'target_parameters is ["x"]'),
         ({"trainable_token_indices": [1]}, "trainable_token_indices is [1]"),
         ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens is [1]"),
-        ({"fan_in_fan_out": True}, "fan_in_fan_out is True"),
+        ({"fan_in_fan_out": True}, "fan_in_fan_out is true"),
         ({"an_option_of_the_future": 3}, "an_option_of_the_future is 3, which has no counterpart"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa', which changes the weights of the backbone"),
         ({"r": 0}, "r should be greater than or equal to 1, got 0"),
@@ -226,8 +226,8 @@ def test_options_without_a_counterpart_are_refused_by_name(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"use_dora": True}, "use_dora is True"),
-        ({"bias": "all"}, "bias is 'all'"),
+        ({"use_dora": True}, "use_dora is true"),
+        ({"bias": "all"}, "bias is \"all\""),
         ({"target_modules": "all-linear"}, "target_modules includes bert.pooler.dense, which has no counterpart"),
         ({"target_modules": ["query", "word_embeddings"]}, "target_modules includes bert.embeddings.word_embeddings"),
         ({"target_modules": ["layer.0.attention.self.query", "layer.1.attention.self.value"]},
@@ -277,6 +277,11 @@ def test_a_head_that_reads_a_pooler_without_weights_is_refused(tmp_path: Path) -
 def test_a_folder_may_not_name_a_path_as_its_backbone(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"names its backbone .*, a path; give the backbone with --model"):
         import_adapter(folder, tmp_path / "run", choice=TaskChoice())
+
+
+def test_a_revision_that_is_not_read_is_named(folder: Path, backbone: str, tmp_path: Path) -> None:
+    record = imported(changed(copied(folder, tmp_path / "peft"), revision="v2"), backbone, tmp_path / "run")
+    assert "the folder names revision v2 of its backbone, but revisions are not read" in record.warnings
 
 
 def test_a_truncated_file_is_named(folder: Path, backbone: str, tmp_path: Path) -> None:
