@@ -37,7 +37,7 @@ TARGETS = {
 """Target modules as users of peft write them."""
 
 
-@pytest.fixture(scope="module", params=BACKBONES, ids=lambda b: f"{b[0]}-{len(b[1])}")
+@pytest.fixture(scope="module", params=dict(BACKBONES).items(), ids=lambda b: b[0])
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A family and the folder of a random backbone of it, with outputs that differ from row to row."""
     name, own = request.param
@@ -291,9 +291,10 @@ def test_a_truncated_file_is_named(folder: Path, backbone: str, tmp_path: Path) 
         imported(tmp_path / "peft", backbone, tmp_path / "run")
 
 
-def test_a_run_of_ours_is_no_folder_of_peft(trained_runs: dict[str, str], backbone: str, tmp_path: Path) -> None:
+def test_a_run_of_ours_is_no_folder_of_peft(make_config: Any, backbone: str, tmp_path: Path) -> None:
+    saved_task(tmp_path / "ours", make_config("rte", strategy="lora"), seed=0)
     with pytest.raises(UsageError, match="contains no adapter of a known format"):
-        imported(Path(trained_runs["rte"]) / "adapter", backbone, tmp_path / "run")
+        imported(tmp_path / "ours", backbone, tmp_path / "run")
 
 
 # Export --------------------------------------------------------------------------------------------------------------
@@ -369,7 +370,7 @@ def test_what_we_add_must_fit_the_head(make_config: Any, backbone: str, tmp_path
 
 
 def test_an_imported_run_is_scored_predicts_and_joins_others(
-    backbone: str, glue: str, trained_runs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    backbone: str, glue: str, make_config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved_by_peft(tmp_path / "peft", backbone, num_labels=2)
     words = ["import", str(tmp_path / "peft"), "--model", backbone, "--task", "rte", "--max-length", "32"]
@@ -386,7 +387,8 @@ def test_an_imported_run_is_scored_predicts_and_joins_others(
         ablate_run(tmp_path / "run", moved=moved)
     model = MultiTask(backbone, precision="float32", device="cpu")
     model.add("imported", tmp_path / "run")
-    model.add("trained", trained_runs["mnli"])
+    saved_task(tmp_path / "trained", make_config("mnli"), seed=0)
+    model.add("trained", tmp_path / "trained")
     mixed = model(IDS, MASK, tasks=["imported", "trained"] * 2)
     single = logits(adapter_tune.load(tmp_path / "run")[0])
     assert torch.allclose(mixed[0], single[0], rtol=0, atol=1e-5)
