@@ -24,6 +24,7 @@ GOOD = "text,label\n" + "".join(f"the dog {i},{'ab'[i % 2]}\n" for i in range(20
 TRAIN = "train --train-file train.csv --model demo"
 PREDICT = "predict --runs runs --output out.csv --input"
 HUB = '{"name": "x", "config": {"mh_adapter": true, "ln_after": true}}'
+PEFT = '{"peft_type": "LORA", "task_type": "SEQ_CLS", "use_dora": true}'
 Files = dict[str, str | bytes]
 CASES: list[tuple[str, Files, str]] = [
     ("an unknown task", {}, "train --demo --task mnly"),
@@ -115,6 +116,10 @@ CASES: list[tuple[str, Files, str]] = [
      "import hub --model demo --output out"),
     ("an adapter of AdapterHub in the place of a run", {"hub/adapter_config.json": HUB},
      "export hub --format adapterhub --output out"),
+    ("an option of peft without a counterpart", {"peft/adapter_config.json": PEFT, "peft/adapter_model.bin": ""},
+     "import peft --model demo --output out"),
+    ("an adapter of peft in the place of a run", {"peft/adapter_config.json": PEFT},
+     "export peft --format peft --output out"),
     ("a folder without runs to serve", {"new.csv": GOOD}, "serve ."),
     ("changes from any folder", {}, "serve runs --allow-changes"),
     ("a queue that is shorter than a request", {}, "serve runs --max-queue 5"),

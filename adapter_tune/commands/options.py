@@ -348,13 +348,13 @@ ReportFolder = Annotated[Path, typer.Option("--output", help="Folder to write to
 
 # export, import
 
-ExportFormat = Annotated[str, typer.Option("--format", help="Format to write: adapterhub.")]
+ExportFormat = Annotated[str, typer.Option("--format", help="Format to write: adapterhub or peft.")]
 ExportFolder = Annotated[Path, typer.Option("--output", help="New folder to write the adapter to.")]
 Safetensors = Annotated[
     bool,
     typer.Option(
         "--safetensors",
-        help="Write safetensors files; AdapterHub reads them with use_safetensors=True only. Default: PyTorch's files.",
+        help="Write safetensors files; AdapterHub reads them with use_safetensors=True only. Default: pickles.",
     ),
 ]
 ForeignFolder = Annotated[Path, typer.Argument(help="Folder that another library saved an adapter in.")]

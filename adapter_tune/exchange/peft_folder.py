@@ -137,7 +137,8 @@ def _write_config(run: StoredRun, strategy: Lora, folder: Path) -> None:
         target_modules=lora_paths(run.model),
         modules_to_save=saved_modules(run.model),
     )
-    config.save_pretrained(str(folder))
+    values = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+    (folder / CONFIG).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _settings(folder: Path) -> PeftSettings:

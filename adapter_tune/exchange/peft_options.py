@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import reprlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ _UNUSED = (
     "runtime_config",
 )
 """Keys that say where the adapter comes from, how its weights started, or are read with others that are refused."""
+
+_SHOWN = 60
+"""Characters of a value in a message."""
 
 Names = list[str] | str | None
 """Modules by the ends of their names, or by a regular expression."""
@@ -88,7 +91,8 @@ def check_peft_settings(settings: PeftSettings, file: Path) -> None:
 
 def _refusal(file: Path, name: str, value: object, allowed: str | None) -> RunError:
     without = f"without {name}" if allowed is None else f"with {name} = {allowed}"
+    text = json.dumps(value)
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     return RunError(
-        f"{file}: {name} is {reprlib.repr(value)}, which has no counterpart here; only adapters {without} can be "
-        "imported"
+        f"{file}: {name} is {shown}, which has no counterpart here; only adapters {without} can be imported"
     )

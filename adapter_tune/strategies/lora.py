@@ -43,7 +43,7 @@ class Lora(Strategy):
     paper: ClassVar[str] = "Hu et al. 2022"
     learning_rate: ClassVar[float] = 5e-4  # table 9 of the paper, RoBERTa-base
     drawing: ClassVar[str] = """
-        x -> W x + alpha/r * B A x*          for queries and values; A: d_in to r, B: r to d_out          * trained"""
+        x -> W x + alpha/r * B A x*     for queries and values, or others; A: d_in to r, B: r to d_out  * trained"""
 
     r: int = Field(default=8, ge=1, le=65_536)
     """Rank of the update."""

@@ -37,7 +37,7 @@ TARGETS = {
 """Target modules as users of peft write them."""
 
 
-@pytest.fixture(scope="module", params=BACKBONES, ids=lambda b: f"{b[0]}-{len(b[1])}")
+@pytest.fixture(scope="module", params=dict(BACKBONES).items(), ids=lambda b: b[0])
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A family and the folder of a random backbone of it, with outputs that differ from row to row."""
     name, own = request.param
@@ -187,16 +187,16 @@ def copied(folder: Path, target: Path) -> Path:
     [
         ({"peft_type": "IA3"}, "peft_type is IA3; only LoRA can be imported"),
         ({"task_type": "TOKEN_CLS"}, "task_type is TOKEN_CLS; only classifiers of texts"),
-        ({"bias": "lora_only"}, "bias is 'lora_only', which has no counterpart here; only adapters with bias = none"),
-        ({"use_dora": True}, "use_dora is True, which has no counterpart here; only adapters without use_dora"),
-        ({"rank_pattern": {"query": 4}}, "rank_pattern is {'query': 4}, which has no counterpart"),
-        ({"alpha_pattern": {"query": 4}}, "alpha_pattern is {'query': 4}"),
-        ({"lora_bias": True}, "lora_bias is True"),
+        ({"bias": "lora_only"}, 'bias is "lora_only", which has no counterpart here; only adapters with bias = none'),
+        ({"use_dora": True}, "use_dora is true, which has no counterpart here; only adapters without use_dora"),
+        ({"rank_pattern": {"query": 4}}, 'rank_pattern is {"query": 4}, which has no counterpart'),
+        ({"alpha_pattern": {"query": 4}}, 'alpha_pattern is {"query": 4}'),
+        ({"lora_bias": True}, "lora_bias is true"),
         ({"layer_replication": [[0, 2]]}, "layer_replication is [[0, 2]]"),
-        ({"target_parameters": ["x"]}, "target_parameters is ['x']"),
+        ({"target_parameters": ["x"]}, 'target_parameters is ["x"]'),
         ({"trainable_token_indices": [1]}, "trainable_token_indices is [1]"),
         ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens is [1]"),
-        ({"fan_in_fan_out": True}, "fan_in_fan_out is True"),
+        ({"fan_in_fan_out": True}, "fan_in_fan_out is true"),
         ({"an_option_of_the_future": 3}, "an_option_of_the_future is 3, which has no counterpart"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa', which changes the weights of the backbone"),
         ({"r": 0}, "r should be greater than or equal to 1, got 0"),
@@ -226,8 +226,8 @@ def test_options_without_a_counterpart_are_refused_by_name(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"use_dora": True}, "use_dora is True"),
-        ({"bias": "all"}, "bias is 'all'"),
+        ({"use_dora": True}, "use_dora is true"),
+        ({"bias": "all"}, "bias is \"all\""),
         ({"target_modules": "all-linear"}, "target_modules includes bert.pooler.dense, which has no counterpart"),
         ({"target_modules": ["query", "word_embeddings"]}, "target_modules includes bert.embeddings.word_embeddings"),
         ({"target_modules": ["layer.0.attention.self.query", "layer.1.attention.self.value"]},
@@ -279,6 +279,11 @@ def test_a_folder_may_not_name_a_path_as_its_backbone(folder: Path, tmp_path: Pa
         import_adapter(folder, tmp_path / "run", choice=TaskChoice())
 
 
+def test_a_revision_that_is_not_read_is_named(folder: Path, backbone: str, tmp_path: Path) -> None:
+    record = imported(changed(copied(folder, tmp_path / "peft"), revision="v2"), backbone, tmp_path / "run")
+    assert "the folder names revision v2 of its backbone, but revisions are not read" in record.warnings
+
+
 def test_a_truncated_file_is_named(folder: Path, backbone: str, tmp_path: Path) -> None:
     file = copied(folder, tmp_path / "peft") / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:-9])
@@ -286,9 +291,10 @@ def test_a_truncated_file_is_named(folder: Path, backbone: str, tmp_path: Path) 
         imported(tmp_path / "peft", backbone, tmp_path / "run")
 
 
-def test_a_run_of_ours_is_no_folder_of_peft(trained_runs: dict[str, str], backbone: str, tmp_path: Path) -> None:
+def test_a_run_of_ours_is_no_folder_of_peft(make_config: Any, backbone: str, tmp_path: Path) -> None:
+    saved_task(tmp_path / "ours", make_config("rte", strategy="lora"), seed=0)
     with pytest.raises(UsageError, match="contains no adapter of a known format"):
-        imported(Path(trained_runs["rte"]) / "adapter", backbone, tmp_path / "run")
+        imported(tmp_path / "ours", backbone, tmp_path / "run")
 
 
 # Export --------------------------------------------------------------------------------------------------------------
@@ -364,7 +370,7 @@ def test_what_we_add_must_fit_the_head(make_config: Any, backbone: str, tmp_path
 
 
 def test_an_imported_run_is_scored_predicts_and_joins_others(
-    backbone: str, glue: str, trained_runs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    backbone: str, glue: str, make_config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved_by_peft(tmp_path / "peft", backbone, num_labels=2)
     words = ["import", str(tmp_path / "peft"), "--model", backbone, "--task", "rte", "--max-length", "32"]
@@ -381,7 +387,8 @@ def test_an_imported_run_is_scored_predicts_and_joins_others(
         ablate_run(tmp_path / "run", moved=moved)
     model = MultiTask(backbone, precision="float32", device="cpu")
     model.add("imported", tmp_path / "run")
-    model.add("trained", trained_runs["mnli"])
+    saved_task(tmp_path / "trained", make_config("mnli"), seed=0)
+    model.add("trained", tmp_path / "trained")
     mixed = model(IDS, MASK, tasks=["imported", "trained"] * 2)
     single = logits(adapter_tune.load(tmp_path / "run")[0])
     assert torch.allclose(mixed[0], single[0], rtol=0, atol=1e-5)

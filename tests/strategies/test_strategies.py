@@ -19,6 +19,7 @@ from adapter_tune.adapters.parameter_count import count_parameters
 from adapter_tune.adapters.surgery import bypass, detach, sites
 from adapter_tune.foundation.errors import FieldError, RunError, UsageError
 from adapter_tune.modeling.build import prepare
+from adapter_tune.report.strategy_listing import show_strategy
 from adapter_tune.strategies import REGISTRY, Injection, parse_strategy
 from adapter_tune.strategies.lora import PROJECTIONS
 from tests.helpers import BACKBONES, LAYERS, OWN, SIZES, D, applied, config_of, model_of
@@ -260,6 +261,13 @@ def test_loras_projections_have_one_order_and_occur_once() -> None:
     one, other = (parse_strategy({"name": "lora", "projections": p}) for p in (["value", "key"], ["key", "value"] * 2))
     assert one == other
     assert one.to_dict()["projections"] == ["key", "value"]
+
+
+def test_loras_options_are_listed_as_they_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    show_strategy("lora")
+    printed = capsys.readouterr().out
+    assert "[query,value]" in printed
+    assert "r(d_in + d_out) = 8*(768 + 768)" in printed
 
 
 @pytest.mark.parametrize("name", INJECTIONS)
