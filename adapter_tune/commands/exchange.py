@@ -17,15 +17,14 @@ def export(
     model: o.MovedModel = None,
     runs: o.RunsFolder = Path("runs"),
 ) -> None:
-    """Write the adapter of a run in the format of another library."""
+    """Write a run in another format."""
     folder = run_or_newest(run, runs, False)
     prepare_libraries(False)
     from adapter_tune.exchange.exporting import export_run
+    from adapter_tune.exchange.formats import Export
+    from adapter_tune.report.exchange_output import show_export
 
-    notes = export_run(folder, output, format_name=format_, model=model, safetensors=safetensors)
-    for note in notes:
-        print(f"warning: {note}")
-    print(f"exported to {output}")
+    show_export(export_run(Export(folder, model, safetensors), output, format_), output)
 
 
 def import_(
@@ -44,7 +43,7 @@ def import_(
         check_only_for("your own data", columns)
     prepare_libraries(False)
     from adapter_tune.exchange.importing import TaskChoice, import_adapter
-    from adapter_tune.report.command_output import show_import
+    from adapter_tune.report.exchange_output import show_import
 
     choice = TaskChoice(task, text_column or "text", text_pair_column, label_column or "label", max_length)
     show_import(import_adapter(folder, output, model=model, choice=choice))

@@ -251,8 +251,8 @@ ReportFolder = Annotated[Path, typer.Option("--output", help="Folder to write to
 
 # export, import
 
-ExportFormat = Annotated[str, typer.Option("--format", help="Format to write: adapterhub.")]
-ExportFolder = Annotated[Path, typer.Option("--output", help="New folder to write the adapter to.")]
+ExportFormat = Annotated[str, typer.Option("--format", help="Format to write: adapterhub, merged or onnx.")]
+ExportFolder = Annotated[Path, typer.Option("--output", help="New folder to write to.")]
 Safetensors = Annotated[
     bool,
     typer.Option(

@@ -56,7 +56,7 @@ def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedMod
         RunError: the backbone is not the one of the training, or a file is damaged.
     """
     folder = adapter_folder(Path(folder))
-    prepared = _load_prepared(folder, model)
+    prepared = load_prepared(folder, model)
     return prepared.model.eval(), load_saved_tokenizer(folder, prepared.model.config)
 
 
@@ -90,7 +90,7 @@ def evaluate_run(
     stored = read_run(folder)
     read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
-    prepared = _load_prepared(folder / ADAPTER, model)
+    prepared = load_prepared(folder / ADAPTER, model)
     tokenizer = load_saved_tokenizer(folder / ADAPTER, prepared.model.config)
     if input_file is not None:
         splits = load_file(config, tokenizer, input_file, columns or InputColumns())
@@ -126,7 +126,7 @@ def ablate_run(
     config, model = _requested(stored, folder, batch_size, model, demo)
     config = with_data_paths(config, folder, stored.data_paths, moved)
     name = split or config.task_spec.validation[0]
-    prepared = _load_prepared(folder / ADAPTER, model)
+    prepared = load_prepared(folder / ADAPTER, model)
     tokenizer = load_saved_tokenizer(folder / ADAPTER, prepared.model.config)
     rows = load_rows(config, tokenizer, [name])[name]
     with given_threads(config.training):
@@ -173,7 +173,7 @@ def predictor(
     config, model = _requested(stored, folder, batch_size, model, demo)
     if needs_data:
         config = with_data_paths(config, folder, stored.data_paths, moved)
-    prepared = _load_prepared(folder / ADAPTER, model)
+    prepared = load_prepared(folder / ADAPTER, model)
     return Predictor(config, prepared, load_saved_tokenizer(folder / ADAPTER, prepared.model.config))
 
 
@@ -232,8 +232,13 @@ def _adapted_to_this_machine(training: TrainingConfig, then: Speed) -> dict[str,
     return {"training.device": device, "training.precision": precision, "training.threads": threads}
 
 
-def _load_prepared(folder: Path, model: str | None) -> PreparedModel:
-    """Backbone and adapter from an adapter folder: build, inject, load; a missing or surplus tensor is an error."""
+def load_prepared(folder: Path, model: str | None) -> PreparedModel:
+    """Backbone and adapter from an adapter folder: build, inject, load; a missing or surplus tensor is an error.
+
+    Args:
+        folder: the adapter folder.
+        model: path or id of the backbone, if it has moved since training.
+    """
     adapter = read_adapter_config(folder)
     config = adapter_run_config(folder, adapter, model)
     adapter_files.check_size(folder, config.strategy.formula(shape_of(load_config(config.model, {}))).trained)
