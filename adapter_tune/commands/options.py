@@ -165,6 +165,10 @@ Predictions = Annotated[
     Path | None,
     typer.Option("--output", help="File to write. Its extension sets the format: .csv, .tsv, .jsonl or .parquet."),
 ]
+OnnxModel = Annotated[
+    Path | None,
+    typer.Option("--onnx", help="Folder that 'export --format onnx' wrote, or a model in it, instead of a run."),
+]
 Text = Annotated[str | None, typer.Option("--text", help="Text to predict on.")]
 TextPair = Annotated[str | None, typer.Option("--text-pair", help="Second text, for a task with text pairs.")]
 
@@ -258,6 +262,12 @@ Safetensors = Annotated[
     typer.Option(
         "--safetensors",
         help="Write safetensors files; AdapterHub reads them with use_safetensors=True only. Default: PyTorch's files.",
+    ),
+]
+Int8 = Annotated[
+    bool,
+    typer.Option(
+        "--int8", help="With --format onnx: also write the model with 8-bit weights, and compare scores and speed."
     ),
 ]
 ForeignFolder = Annotated[Path, typer.Argument(help="Folder that another library saved an adapter in.")]

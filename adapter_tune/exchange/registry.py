@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter_tune.exchange import adapterhub, merged
+from adapter_tune.exchange import adapterhub, merged, onnx_export
 from adapter_tune.exchange.formats import Format, Reader
 from adapter_tune.foundation.errors import UsageError, unknown_name
 
-FORMATS: dict[str, Format] = {each.name: each for each in (adapterhub.FORMAT, merged.FORMAT)}
+FORMATS: dict[str, Format] = {each.name: each for each in (adapterhub.FORMAT, merged.FORMAT, onnx_export.FORMAT)}
 
 
 def get_format(name: str) -> Format:

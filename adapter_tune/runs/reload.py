@@ -174,7 +174,7 @@ def predictor(
     if needs_data:
         config = with_data_paths(config, folder, stored.data_paths, moved)
     prepared = load_prepared(folder / ADAPTER, model)
-    return Predictor(config, prepared, load_saved_tokenizer(folder / ADAPTER, prepared.model.config))
+    return Predictor(config, load_saved_tokenizer(folder / ADAPTER, prepared.model.config), prepared)
 
 
 def stored_training(folder: Path) -> TrainingConfig | None:
@@ -189,8 +189,23 @@ def stored_training(folder: Path) -> TrainingConfig | None:
     if not (folder / FILE).is_file():
         return None
     stored = read_run(folder)
-    config = _parse_stored(stored.config, folder / FILE)
+    config = parse_stored(stored.config, folder / FILE)
     return config.with_values(_adapted_to_this_machine(config.training, stored.speed)).training
+
+
+def config_with_data(folder: Path, moved: Mapping[str, str] | None = None) -> ResolvedConfig:
+    """The configuration of a finished run with the paths that its data have now.
+
+    Args:
+        folder: the run folder.
+        moved: paths of data that have moved since training, by option, as in ``data.custom.train_file``.
+
+    Raises:
+        UsageError: this is no run folder, or a file or folder of its data is not there.
+        RunError: a file is damaged.
+    """
+    stored = read_run(folder)
+    return with_data_paths(parse_stored(stored.config, folder / FILE), folder, stored.data_paths, moved)
 
 
 def _requested(
@@ -198,7 +213,7 @@ def _requested(
 ) -> tuple[ResolvedConfig, str | None]:
     """A run's configuration with the values that are requested now, and the backbone's path or id if requested."""
     distributed.check_launcher()
-    config = _parse_stored(stored.config, folder / FILE)
+    config = parse_stored(stored.config, folder / FILE)
     config = config.with_values(_adapted_to_this_machine(config.training, stored.speed))
     if demo:
         model = model or DEMO
@@ -265,7 +280,7 @@ def adapter_run_config(folder: Path, adapter: AdapterConfig, model: str | None =
     if strange:
         raise RunError(f"{path}: data.{strange[0]} should not be in it; the file is damaged")
     values = {"task": adapter.task, "model": section, "strategy": adapter.strategy}
-    config = _parse_stored({**values, "data": {"max_length": adapter.max_length, "custom": adapter.data}}, path)
+    config = parse_stored({**values, "data": {"max_length": adapter.max_length, "custom": adapter.data}}, path)
     if ".." in Path(config.model.id).parts:
         raise RunError(f"{path}: model.id refers to a place outside its folder; give the backbone with --model")
     if list(config.task_spec.labels) != adapter.labels:
@@ -273,8 +288,16 @@ def adapter_run_config(folder: Path, adapter: AdapterConfig, model: str | None =
     return config
 
 
-def _parse_stored(values: dict[str, Any], path: Path) -> ResolvedConfig:
-    """A configuration from one of a run's own files."""
+def parse_stored(values: dict[str, Any], path: Path) -> ResolvedConfig:
+    """A configuration from one of a run's own files.
+
+    Args:
+        values: its content.
+        path: the file, for messages.
+
+    Raises:
+        RunError: a value is wrong.
+    """
     try:
         return resolved(parse_config(values))
     except FieldError as error:
