@@ -162,7 +162,7 @@ def _measure_file(folder: Path, options: argparse.Namespace) -> None:
     file = folder / "rows.csv"
     write_rows(file, ({name: row[name] for name in names} for row in rows("rte", "train", 256)))
     tasks = MultiTaskPredictor(open_runs(adapters, precision="float32", device="cpu"), run.training)
-    alone = Predictor(run, build_model(run), tokenizer)
+    alone = Predictor(run, tokenizer, build_model(run))
     together = []
     apart = []
     for repeat in range(options.repeats + 1):

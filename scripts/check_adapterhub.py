@@ -116,6 +116,7 @@ def _export_ours(folder: Path) -> None:
     from adapter_tune.config.resolved import resolved
     from adapter_tune.config.schema import parse_config
     from adapter_tune.exchange.exporting import export_run
+    from adapter_tune.exchange.formats import Export
     from adapter_tune.modeling.build import build_model
     from adapter_tune.run_files.adapter_files import save_adapter, saved_tensors
     from adapter_tune.runs.save import adapter_config
@@ -132,7 +133,7 @@ def _export_ours(folder: Path) -> None:
         for tensor in saved_tensors(prepared.model, prepared.newly_initialized).values():
             tensor.add_(torch.randn_like(tensor), alpha=0.3)
         save_adapter(place / "run", prepared.model, prepared.newly_initialized, adapter_config(prepared, config))
-        export_run(place / "run", place / "hub", format_name="adapterhub", safetensors=number % 2 == 1)
+        export_run(Export(place / "run", safetensors=number % 2 == 1), place / "hub", "adapterhub")
         torch.save(_logits(prepared.model, folder), place / "expected.pt")
 
 

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 from transformers import (
+    AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertConfig,
@@ -31,6 +32,7 @@ from adapter_tune.adapters.families import FAMILIES
 from adapter_tune.conformance import tiny_models
 from adapter_tune.demo.glue import rows
 from adapter_tune.demo.location import BACKBONE
+from adapter_tune.modeling.backbone import load_tokenizer
 from adapter_tune.modeling.build import build_model, prepare
 from adapter_tune.run_files.adapter_files import save_adapter, saved_tensors
 from adapter_tune.runs.run import run
@@ -66,6 +68,23 @@ def save_backbone(folder: Path, kind: type[PreTrainedModel], seed: int, **option
     kind(bert_config(), **options).save_pretrained(folder)
     save_tokenizer(folder)
     return str(folder)
+
+
+def save_family(folder: Path, family: str, seed: int = 0) -> str:
+    """A random encoder of a family as one finds it, with the tests' tokenizer."""
+    torch.manual_seed(seed)
+    config = copy.deepcopy(CONFIGS[family])
+    config.vocab_size = len(TOKENIZER)
+    AutoModel.from_config(config).save_pretrained(folder)
+    save_tokenizer(folder)
+    return str(folder)
+
+
+def saved_run(folder: Path, config: Any, seed: int = 3) -> Path:
+    """An adapter folder with the tokenizer as a run saves it, and random trained tensors."""
+    saved_task(folder, config, seed)
+    load_tokenizer(config.model).save_pretrained(folder)
+    return folder
 
 
 def saved_task(folder: Path, config: Any, seed: int) -> None:

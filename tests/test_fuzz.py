@@ -34,7 +34,7 @@ from adapter_tune.foundation.errors import AdapterTuneError, FieldError
 from adapter_tune.run_files import adapter_files, checkpoints
 from adapter_tune.run_files.ablation_result import read_ablation
 from adapter_tune.run_files.result import read_result
-from adapter_tune.runs.reload import _parse_stored
+from adapter_tune.runs.reload import parse_stored
 from adapter_tune.strategies import REGISTRY
 from adapter_tune.sweeps.cells import cells, config_of
 from adapter_tune.sweeps.spec import Range, Sweep, read_sweep
@@ -201,7 +201,7 @@ def test_adapter_configurations(tmp_path_factory: pytest.TempPathFactory, change
     found = clear(lambda: adapter_files.read_adapter_config(folder))
     if found is not None:
         values = {"task": found.task, "model": found.model, "strategy": found.strategy, "data": found.data}
-        clear(lambda: _parse_stored(values, folder / adapter_files.CONFIG))
+        clear(lambda: parse_stored(values, folder / adapter_files.CONFIG))
 
 
 @fuzz

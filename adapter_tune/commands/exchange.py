@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapter_tune.commands import options as o
-from adapter_tune.commands.common import check_only_for, run_or_newest
+from adapter_tune.commands.common import check_only_for, moved_data, run_or_newest
 from adapter_tune.foundation.startup import prepare_libraries
 
 
@@ -14,18 +14,27 @@ def export(
     output: o.ExportFolder,
     run: o.RunFolder = None,
     safetensors: o.Safetensors = False,
+    int8: o.Int8 = False,
     model: o.MovedModel = None,
+    train_file: o.MovedTrainFile = None,
+    validation_file: o.MovedValidationFile = None,
+    data_source: o.MovedDataSource = None,
     runs: o.RunsFolder = Path("runs"),
 ) -> None:
-    """Write the adapter of a run in the format of another library."""
+    """Write a run in another format."""
+    moved = moved_data(train_file, validation_file, None, data_source)
+    if not int8:
+        from adapter_tune.run_files.data_paths import FLAGS
+
+        check_only_for("--int8", {FLAGS[option]: path for option, path in moved.items()})
     folder = run_or_newest(run, runs, False)
     prepare_libraries(False)
     from adapter_tune.exchange.exporting import export_run
+    from adapter_tune.exchange.formats import Export
+    from adapter_tune.report.exchange_output import show_export
 
-    notes = export_run(folder, output, format_name=format_, model=model, safetensors=safetensors)
-    for note in notes:
-        print(f"warning: {note}")
-    print(f"exported to {output}")
+    export_ = Export(folder, model, safetensors, int8, moved)
+    show_export(export_run(export_, output, format_), output)
 
 
 def import_(
@@ -44,7 +53,7 @@ def import_(
         check_only_for("your own data", columns)
     prepare_libraries(False)
     from adapter_tune.exchange.importing import TaskChoice, import_adapter
-    from adapter_tune.report.command_output import show_import
+    from adapter_tune.report.exchange_output import show_import
 
     choice = TaskChoice(task, text_column or "text", text_pair_column, label_column or "label", max_length)
     show_import(import_adapter(folder, output, model=model, choice=choice))

@@ -189,6 +189,10 @@ Predictions = Annotated[
     Path | None,
     typer.Option("--output", help="File to write. Its extension sets the format: .csv, .tsv, .jsonl or .parquet."),
 ]
+OnnxModel = Annotated[
+    Path | None,
+    typer.Option("--onnx", help="Folder that 'export --format onnx' wrote, or a model in it, instead of a run."),
+]
 Text = Annotated[str | None, typer.Option("--text", help="Text to predict on.")]
 TextPair = Annotated[str | None, typer.Option("--text-pair", help="Second text, for a task with text pairs.")]
 
@@ -348,13 +352,19 @@ ReportFolder = Annotated[Path, typer.Option("--output", help="Folder to write to
 
 # export, import
 
-ExportFormat = Annotated[str, typer.Option("--format", help="Format to write: adapterhub or peft.")]
-ExportFolder = Annotated[Path, typer.Option("--output", help="New folder to write the adapter to.")]
+ExportFormat = Annotated[str, typer.Option("--format", help="Format to write: adapterhub, peft, merged or onnx.")]
+ExportFolder = Annotated[Path, typer.Option("--output", help="New folder to write to.")]
 Safetensors = Annotated[
     bool,
     typer.Option(
         "--safetensors",
         help="Write safetensors files; AdapterHub reads them with use_safetensors=True only. Default: pickles.",
+    ),
+]
+Int8 = Annotated[
+    bool,
+    typer.Option(
+        "--int8", help="With --format onnx: also write the model with 8-bit weights, and compare scores and speed."
     ),
 ]
 ForeignFolder = Annotated[Path, typer.Argument(help="Folder that another library saved an adapter in.")]

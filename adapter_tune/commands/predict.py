@@ -14,7 +14,7 @@ from adapter_tune.foundation.startup import prepare_libraries
 
 if TYPE_CHECKING:
     from adapter_tune.data.rows import Row
-    from adapter_tune.runs.predict import Predictor
+    from adapter_tune.runs.predict import Predictor, TextPredictor
 
 
 def predict(
@@ -26,6 +26,7 @@ def predict(
     text_pair: o.TextPair = None,
     text_column: o.InputTextColumn = None,
     text_pair_column: o.InputTextPairColumn = None,
+    onnx: o.OnnxModel = None,
     batch_size: o.EvalBatchSize = None,
     model: o.MovedModel = None,
     train_file: o.MovedTrainFile = None,
@@ -35,10 +36,10 @@ def predict(
     demo: o.Demo = False,
     runs: o.RunsFolder = Path("runs"),
 ) -> None:
-    """Predict with a finished run, or with several runs on one backbone.
+    """Predict with a finished run, with several runs on one backbone, or with an exported ONNX model.
 
-    The input is a split of the run's task, a file of any size, or one text. With several runs it is a file or a text;
-    each row gets the prediction of every run.
+    The input is a split of the run's task, a file of any size, or one text. With several runs or an ONNX model it is a
+    file or a text; with several runs each row gets the prediction of every run.
     """
     _check_source({"--split": split, "--input": input_, "--text": text}, output)
     from adapter_tune.run_files.data_paths import FLAGS
@@ -55,9 +56,16 @@ def predict(
 
     if output is not None:
         check_target(output)
+    texts = [given for given in (text, text_pair) if given is not None]
+    if onnx is not None:
+        _check_onnx(run, demo, {"--split": split, "--model": model})
+        prepare_libraries(True)
+        from adapter_tune.exchange.onnx_predict import onnx_predictor
+
+        _predict_with_one(onnx_predictor(onnx, batch_size), None, input_, texts, output, columns)
+        return
     folders = run or [run_or_newest(None, runs, demo)]
     prepare_libraries(demo)
-    texts = [given for given in (text, text_pair) if given is not None]
     if are_several(folders):
         if split is not None:
             raise UsageError("--split: several runs have no split in common; give --input FILE or --text")
@@ -73,7 +81,7 @@ def predict(
 
 
 def _predict_with_one(
-    predictor: Predictor,
+    predictor: TextPredictor,
     split: str | None,
     input_: str | None,
     texts: Sequence[str],
@@ -138,6 +146,17 @@ def _show_and_write(prediction: Row, output: Path | None) -> int:
 
     show("prediction", ["", ""], [[name, _value_text(value)] for name, value in prediction.items()])
     return 1 if output is None else write_rows(output, iter([prediction]))
+
+
+def _check_onnx(runs: Sequence[Path] | None, demo: bool, flags: dict[str, str | None]) -> None:
+    """Refuse what a model without its run and its backbone would ignore.
+
+    Raises:
+        UsageError: something was given.
+    """
+    if runs:
+        raise UsageError(f"--onnx: give no run beside it; remove {runs[0]}")
+    check_only_for("runs", {**flags, "--demo": "" if demo else None})
 
 
 def _print_eval_hint(predictor: Predictor, run: Path, file: str | None, columns: dict[str, str | None]) -> None:

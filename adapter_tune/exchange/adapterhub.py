@@ -20,8 +20,8 @@ from adapter_tune.exchange.adapterhub_tensors import (
     HubTensors,
     adapter_parameters,
 )
-from adapter_tune.exchange.formats import Foreign, Format
-from adapter_tune.exchange.stored_run import StoredRun
+from adapter_tune.exchange.formats import Export, Exported, Foreign, Format, Reader
+from adapter_tune.exchange.stored_run import StoredRun, open_run
 from adapter_tune.exchange.tensor_files import write_tensors
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.run_files.json_files import read_json
@@ -111,20 +111,25 @@ def read_adapter_hub(folder: Path, backbone: Any) -> Foreign:
     )
 
 
-def write_adapter_hub(run: StoredRun, folder: Path, safetensors: bool) -> list[str]:
+def write_adapter_hub(export: Export, folder: Path) -> Exported:
     """Write a run as AdapterHub's ``save_adapter`` does.
 
     Args:
-        run: the run.
+        export: the run; safetensors files are read by AdapterHub with ``use_safetensors=True`` only.
         folder: an empty folder.
-        safetensors: write safetensors files, which AdapterHub reads with ``use_safetensors=True`` only.
 
     Returns:
         Notes on what AdapterHub does not do with the folder.
 
     Raises:
-        UsageError: the backbone's family, the strategy or an option has no counterpart in AdapterHub.
+        UsageError: the run has no adapter, or the backbone's family, the strategy or an option has no counterpart in
+            AdapterHub.
+        RunError: the backbone's configuration cannot be loaded, or a file is damaged.
     """
+    return Exported(notes=_write(open_run(export.run, export.model), folder, export.safetensors))
+
+
+def _write(run: StoredRun, folder: Path, safetensors: bool) -> list[str]:
     backbone = run.model.config
     if backbone.model_type not in LAYOUTS:
         raise UsageError(f"AdapterHub has no adapters for {backbone.model_type} backbones; export other runs")
@@ -201,8 +206,7 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
 FORMAT = Format(
     name="adapterhub",
     title="AdapterHub's adapters package",
-    is_in=is_adapter_hub,
-    backbone=backbone_of,
-    read=read_adapter_hub,
     write=write_adapter_hub,
+    options=frozenset({"safetensors"}),
+    reader=Reader(is_in=is_adapter_hub, backbone=backbone_of, read=read_adapter_hub),
 )

@@ -1,42 +1,48 @@
-"""A trained run written in the format of another library."""
+"""A trained run written in another format."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from adapter_tune.exchange.registry import get_format
-from adapter_tune.exchange.stored_run import open_run
+from adapter_tune.exchange.formats import Export, Exported, Format
+from adapter_tune.exchange.registry import FORMATS, get_format
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import RunError, UsageError
 
 
-def export_run(
-    run: Path, output: Path, *, format_name: str, model: str | None = None, safetensors: bool = False
-) -> list[str]:
-    """Write a run's adapter in the format of another library.
+def export_run(export: Export, output: Path, format_name: str) -> Exported:
+    """Write a run in another format.
 
     Args:
-        run: a run folder, or the adapter folder in it.
+        export: the run, and the options of the format.
         output: the folder to write, which must be new or empty.
         format_name: the name of the format.
-        model: path or id of the backbone, if it has moved since training.
-        safetensors: write safetensors files only.
 
     Returns:
-        Notes on what does not carry over.
+        What does not carry over, and what was checked.
 
     Raises:
-        UsageError: there is no such format, the output exists, or something in the run has no counterpart in it.
-        RunError: a file is damaged or cannot be written.
+        UsageError: there is no such format, it does not take an option, the output exists, or something in the run has
+            no counterpart in it.
+        RunError: a file is damaged or cannot be written, or what was written does not compute what the run computes.
     """
     target = get_format(format_name)
+    _check_options(export, target)
     check_new(output)
-    stored = open_run(run, model)
     try:
         with atomic_files.new_folder(output) as folder:
-            return target.write(stored, folder, safetensors)
+            return target.write(export, folder)
     except OSError as error:
         raise RunError(f"cannot write to {output}: {error}; free some space or choose another --output") from error
+
+
+def _check_options(export: Export, target: Format) -> None:
+    """Refuse an option that the format does not take."""
+    given = {"safetensors": export.safetensors, "int8": export.int8}
+    for option, is_given in given.items():
+        if is_given and option not in target.options:
+            names = " and ".join(each.name for each in FORMATS.values() if option in each.options)
+            raise UsageError(f"--{option} is only for --format {names}; remove it")
 
 
 def check_new(output: Path) -> None:

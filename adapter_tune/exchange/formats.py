@@ -1,13 +1,12 @@
-"""What a format is: how a folder of another library is recognised, read and written."""
+"""What a format is: how a folder of another library is written and, if runs are made of it, recognised and read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from adapter_tune.exchange.stored_run import StoredRun
 from adapter_tune.strategies import Strategy
 
 
@@ -43,17 +42,67 @@ class Foreign:
 
 
 @dataclass(frozen=True)
-class Format:
-    """A format of folders with one adapter each."""
+class Export:
+    """What is exported, and how."""
+
+    run: Path
+    """A run folder, or the adapter folder in it."""
+    model: str | None = None
+    """Path or id of the backbone, if it has moved since training."""
+    safetensors: bool = False
+    """Write safetensors files only."""
+    int8: bool = False
+    """Also write the model with 8-bit weights."""
+    moved: Mapping[str, str] = field(default_factory=dict)
+    """Paths of the run's data that have moved since training, by option."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One of several models that compute the same."""
 
     name: str
-    """On the command line."""
-    title: str
+    bytes: int
+    """Size of its file."""
+    rows_per_second: float
+    scores: dict[str, dict[str, float]]
+    """By split and metric; empty if the run's data cannot be read."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What a user should know of an export."""
+
+    notes: list[str] = field(default_factory=list)
+    """What does not carry over."""
+    facts: list[str] = field(default_factory=list)
+    """What was checked."""
+    compared: list[Compared] = field(default_factory=list)
+    """The models in the folder beside the run's own, if they were compared."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How the folders of a format become runs."""
+
     is_in: Callable[[Path], bool]
     """Whether a folder contains an adapter of this format."""
     backbone: Callable[[Path], str | None]
     """The backbone's id in a folder, if it has one."""
     read: Callable[[Path, Any], Foreign]
     """Reads a folder, given the transformers configuration of the backbone."""
-    write: Callable[[StoredRun, Path, bool], list[str]]
-    """Writes a run into an empty folder (the last argument: only as safetensors); returns notes."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of folders with one run each."""
+
+    name: str
+    """On the command line."""
+    title: str
+    write: Callable[[Export, Path], Exported]
+    """Writes a run into an empty folder."""
+    options: frozenset[str] = frozenset()
+    """The options of an export that it takes: ``safetensors``, ``int8``."""
+    reader: Reader | None = None
+    """None if runs cannot be made of such folders."""

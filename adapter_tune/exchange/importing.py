@@ -53,11 +53,11 @@ def import_adapter(folder: Path, output: Path, *, model: str | None = None, choi
         RunError: something in the adapter has no counterpart here, or a file or the backbone cannot be read.
     """
     check_new(output)
-    format_ = format_in(folder)
-    section = ModelConfig(id=model or _hub_id(format_.backbone(folder), folder))
+    format_, reader = format_in(folder)
+    section = ModelConfig(id=model or _hub_id(reader.backbone(folder), folder))
     backbone = load_config(section, {})
     family_of(backbone)
-    foreign = format_.read(folder, backbone)
+    foreign = reader.read(folder, backbone)
     origin = f"{format_.title}, folder {folder.resolve().name}"
     notes = [f"imported from {origin}", *foreign.notes]
     config = _configuration(section, foreign, choice, backbone, notes)

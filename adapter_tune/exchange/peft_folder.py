@@ -10,10 +10,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from adapter_tune.exchange.formats import Foreign, Format, Head
+from adapter_tune.exchange.formats import Export, Exported, Foreign, Format, Head, Reader
 from adapter_tune.exchange.peft_modules import PeftPlan, Source, lora_paths, peft_name, plan_of, saved_modules
 from adapter_tune.exchange.peft_options import PeftSettings, check_peft_settings
-from adapter_tune.exchange.stored_run import StoredRun
+from adapter_tune.exchange.stored_run import StoredRun, open_run
 from adapter_tune.exchange.tensor_files import copy_tensors, read_tensors, write_tensors
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.run_files.json_files import read_json
@@ -86,13 +86,12 @@ def read_peft(folder: Path, backbone: Any) -> Foreign:
     )
 
 
-def write_peft(run: StoredRun, folder: Path, safetensors: bool) -> list[str]:
+def write_peft(export: Export, folder: Path) -> Exported:
     """Write a run as peft's ``save_pretrained`` does; always as safetensors.
 
     Args:
-        run: the run.
+        export: what is exported.
         folder: an empty folder.
-        safetensors: changes nothing.
 
     Returns:
         Notes on what peft does not store.
@@ -100,6 +99,7 @@ def write_peft(run: StoredRun, folder: Path, safetensors: bool) -> list[str]:
     Raises:
         UsageError: the strategy is not lora.
     """
+    run = open_run(export.run, export.model)
     strategy = run.config.strategy
     if not isinstance(strategy, Lora):
         raise UsageError(
@@ -117,10 +117,11 @@ def write_peft(run: StoredRun, folder: Path, safetensors: bool) -> list[str]:
         fingerprint=run.adapter.fingerprint,
     )
     (folder / OWN).write_text(json.dumps(own.model_dump(), indent=2) + "\n", encoding="utf-8")
-    return [
+    note = (
         f"peft has no place for the names of the classes ({', '.join(own.labels) or 'regression'}) and the maximum "
         f"length ({own.max_length} tokens): they are in {OWN}, which 'adapter-tune import' reads"
-    ]
+    )
+    return Exported(notes=[note])
 
 
 def _write_config(run: StoredRun, strategy: Lora, folder: Path) -> None:
@@ -189,8 +190,7 @@ def _fill(model: Any, tensors: dict[str, Tensor], file: Path) -> None:
 FORMAT = Format(
     name="peft",
     title="peft",
-    is_in=is_peft,
-    backbone=backbone_of,
-    read=read_peft,
     write=write_peft,
+    options=frozenset({"safetensors"}),
+    reader=Reader(is_in=is_peft, backbone=backbone_of, read=read_peft),
 )

@@ -44,6 +44,22 @@ class StoredRun:
         return {names[id(p)]: p.detach() for p in parameters if not p.is_meta}
 
 
+def read_run_config(run: Path, model: str | None = None) -> tuple[Path, AdapterConfig, ResolvedConfig]:
+    """The adapter folder of a run, the adapter's configuration, and that of the run as far as the folder has it.
+
+    Args:
+        run: a run folder, or the adapter folder in it.
+        model: path or id of the backbone, if it has moved since training.
+
+    Raises:
+        UsageError: the folder contains no adapter.
+        RunError: the adapter's configuration is damaged.
+    """
+    folder = adapter_folder(local_run(run))
+    adapter = read_adapter_config(folder)
+    return folder, adapter, adapter_run_config(folder, adapter, model)
+
+
 def open_run(run: Path, model: str | None = None) -> StoredRun:
     """Read a run's adapter folder; of the backbone only the configuration is read.
 
@@ -55,9 +71,7 @@ def open_run(run: Path, model: str | None = None) -> StoredRun:
         UsageError: the folder contains no adapter.
         RunError: the backbone's configuration cannot be loaded, or a file is damaged.
     """
-    folder = adapter_folder(local_run(run))
-    adapter = read_adapter_config(folder)
-    config = adapter_run_config(folder, adapter, model)
+    folder, adapter, config = read_run_config(run, model)
     stored = read_weights(folder, adapter)
     backbone = load_config(config.model, head_options(config.task_spec))
     with torch.device("meta"):

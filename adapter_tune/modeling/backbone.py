@@ -64,9 +64,19 @@ def load_saved_tokenizer(folder: Path, backbone: Any) -> PreTrainedTokenizerBase
     Raises:
         RunError: there is none, or it has tokens that the backbone has no embeddings for.
     """
+    tokenizer = load_tokenizer_folder(folder)
+    check_token_ids(tokenizer, backbone, str(folder))
+    return tokenizer
+
+
+def load_tokenizer_folder(folder: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of an adapter folder or an export, as it was in training.
+
+    Raises:
+        RunError: there is none.
+    """
     tokenizer = _tokenizer(str(folder), None, str(folder))
     pad_and_cut_right(tokenizer, str(folder))
-    check_token_ids(tokenizer, backbone, str(folder))
     return tokenizer
 
 

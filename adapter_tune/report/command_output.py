@@ -10,7 +10,7 @@ from adapter_tune.report.terminal import show
 if TYPE_CHECKING:
     from adapter_tune.adapters.formula import Formula, ParameterCount
     from adapter_tune.run_files.ablation_result import Ablation
-    from adapter_tune.run_files.result import ImportedRun, Result
+    from adapter_tune.run_files.result import Result
     from adapter_tune.strategies import Strategy
 
 
@@ -46,23 +46,6 @@ def show_result(result: Result) -> None:
     show("result", ["", ""], rows)
     for text in result.warnings:
         print(f"{'warning' if text.startswith(COLLAPSED) else 'note'}: {text}")
-
-
-def show_import(record: ImportedRun) -> None:
-    """Print what was imported, and the notes on the conversion."""
-    from adapter_tune.strategies import described
-
-    rows = [
-        ["from", record.imported_from],
-        ["task", record.task],
-        ["strategy", described(record.config["strategy"])],
-        ["backbone", record.model.id],
-        ["parameters", f"{record.parameters.trained:,}"],
-        ["folder", record.storage.folder],
-    ]
-    show("imported", ["", ""], rows)
-    for text in record.warnings:
-        print(f"note: {text}")
 
 
 def show_count(model: str, strategy: Strategy, count: ParameterCount, formula: Formula) -> None:

@@ -106,10 +106,10 @@ def _configuration(result: RunRecord) -> str:
 def _card_data(result: RunRecord, eval_results: list[Any]) -> ModelCardData:
     dataset, _ = _data_set(result)
     return ModelCardData(
-        base_model=result.model.id if _on_hub(result.model.id) else None,
+        base_model=result.model.id if on_hub(result.model.id) else None,
         datasets=None if dataset == _LOCAL else [dataset],
         metrics=sorted({_metric_type(metric) for scores in _scores(result).values() for metric in scores}),
-        base_model_relation="adapter" if _on_hub(result.model.id) else None,
+        base_model_relation="adapter" if on_hub(result.model.id) else None,
         library_name="adapter-tune",
         pipeline_tag=_TASK_TYPE,
         tags=["adapter-tune", "adapter", result.strategy],
@@ -148,7 +148,7 @@ def _data_set(result: RunRecord) -> tuple[str, str]:
     if isinstance(result, ImportedRun):
         return _LOCAL, result.task
     source = data["source"]
-    is_on_hub = _on_hub(source)
+    is_on_hub = on_hub(source)
     if result.task != CUSTOM:
         title = f"GLUE {result.task}"
     elif is_on_hub:
@@ -158,5 +158,6 @@ def _data_set(result: RunRecord) -> tuple[str, str]:
     return source if is_on_hub else _LOCAL, title
 
 
-def _on_hub(name: str) -> bool:
+def on_hub(name: str) -> bool:
+    """Whether a name is an id of the Hub, and no folder here."""
     return name != DEMO and _HUB_ID.fullmatch(name) is not None and not Path(name).is_dir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from adapter_tune.config.resolved import ResolvedConfig
@@ -34,21 +36,24 @@ PREDICTION = "prediction"
 
 
 @dataclass(frozen=True)
-class Predictor:
-    """A trained model that scores texts, with the batches that evaluation has."""
+class TextPredictor(ABC):
+    """Scores texts with the batches that evaluation has; a subclass computes the logits of a batch."""
 
     config: ResolvedConfig
-    prepared: PreparedModel
     tokenizer: PreTrainedTokenizerBase
 
-    def __post_init__(self) -> None:
-        prepare_to_compute(self.prepared, self.config.training)
-        self.prepared.model.to(self.compute.device).eval()
+    @property
+    @abstractmethod
+    def device(self) -> str:
+        """The device that computes."""
 
-    @cached_property
-    def compute(self) -> ComputeSettings:
-        """Device and number type that the model computes in."""
-        return resolve_compute(self.config.training)
+    @abstractmethod
+    def batch_logits(self, batches: Iterator[dict[str, Tensor]]) -> np.ndarray[Any, Any]:
+        """Logits (rows, labels) in float32 of all batches, one after the other.
+
+        Args:
+            batches: padded rows; each value is (rows, tokens).
+        """
 
     @property
     def task(self) -> Task:
@@ -58,19 +63,11 @@ class Predictor:
     def logits(self, encoded: Sequence[dict[str, Any]]) -> np.ndarray[Any, Any]:
         """Logits (rows, labels) in float32, in the order of the rows; computed with the longest rows first."""
         lengths = [len(row["input_ids"]) for row in encoded]
-        device = self.compute.device
-        collate = collator(self.config.data, self.tokenizer, device)
-        order: list[int] = []
-        parts = []
-        with torch.inference_mode(), self.compute.autocast(), given_threads(self.config.training):
-            for row_numbers in evaluation_batches(lengths, self.config.training.eval_batch_size):
-                batch = collate([encoded[number] for number in row_numbers])
-                outputs = self.prepared.model(**{key: value.to(device) for key, value in batch.items()})
-                parts.append(outputs.logits.float())  # fetched together: each copy would wait for the device
-                order += row_numbers
-        computed = torch.cat(parts).cpu().numpy()
+        collate = collator(self.config.data, self.tokenizer, self.device)
+        batches = list(evaluation_batches(lengths, self.config.training.eval_batch_size))
+        computed = self.batch_logits(dict(collate([encoded[row] for row in rows])) for rows in batches)
         logits = np.empty_like(computed)
-        logits[order] = computed
+        logits[[row for rows in batches for row in rows]] = computed
         return logits
 
     def rows(self, rows: Iterator[Row], columns: Sequence[str], where: str) -> Iterator[Row]:
@@ -112,6 +109,36 @@ class Predictor:
         return frozenset(names_of_columns(self.task))
 
 
+@dataclass(frozen=True)
+class Predictor(TextPredictor):
+    """A trained model that scores texts."""
+
+    prepared: PreparedModel
+
+    def __post_init__(self) -> None:
+        prepare_to_compute(self.prepared, self.config.training)
+        self.prepared.model.to(self.compute.device).eval()
+
+    @cached_property
+    def compute(self) -> ComputeSettings:
+        """Device and number type that the model computes in."""
+        return resolve_compute(self.config.training)
+
+    @property
+    def device(self) -> str:
+        """The device that computes."""
+        return self.compute.device
+
+    def batch_logits(self, batches: Iterator[dict[str, Tensor]]) -> np.ndarray[Any, Any]:
+        """Logits (rows, labels) in float32 of all batches, one after the other."""
+        parts = []
+        with torch.inference_mode(), self.compute.autocast(), given_threads(self.config.training):
+            for batch in batches:
+                outputs = self.prepared.model(**{key: value.to(self.device) for key, value in batch.items()})
+                parts.append(outputs.logits.float())  # fetched together: each copy would wait for the device
+        return torch.cat(parts).cpu().numpy()
+
+
 def names_of_columns(task: Task, prefix: str = "") -> list[str]:
     """The names of the columns that ``prediction_columns`` returns."""
     return [f"{prefix}{PREDICTION}", *(f"{prefix}score_{label}" for label in task.labels)]
@@ -145,7 +172,7 @@ def prediction_columns(task: Task, logits: np.ndarray[Any, Any], prefix: str = "
     return dict(zip(names_of_columns(task, prefix), values, strict=True))
 
 
-def predict_split(predictor: Predictor, split: str) -> Iterator[Row]:
+def predict_split(predictor: TextPredictor, split: str) -> Iterator[Row]:
     """Every row of a split of the run's task, with its prediction; the whole split is sorted by length, as in eval.
 
     Rows of the user's own come with the columns that the task reads: the texts, and the label by its name.
@@ -176,7 +203,7 @@ def _by_name(label: Any, task: Task) -> Any:
     return task.labels[label]
 
 
-def predict_file(predictor: Predictor, source: str, target: Path, columns: InputColumns | None = None) -> int:
+def predict_file(predictor: TextPredictor, source: str, target: Path, columns: InputColumns | None = None) -> int:
     """Read rows from a file, write them with their predictions to another, in the same order; memory stays flat.
 
     Args:
@@ -199,7 +226,7 @@ def predict_file(predictor: Predictor, source: str, target: Path, columns: Input
     return write_rows(target, predictor.rows(rows, names, where), source)
 
 
-def predict_text(predictor: Predictor, *texts: str) -> Row:
+def predict_text(predictor: TextPredictor, *texts: str) -> Row:
     """The prediction for one text, or for a pair.
 
     Raises:

@@ -58,7 +58,7 @@ def load(folder: str | Path, *, model: str | None = None) -> tuple[PreTrainedMod
         RunError: the backbone is not the one of the training, or a file is damaged.
     """
     folder = adapter_folder(local_run(folder))
-    prepared = _load_prepared(folder, model)
+    prepared = load_prepared(folder, model)
     return prepared.model.eval(), load_saved_tokenizer(folder, prepared.model.config)
 
 
@@ -93,7 +93,7 @@ def evaluate_run(
     stored = read_run(folder)
     read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
-    prepared = _load_prepared(folder / ADAPTER, model)
+    prepared = load_prepared(folder / ADAPTER, model)
     tokenizer = load_saved_tokenizer(folder / ADAPTER, prepared.model.config)
     if input_file is not None:
         splits = load_file(config, tokenizer, input_file, columns or InputColumns())
@@ -130,7 +130,7 @@ def ablate_run(
     config, model = _requested(stored, folder, batch_size, model, demo)
     config = with_data_paths(config, folder, stored.data_paths, moved)
     name = split or config.task_spec.validation[0]
-    prepared = _load_prepared(folder / ADAPTER, model)
+    prepared = load_prepared(folder / ADAPTER, model)
     tokenizer = load_saved_tokenizer(folder / ADAPTER, prepared.model.config)
     rows = load_rows(config, tokenizer, [name])[name]
     with given_threads(config.training):
@@ -178,8 +178,8 @@ def predictor(
     config, model = _requested(stored, folder, batch_size, model, demo)
     if needs_data:
         config = with_data_paths(config, folder, stored.data_paths, moved)
-    prepared = _load_prepared(folder / ADAPTER, model)
-    return Predictor(config, prepared, load_saved_tokenizer(folder / ADAPTER, prepared.model.config))
+    prepared = load_prepared(folder / ADAPTER, model)
+    return Predictor(config, load_saved_tokenizer(folder / ADAPTER, prepared.model.config), prepared)
 
 
 def stored_training(folder: Path) -> TrainingConfig | None:
@@ -194,8 +194,23 @@ def stored_training(folder: Path) -> TrainingConfig | None:
     if not (folder / FILE).is_file():
         return None
     stored = read_run(folder)
-    config = _parse_stored(stored.config, folder / FILE)
+    config = parse_stored(stored.config, folder / FILE)
     return config.with_values(_adapted_to_this_machine(config.training, stored.speed)).training
+
+
+def config_with_data(folder: Path, moved: Mapping[str, str] | None = None) -> ResolvedConfig:
+    """The configuration of a finished run with the paths that its data have now.
+
+    Args:
+        folder: the run folder.
+        moved: paths of data that have moved since training, by option, as in ``data.custom.train_file``.
+
+    Raises:
+        UsageError: this is no run folder, or a file or folder of its data is not there.
+        RunError: a file is damaged.
+    """
+    stored = read_run(folder)
+    return with_data_paths(parse_stored(stored.config, folder / FILE), folder, stored.data_paths, moved)
 
 
 def _requested(
@@ -203,7 +218,7 @@ def _requested(
 ) -> tuple[ResolvedConfig, str | None]:
     """A run's configuration with the values that are requested now, and the backbone's path or id if requested."""
     distributed.check_launcher()
-    config = _parse_stored(stored.config, folder / FILE)
+    config = parse_stored(stored.config, folder / FILE)
     config = config.with_values(_adapted_to_this_machine(config.training, stored.speed))
     if demo:
         model = model or DEMO
@@ -237,8 +252,13 @@ def _adapted_to_this_machine(training: TrainingConfig, then: Speed) -> dict[str,
     return {"training.device": device, "training.precision": precision, "training.threads": threads}
 
 
-def _load_prepared(folder: Path, model: str | None) -> PreparedModel:
-    """Backbone and adapter from an adapter folder: build, inject, load; a missing or surplus tensor is an error."""
+def load_prepared(folder: Path, model: str | None) -> PreparedModel:
+    """Backbone and adapter from an adapter folder: build, inject, load; a missing or surplus tensor is an error.
+
+    Args:
+        folder: the adapter folder.
+        model: path or id of the backbone, if it has moved since training.
+    """
     adapter = read_adapter_config(folder)
     config = adapter_run_config(folder, adapter, model)
     adapter_files.check_size(folder, config.strategy.formula(shape_of(load_config(config.model, {}))).trained)
@@ -265,7 +285,7 @@ def adapter_run_config(folder: Path, adapter: AdapterConfig, model: str | None =
     if strange:
         raise RunError(f"{path}: data.{strange[0]} should not be in it; the file is damaged")
     values = {"task": adapter.task, "model": section, "strategy": adapter.strategy}
-    config = _parse_stored({**values, "data": {"max_length": adapter.max_length, "custom": adapter.data}}, path)
+    config = parse_stored({**values, "data": {"max_length": adapter.max_length, "custom": adapter.data}}, path)
     if ".." in Path(config.model.id).parts:
         raise RunError(f"{path}: model.id refers to a place outside its folder; give the backbone with --model")
     if list(config.task_spec.labels) != adapter.labels:
@@ -273,8 +293,16 @@ def adapter_run_config(folder: Path, adapter: AdapterConfig, model: str | None =
     return config
 
 
-def _parse_stored(values: dict[str, Any], path: Path) -> ResolvedConfig:
-    """A configuration from one of a run's own files."""
+def parse_stored(values: dict[str, Any], path: Path) -> ResolvedConfig:
+    """A configuration from one of a run's own files.
+
+    Args:
+        values: its content.
+        path: the file, for messages.
+
+    Raises:
+        RunError: a value is wrong.
+    """
     try:
         return resolved(parse_config(values))
     except FieldError as error:

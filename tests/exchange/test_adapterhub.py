@@ -17,6 +17,7 @@ from transformers import AutoModelForSequenceClassification, BertForMaskedLM, Ro
 import adapter_tune
 from adapter_tune.exchange.adapterhub_options import _factor
 from adapter_tune.exchange.exporting import export_run
+from adapter_tune.exchange.formats import Export
 from adapter_tune.exchange.importing import TaskChoice, import_adapter
 from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
 from tests.helpers import SHAPE, TOKENIZER, bert_config, save_tokenizer, saved_task
@@ -211,7 +212,7 @@ def test_the_kind_of_problem_is_that_of_the_head(
     record = import_adapter(folder, tmp_path / "run", model=backbone, choice=TaskChoice())
     custom = record.config["data"]["custom"]
     assert (custom["problem"], custom["metric"]) == (problem, metric)
-    export_run(tmp_path / "run", tmp_path / "again", format_name="adapterhub")
+    export_run(Export(tmp_path / "run"), tmp_path / "again", "adapterhub")
     written = json.loads((tmp_path / "again" / "head_config.json").read_text())["config"]
     assert {key: written[key] for key in changes if key != "label2id"} == {
         key: value for key, value in changes.items() if key != "label2id"
@@ -426,7 +427,8 @@ def test_what_is_exported_is_imported_bit_by_bit(name: str, backbone: str, make_
     model = {"id": backbone, "pooler": ("frozen", "train")[number % 2]}
     config = make_config(("rte", "mnli", "stsb")[number % 3], strategy=EXPORTED[name], model=model)
     saved_task(tmp_path / "run", config, seed=number)
-    notes = export_run(tmp_path / "run", tmp_path / "hub", format_name="adapterhub", safetensors=number % 2 == 1)
+    export = Export(tmp_path / "run", safetensors=number % 2 == 1)
+    notes = export_run(export, tmp_path / "hub", "adapterhub").notes
     assert any("LayerNorms were trained" in note for note in notes) == (name not in ("attention", "pfeiffer"))
     import_adapter(tmp_path / "hub", tmp_path / "back", model=backbone, choice=TaskChoice())
     one, other = (load_file(tmp_path / path / "adapter_model.safetensors") for path in ("run", "back/adapter"))
@@ -442,7 +444,7 @@ def test_an_exported_adapter_is_refused_on_another_backbone(
     backbone: str, bare_backbone: str, make_config: Any, tmp_path: Path
 ) -> None:
     saved_task(tmp_path / "run", make_config("rte"), seed=0)
-    export_run(tmp_path / "run", tmp_path / "hub", format_name="adapterhub")
+    export_run(Export(tmp_path / "run"), tmp_path / "hub", "adapterhub")
     with pytest.raises(RunError, match=r"was trained on a backbone with fingerprint \w{16}, but"):
         imported(tmp_path / "hub", bare_backbone, tmp_path / "back")
 
@@ -463,7 +465,7 @@ def test_strategies_without_a_counterpart_are_not_exported(
 ) -> None:
     saved_task(tmp_path / "run", make_config("rte", strategy=strategy), seed=0)
     with pytest.raises(UsageError, match=message):
-        export_run(tmp_path / "run", tmp_path / "hub", format_name="adapterhub")
+        export_run(Export(tmp_path / "run"), tmp_path / "hub", "adapterhub")
     assert not (tmp_path / "hub").exists()
 
 
@@ -473,7 +475,7 @@ def test_robertas_names_are_its_own(make_config: Any, tmp_path: Path) -> None:
     RobertaForMaskedLM(roberta).save_pretrained(tmp_path / "backbone")
     save_tokenizer(tmp_path / "backbone")
     saved_task(tmp_path / "run", make_config("rte", model=str(tmp_path / "backbone")), seed=0)
-    export_run(tmp_path / "run", tmp_path / "hub", format_name="adapterhub")
+    export_run(Export(tmp_path / "run"), tmp_path / "hub", "adapterhub")
     assert all(key.startswith("roberta.encoder.layer.") for key in torch.load(tmp_path / "hub" / "pytorch_adapter.bin"))
     assert json.loads((tmp_path / "hub" / "head_config.json").read_text())["model_class"] == "RobertaAdapterModel"
 

@@ -13,6 +13,7 @@ from adapter_tune import MultiTask
 from adapter_tune.cli import main
 from adapter_tune.config.schema import InitConfig
 from adapter_tune.exchange.exporting import export_run
+from adapter_tune.exchange.formats import Export
 from adapter_tune.exchange.importing import TaskChoice, import_adapter
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.report.collect import collect
@@ -33,7 +34,7 @@ def trained(trained_runs: dict[str, str]) -> Path:
 def hub(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same in AdapterHub's format, without what only we write: as AdapterHub saves it."""
     folder = tmp_path_factory.mktemp("exchange") / "hub"
-    export_run(trained, folder, format_name="adapterhub")
+    export_run(Export(trained), folder, "adapterhub")
     settings = json.loads((folder / "adapter_config.json").read_text())
     section = settings.pop("adapter_tune")
     (folder / "adapter_config.json").write_text(json.dumps(settings))

@@ -15,6 +15,7 @@ import adapter_tune
 from adapter_tune import MultiTask
 from adapter_tune.cli import main
 from adapter_tune.exchange.exporting import export_run
+from adapter_tune.exchange.formats import Export
 from adapter_tune.exchange.importing import TaskChoice, import_adapter
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.runs.predict import predict_split, predict_text
@@ -307,7 +308,7 @@ def test_peft_loads_what_is_exported_with_its_logits(family: tuple[str, str], ma
         pooler = {"bert": ("train", "frozen"), "modernbert": ("train", "frozen")}.get(name, ("auto", "auto"))[number]
         run, out, back = (tmp_path / f"{kind}{number}" for kind in ("run", "out", "back"))
         saved_task(run, make_config(task, model={"id": backbone, "pooler": pooler}, strategy=strategy), seed=number)
-        notes = export_run(run, out, format_name="peft")
+        notes = export_run(Export(run), out, format_name="peft").notes
         assert any("peft has no place for the names of the classes" in note for note in notes)
         expected = logits(adapter_tune.load(run)[0])
         assert torch.equal(loaded_by_peft(out, backbone, 3 if number == 0 else 1), expected)
@@ -325,7 +326,7 @@ def test_peft_loads_what_is_exported_with_its_logits(family: tuple[str, str], ma
 )
 def test_options_are_exported(strategy: dict[str, Any], backbone: str, make_config: Any, tmp_path: Path) -> None:
     saved_task(tmp_path / "run", make_config("rte", strategy={"name": "lora", **strategy}), seed=1)
-    export_run(tmp_path / "run", tmp_path / "out", format_name="peft")
+    export_run(Export(tmp_path / "run"), tmp_path / "out", format_name="peft")
     assert torch.equal(loaded_by_peft(tmp_path / "out", backbone, 2), logits(adapter_tune.load(tmp_path / "run")[0]))
     record = imported(tmp_path / "out", backbone, tmp_path / "back")
     assert strategy.items() <= record.config["strategy"].items()
@@ -339,7 +340,7 @@ def test_a_pooler_that_no_checkpoint_had_is_exported(make_config: Any, tmp_path:
     save_tokenizer(tmp_path / "backbone")
     model = {"id": str(tmp_path / "backbone"), "pooler": "frozen"}
     saved_task(tmp_path / "run", make_config("rte", model=model, strategy="lora"), seed=1)
-    export_run(tmp_path / "run", tmp_path / "out", format_name="peft")
+    export_run(Export(tmp_path / "run"), tmp_path / "out", format_name="peft")
     expected = logits(adapter_tune.load(tmp_path / "run")[0])
     assert torch.equal(loaded_by_peft(tmp_path / "out", model["id"], 2), expected)
 
@@ -349,17 +350,17 @@ def test_other_strategies_and_other_backbones_are_refused(
 ) -> None:
     saved_task(tmp_path / "houlsby", make_config("rte"), seed=0)
     with pytest.raises(UsageError, match="strategy houlsby has no counterpart in peft's LoRA"):
-        export_run(tmp_path / "houlsby", tmp_path / "out", format_name="peft")
+        export_run(Export(tmp_path / "houlsby"), tmp_path / "out", format_name="peft")
     assert not (tmp_path / "out").exists()
     saved_task(tmp_path / "lora", make_config("rte", strategy="lora"), seed=0)
-    export_run(tmp_path / "lora", tmp_path / "out", format_name="peft")
+    export_run(Export(tmp_path / "lora"), tmp_path / "out", format_name="peft")
     with pytest.raises(RunError, match=r"was trained on a backbone with fingerprint \w{16}, but"):
         imported(tmp_path / "out", bare_backbone, tmp_path / "back")
 
 
 def test_what_we_add_must_fit_the_head(make_config: Any, backbone: str, tmp_path: Path) -> None:
     saved_task(tmp_path / "run", make_config("rte", strategy="lora"), seed=0)
-    export_run(tmp_path / "run", tmp_path / "out", format_name="peft")
+    export_run(Export(tmp_path / "run"), tmp_path / "out", format_name="peft")
     file = tmp_path / "out" / "adapter_tune.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "labels": ["a", "b", "c"]}))
     with pytest.raises(RunError, match="classification with 3 outputs, but the head has 2"):

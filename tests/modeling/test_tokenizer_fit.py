@@ -61,7 +61,7 @@ def strange(request: Any, backbone: str, glue: str, tmp_path_factory: pytest.Tem
     model = changed(tmp_path_factory.mktemp("strange") / "model", backbone, STRANGE[request.param])
     data = {"source": glue, "max_length": 32}
     config = resolved(parse_config({"task": "sst2", "model": model, "data": data}))
-    return Predictor(config, build_model(config), load_tokenizer(config.model))
+    return Predictor(config, load_tokenizer(config.model), build_model(config))
 
 
 WORDS = [word for text in rows_of("sst2", 20)["sentence"] for word in text.split()]

@@ -19,6 +19,7 @@ from adapter_tune import MultiTask
 from adapter_tune.cli import main
 from adapter_tune.config.schema import InitConfig
 from adapter_tune.exchange.exporting import export_run
+from adapter_tune.exchange.formats import Export
 from adapter_tune.exchange.importing import TaskChoice, import_adapter
 from adapter_tune.exchange.pushing import Pushed, push_run
 from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
@@ -105,7 +106,7 @@ def test_eval_predict_ablate_and_export_take_its_name(
     assert predict_text(predictor(name, needs_data=False), "a", "b") == predict_text(
         predictor(trained, needs_data=False), "a", "b"
     )
-    export_run(name, tmp_path / "exported", format_name="adapterhub")
+    export_run(Export(name), tmp_path / "exported", format_name="adapterhub")
     assert (tmp_path / "exported" / "adapter_config.json").is_file()
 
 
@@ -156,7 +157,7 @@ def test_training_starts_from_a_pinned_commit(
 
 
 def test_an_imported_run_is_pushed(pushed: Pushed, trained: Path, glue: str, tmp_path: Path) -> None:
-    export_run(trained, tmp_path / "exported", format_name="adapterhub")
+    export_run(Export(trained), tmp_path / "exported", format_name="adapterhub")
     choice = TaskChoice(task="rte", max_length=32)
     import_adapter(tmp_path / "exported", tmp_path / "imported", model=BACKBONE, choice=choice)
     push_run(tmp_path / "imported", f"{FULL}/imported")

@@ -1,0 +1,37 @@
+"""An ONNX model with 8-bit weights; activations are quantised as they are computed (dynamic quantisation)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from adapter_tune.exchange.onnx_folder import onnx_package
+
+_EXTERNAL = ".data"
+"""What the name of a file with weights has after that of its model."""
+
+
+def quantize(model: Path, output: Path) -> None:
+    """Write a model with the weights of matrix products and embeddings in 8 bits.
+
+    Weights are signed, with a scale for each output column (per channel). The scale of an activation is that of the
+    whole batch, so a row's result depends slightly on the rows beside it.
+
+    Args:
+        model: the model in float32.
+        output: the file to write.
+    """
+    quantization = onnx_package("onnxruntime.quantization")
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # onnxruntime recommends another step of its own through the root logger
+    try:
+        quantization.quantize_dynamic(
+            str(model),
+            str(output),
+            per_channel=True,
+            weight_type=quantization.QuantType.QInt8,
+            use_external_data_format=model.with_name(model.name + _EXTERNAL).is_file(),
+        )
+    finally:
+        root.setLevel(level)
