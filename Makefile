@@ -1,8 +1,9 @@
 # Every target installs what it needs into .venv first; only Python 3.10+ and make are required before.
 PYTHON ?= python3
 BIN := .venv/bin
+RESOLUTION ?= lowest-direct
 
-.PHONY: help setup demo paper-demo test test-long fuzz audit lint format type clean
+.PHONY: help setup demo paper-demo test test-long test-versions test-package fuzz audit lint format type clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -26,6 +27,18 @@ test: lint type ## run lint, type checks, and the tests with coverage
 test-long: setup ## run the slow tests: 30 kills, 2,000 evaluations, 10,000 sweep trials, 4 processes, bit-identical results
 	$(BIN)/python -m pytest -m slow
 
+test-versions: ## run the tests with RESOLUTION=lowest-direct (lowest versions in pyproject.toml) or highest; needs uv
+	uv venv --clear --python $(PYTHON) .venv-versions
+	uv pip install --python .venv-versions --resolution $(RESOLUTION) --editable '.[dev]'
+	.venv-versions/bin/python -m pytest -n auto
+
+test-package: setup ## build the packages into dist, check them, and try the wheel in an empty environment
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check twine
+	$(BIN)/python -m twine check --strict dist/*
+	PYTHON=$(PYTHON) scripts/check_package.sh dist/*.whl
+
 fuzz: setup ## fuzz all readers of files and options: 100,000 random inputs, each must be valid or give one clear error
 	$(BIN)/python -m pytest --hypothesis-profile=long tests/test_fuzz.py
 
@@ -45,5 +58,5 @@ type: setup ## check types with mypy (strict)
 	$(BIN)/mypy
 
 clean: ## remove .venv, build folders and caches
-	rm -rf .venv build dist .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-versions build dist .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""A strategy for adapter-tune in a package of its own."""
