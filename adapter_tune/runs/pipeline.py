@@ -8,6 +8,7 @@ from typing import Any
 import transformers
 
 from adapter_tune.run_files.adapter_files import adapter_folder, read_adapter_config
+from adapter_tune.run_files.hub_runs import local_run
 from adapter_tune.runs.reload import load
 
 
@@ -18,7 +19,7 @@ def pipeline(run: str | Path, *, model: str | None = None, **options: Any) -> tr
     ``score`` under the label ``score``; with several labels, each has a probability of its own, and all are returned.
 
     Args:
-        run: a run folder, or the adapter folder in it.
+        run: a run folder, or the adapter folder in it; or ``ORG/NAME[@revision]`` on the Hub.
         model: path or id of the backbone, if it has moved since training.
         options: options of ``transformers.pipeline``, such as ``device``, ``batch_size``, ``top_k``.
 
@@ -26,8 +27,9 @@ def pipeline(run: str | Path, *, model: str | None = None, **options: Any) -> tr
         UsageError: the folder contains no adapter.
         RunError: the backbone is not the one of the training, or a file is damaged.
     """
-    adapter = read_adapter_config(adapter_folder(Path(run)))
-    classifier, tokenizer = load(run, model=model)
+    folder = local_run(run)
+    adapter = read_adapter_config(adapter_folder(folder))
+    classifier, tokenizer = load(folder, model=model)
     defaults: dict[str, Any] = {"truncation": True, "max_length": adapter.max_length}
     if classifier.config.problem_type == "multi_label_classification":
         defaults["top_k"] = None
