@@ -107,5 +107,5 @@ def test_its_card_shows_how_a_pipeline_uses_it(
 
 
 def test_options_of_other_formats_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--safetensors is only for --format adapterhub; remove it"):
+    with pytest.raises(UsageError, match=r"--safetensors is only for --format adapterhub and peft; remove it"):
         export_run(Export(tmp_path, safetensors=True), tmp_path / "out", "merged")

@@ -474,7 +474,7 @@ def test_a_repository_without_a_run_is_refused(hub: HubServer, copy: Callable[..
     with pytest.raises(UsageError, match=r"has no adapter_model\.safetensors, so it is no run"):
         local_run(copy("no-weights", **{WEIGHTS: None}))
     peft = json.dumps({"peft_type": "LORA", "task_type": "SEQ_CLS"}).encode()
-    with pytest.raises(UsageError, match="an adapter of the peft package"):
+    with pytest.raises(UsageError, match="an adapter of peft; make a run of it"):
         local_run(copy("peft", **{CONFIG: peft}))
 
 
