@@ -149,7 +149,8 @@ def test_what_the_folder_says_of_the_run(exported: Any) -> None:
 @pytest.mark.parametrize("task", ["stsb", "custom"])
 def test_numbers_and_several_labels(task: str, make_config: Any, tmp_path: Path, backbone: str) -> None:
     names = {"text_column": "text", "label_column": "topics", "problem": "multi_label", "labels": ["a", "b", "c"]}
-    data = {"custom": {**names, "metric": "f1_micro"}} if task == "custom" else {}
+    custom = {"custom": {**names, "metric": "f1_micro"}} if task == "custom" else {}
+    data = {"max_length": 32, **custom}
     values = {"task": task, "model": backbone, "strategy": {"name": "pfeiffer", "m": 4}, "data": data}
     saved_run(tmp_path / "run", resolved(parse_config(values)))
     export_run(Export(tmp_path / "run"), tmp_path / "out", "onnx")
