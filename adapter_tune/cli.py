@@ -19,6 +19,7 @@ from adapter_tune.commands import (
     bench,
     configs,
     count_params,
+    env,
     evaluate,
     exchange,
     inspect_data,
@@ -63,6 +64,7 @@ app.command("sweep")(sweep.sweep)
 app.command("report")(report.report)
 app.command("serve")(serve.serve)
 app.command("bench")(bench.bench)
+app.command("env")(env.env)
 app.command("list")(listing.list_)
 
 config_app = typer.Typer(help="Show, copy, compare or check configurations.")
