@@ -46,6 +46,8 @@ from adapter_tune.foundation.errors import (
     similar_name,
 )
 
+_NAME = "adapter-tune"
+
 _COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     "Train and use": {
         "train": train.train,
@@ -76,7 +78,7 @@ _CONFIG_COMMANDS: dict[str, Callable[..., Any]] = {
 }
 
 app = typer.Typer(
-    name="adapter-tune",
+    name=_NAME,
     cls=Group,
     help="Adapter tuning of BERT-family encoders: few trained parameters, nearly the accuracy of full fine-tuning.",
     epilog="adapter-tune train --demo --task mnli\nadapter-tune train --help",
@@ -128,7 +130,9 @@ def _run(arguments: list[str]) -> None:
     """Run a command; an error is printed as one line, or raised with ``--debug``."""
     try:
         _check_utf8(arguments)
-        if app(arguments, standalone_mode=False) == INTERRUPTED:  # typer turns KeyboardInterrupt into an exit code
+        if (
+            app(arguments, prog_name=_NAME, standalone_mode=False) == INTERRUPTED
+        ):  # typer turns KeyboardInterrupt into an exit code
             raise KeyboardInterrupt
         sys.stdout.flush()
         _leave_process_group()

@@ -109,10 +109,8 @@ def test_the_commands_are_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_usage_names_the_arguments(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "Usage: adapter-tune predict [OPTIONS] [RUN]..." in re.sub(
-        r"Usage: .*predict", "Usage: adapter-tune predict", help_of("predict", capsys)
-    )
-    assert re.search(r"config cp \[OPTIONS\] NAME FILE\n", help_of("config cp", capsys))
+    assert help_of("predict", capsys).startswith("Usage: adapter-tune predict [OPTIONS] [RUN]...\n")
+    assert help_of("config cp", capsys).startswith("Usage: adapter-tune config cp [OPTIONS] NAME FILE\n")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +118,7 @@ def test_the_usage_names_the_arguments(capsys: pytest.CaptureFixture[str]) -> No
     [
         ("trian", "unknown command 'trian'; did you mean 'train'? Known: "),
         ("config shw", "unknown command 'shw'; did you mean 'show'? Known: cp, diff, "),
-        ("train --epoch 3", "unknown option '--epoch'; did you mean '--epochs'? "),
+        ("train --epoch 3", "unknown option '--epoch'; did you mean '--epochs'? 'adapter-tune train --help' lists "),
         ("train --no-resum", "unknown option '--no-resum'; did you mean '--no-resume'? "),
         ("--versoin", "unknown option '--versoin'; did you mean '--version'? "),
         ("train --xyzzy", "unknown option '--xyzzy'; '"),
