@@ -9,14 +9,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from adapter_tune.foundation.threads import LoadMeter, choose_threads, usable_cores
-
 _GIB = 2**30
 
 
 def machine() -> dict[str, str]:
     """Return the platform, the processor, and the memory. Needs no torch."""
     import psutil
+
+    from adapter_tune.foundation.threads import usable_cores
 
     memory = psutil.virtual_memory()
     return {
@@ -41,6 +41,7 @@ def compute() -> dict[str, Any]:
     """Return the device and the precision that ``auto`` chooses, with the reason, and the number of threads."""
     import torch
 
+    from adapter_tune.foundation.threads import LoadMeter, choose_threads
     from adapter_tune.modeling.precision import resolve_device
 
     device = resolve_device("auto")

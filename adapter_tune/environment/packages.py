@@ -5,10 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from importlib import metadata
-
-from packaging.requirements import Requirement
+from typing import TYPE_CHECKING
 
 from adapter_tune import __version__
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _PACKAGE = "adapter-tune"
 _DEVELOPMENT = "dev"
@@ -41,6 +43,8 @@ def problems() -> list[str]:
 
 def _requirements() -> Iterator[tuple[Requirement, str]]:
     """The dependencies that apply to this Python and platform, each with the extra that it belongs to, or ""."""
+    from packaging.requirements import Requirement  # here, because it may be missing too
+
     try:
         distribution = metadata.distribution(_PACKAGE)
     except metadata.PackageNotFoundError:

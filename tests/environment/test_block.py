@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
 from importlib import metadata
 from pathlib import Path
@@ -245,3 +246,16 @@ def test_a_section_that_fails_is_one_problem(
     assert "problem: compute cannot be read: ImportError: libcudart.so: no such file" in out
     assert "hub: unknown" in out
     assert "problem: GPU cannot be read" in out
+
+
+def test_a_broken_installation_is_reported_too() -> None:
+    code = (
+        "import sys\n"
+        "names = ('torch', 'datasets', 'packaging', 'psutil', 'sklearn', 'numpy')\n"
+        "sys.modules.update(dict.fromkeys(names))\n"
+        "from adapter_tune.cli import main; main(['env'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "problem: compute cannot be read: ModuleNotFoundError: import of torch halted" in done.stdout
+    assert "problem: packages cannot be read" in done.stdout
+    assert "caches\n" in done.stdout
