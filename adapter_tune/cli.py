@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -19,6 +19,7 @@ from adapter_tune.commands import (
     bench,
     configs,
     count_params,
+    env,
     evaluate,
     exchange,
     inspect_data,
@@ -32,6 +33,8 @@ from adapter_tune.commands import (
     train,
 )
 from adapter_tune.commands import options as o
+from adapter_tune.commands.examples import examples
+from adapter_tune.commands.help import Command, Group
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import (
     INTERRUPTED,
@@ -41,39 +44,61 @@ from adapter_tune.foundation.errors import (
     UsageError,
     first_line,
     is_out_of_memory,
+    similar_name,
 )
 
+_NAME = "adapter-tune"
+
+_COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
+    "Train and use": {
+        "train": train.train,
+        "eval": evaluate.evaluate,
+        "predict": predict.predict,
+        "ask": ask.ask,
+        "serve": serve.serve,
+        "submit": submit.submit,
+    },
+    "Many runs": {"sweep": sweep.sweep, "report": report.report},
+    "Inspect": {
+        "inspect-data": inspect_data.inspect_data,
+        "count-params": count_params.count_params,
+        "ablate": ablate.ablate,
+        "bench": bench.bench,
+    },
+    "Other libraries": {"export": exchange.export, "import": exchange.import_, "push": push.push},
+    "Information": {"list": listing.list_, "env": env.env},
+}
+"""The commands by the group in which the help lists them."""
+
+_CONFIG_COMMANDS: dict[str, Callable[..., Any]] = {
+    "show": configs.config_show,
+    "cp": configs.config_cp,
+    "diff": configs.config_diff,
+    "validate": configs.config_validate,
+    "schema": configs.config_schema,
+}
+
 app = typer.Typer(
-    name="adapter-tune",
+    name=_NAME,
+    cls=Group,
     help="Adapter tuning of BERT-family encoders: few trained parameters, nearly the accuracy of full fine-tuning.",
+    epilog="adapter-tune train --demo --task mnli\nadapter-tune train --help",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+config_app = typer.Typer(cls=Group, help="Show, copy, compare or check configurations.", epilog=examples("config cp"))
 
-app.command("train")(train.train)
-app.command("eval")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("ask")(ask.ask)
-app.command("inspect-data")(inspect_data.inspect_data)
-app.command("ablate")(ablate.ablate)
-app.command("export")(exchange.export)
-app.command("import")(exchange.import_)
-app.command("push")(push.push)
-app.command("submit")(submit.submit)
-app.command("count-params")(count_params.count_params)
-app.command("sweep")(sweep.sweep)
-app.command("report")(report.report)
-app.command("serve")(serve.serve)
-app.command("bench")(bench.bench)
-app.command("list")(listing.list_)
 
-config_app = typer.Typer(help="Show, copy, compare or check configurations.")
-config_app.command("show")(configs.config_show)
-config_app.command("cp")(configs.config_cp)
-config_app.command("diff")(configs.config_diff)
-config_app.command("validate")(configs.config_validate)
-config_app.command("schema")(configs.config_schema)
-app.add_typer(config_app, name="config")
+def _add_commands() -> None:
+    for group, commands in _COMMANDS.items():
+        for name, function in commands.items():
+            app.command(name, cls=Command, rich_help_panel=group, epilog=examples(name))(function)
+    for name, function in _CONFIG_COMMANDS.items():
+        config_app.command(name, cls=Command, epilog=examples(f"config {name}"))(function)
+    app.add_typer(config_app, name="config", rich_help_panel="Information")
+
+
+_add_commands()
 
 
 @app.callback()
@@ -106,7 +131,9 @@ def _run(arguments: list[str]) -> None:
     """Run a command; an error is printed as one line, or raised with ``--debug``."""
     try:
         _check_utf8(arguments)
-        if app(arguments, standalone_mode=False) == INTERRUPTED:  # typer turns KeyboardInterrupt into an exit code
+        if (
+            app(arguments, prog_name=_NAME, standalone_mode=False) == INTERRUPTED
+        ):  # typer turns KeyboardInterrupt into an exit code
             raise KeyboardInterrupt
         sys.stdout.flush()
         _leave_process_group()
@@ -178,7 +205,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, AdapterTuneError):
         return " ".join(str(error).split()), error.exit_code
     if hasattr(error, "format_message"):  # an error of click: an unknown option, a value of the wrong type
-        return f"{' '.join(error.format_message().split())} (--help lists the options)", 2
+        return _explain_click_error(error), 2
     if isinstance(error, BrokenPipeError):
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (for what is still to be printed)
         return "the output was closed by the program that reads it; let it read to the end", 1
@@ -187,6 +214,16 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'}: {error.strerror}; free some space or choose another path", 1
     return _explain_unexpected(error), 1
+
+
+def _explain_click_error(error: Any) -> str:
+    """Return one line for an error of click; for an unknown option with the most similar one of the command."""
+    if not hasattr(error, "possibilities"):
+        return f"{' '.join(error.format_message().split())} (--help lists the options)"
+    flags = [flag for parameter in error.ctx.command.params for flag in (*parameter.opts, *parameter.secondary_opts)]
+    similar = similar_name(error.option_name, flags)
+    hint = f"did you mean '{similar}'? " if similar else ""
+    return f"unknown option '{error.option_name}'; {hint}'{error.ctx.command_path} --help' lists the options"
 
 
 def _explain_unexpected(error: Exception) -> str:

@@ -27,9 +27,15 @@ HUB = '{"name": "x", "config": {"mh_adapter": true, "ln_after": true}}'
 PEFT = '{"peft_type": "LORA", "task_type": "SEQ_CLS", "use_dora": true}'
 Files = dict[str, str | bytes]
 CASES: list[tuple[str, Files, str]] = [
+    ("an unknown command", {}, "trian --demo"),
+    ("an unknown option", {}, "train --demo --epoch 3"),
     ("an unknown task", {}, "train --demo --task mnly"),
     ("no task", {}, "train"),
     ("an unknown option in YAML", {"my.yaml": "task: rte\ntraining:\n  epoch: 3\n"}, "train --config my.yaml"),
+    ("an unknown option without a value", {"my.yaml": "task: rte\nepochs:\n"}, "config validate my.yaml"),
+    ("a sweep in the place of a configuration", {}, "config validate paper/sweeps/glue"),
+    ("a copy over an existing file", {"my.yaml": "task: rte\n"}, "config cp glue/rte my.yaml"),
+    ("a folder that is neither a run nor a file", {}, "config diff runs glue/rte"),
     ("a wrong value in YAML", {"my.yaml": "task: rte\ntraining: {batch_size: many}\n"}, "train --config my.yaml"),
     ("YAML that does not parse", {"my.yaml": "task: [rte\n"}, "train --config my.yaml"),
     ("a missing configuration", {}, "train --config mine.yaml"),

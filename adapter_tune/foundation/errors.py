@@ -57,6 +57,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
+def similar_name(name: object, known: Iterable[str]) -> str | None:
+    """The most similar known name, in any case of letters; None if none is similar."""
+    by_lower_case = {known_name.lower(): known_name for known_name in sorted(known, reverse=True)}
+    similar = get_close_matches(str(name).lower(), by_lower_case, n=1, cutoff=0.5)
+    return by_lower_case[similar[0]] if similar else None
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     """The message for an unknown name: the most similar known name, then all known names.
 
@@ -64,7 +71,6 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     "unknown task 'mnly'; did you mean 'mnli'? Known: cola, mnli"
     """
     names = sorted(known)
-    by_lower_case = {known_name.lower(): known_name for known_name in reversed(names)}
-    similar = get_close_matches(str(name).lower(), by_lower_case, n=1, cutoff=0.5)
-    hint = f"did you mean '{by_lower_case[similar[0]]}'? " if similar else ""
+    similar = similar_name(name, names)
+    hint = f"did you mean '{similar}'? " if similar else ""
     return f"unknown {kind} '{name}'; {hint}Known: {', '.join(names) or 'none'}"

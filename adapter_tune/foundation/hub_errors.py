@@ -39,13 +39,17 @@ def offline_if_unreachable() -> None:
     """
     if os.environ.get("HF_HUB_OFFLINE") or getproxies():
         return
-    url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-    port = url.port or {"http": 80}.get(url.scheme, 443)
     try:
-        socket.create_connection((url.hostname, port), _CONNECT_SECONDS).close()
+        socket.create_connection(hub_address(), _CONNECT_SECONDS).close()
     except OSError:
         os.environ["HF_HUB_OFFLINE"] = "1"
         log.info("the Hub cannot be reached; only local folders and the cache are used")
+
+
+def hub_address() -> tuple[str, int]:
+    """The host and the port of the Hub, or of the server that HF_ENDPOINT names."""
+    url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    return url.hostname or "", url.port or {"http": 80}.get(url.scheme, 443)
 
 
 @contextmanager
@@ -104,7 +108,7 @@ def unwritable_cache(chain: Sequence[BaseException]) -> str | None:
         if not isinstance(error, OSError) or not isinstance(error.filename, str):
             continue
         path = Path(error.filename).absolute()
-        for variable, folder in _caches():
+        for variable, folder in caches():
             is_refused = error.errno in _NOT_WRITABLE or not folder.exists()
             if is_refused and folder in (path, *path.parents):
                 setting = f"{variable} ({folder})" if os.environ.get(variable) else f"HF_HOME ({folder.parent})"
@@ -112,7 +116,7 @@ def unwritable_cache(chain: Sequence[BaseException]) -> str | None:
     return None
 
 
-def _caches() -> tuple[tuple[str, Path], ...]:
+def caches() -> tuple[tuple[str, Path], ...]:
     """The caches of the Hugging Face libraries: the environment variable that moves each, and its folder."""
     from datasets.config import HF_DATASETS_CACHE
     from huggingface_hub.constants import HF_HUB_CACHE

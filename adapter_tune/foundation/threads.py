@@ -72,7 +72,7 @@ def _times() -> tuple[float, float, float] | None:
         cores = psutil.cpu_times(percpu=True)
     except (psutil.Error, OSError, NotImplementedError, ValueError):  # a sandbox may hide the system's counters
         return None
-    usable = _usable_cores()
+    usable = usable_cores()
     busy = 0.0
     for core, times in enumerate(cores):
         if core in usable:
@@ -80,7 +80,8 @@ def _times() -> tuple[float, float, float] | None:
     return time.monotonic(), busy, own.user + own.system
 
 
-def _usable_cores() -> set[int]:
+def usable_cores() -> set[int]:
+    """The numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return set(os.sched_getaffinity(0))
     return set(range(os.cpu_count() or 1))

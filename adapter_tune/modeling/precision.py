@@ -25,6 +25,8 @@ TYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.b
 
 _MATRICES = (nn.Linear, nn.Embedding, nn.Conv1d, AdaptedProjection)
 _MATMUL_REPEATS = 25
+BF16_TEST_SIZE = 256
+"""Size of the matrices with which float32 and bf16 are compared on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,20 @@ def resolve_precision(requested: Literal["auto", "float32", "bf16", "fp16"], dev
 
 def has_bf16(device: str) -> bool:
     """Whether the device multiplies bf16 natively (without a detour over float32) and faster than float32."""
+    return is_bf16_native(device) and (device != "cpu" or _bf16_is_faster())
+
+
+def is_bf16_native(device: str) -> bool:
+    """Whether the device multiplies bf16 without a detour over float32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device != "cpu":
-        return False
-    is_native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return bool(is_native) and _bf16_is_faster()
+    return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 @cache
 def _bf16_is_faster() -> bool:
     """Measured, because some processors with bf16 but without a matrix unit multiply float32 twice as fast."""
-    return matmul_rate("cpu", torch.bfloat16, 256) > matmul_rate("cpu", torch.float32, 256)
+    return matmul_rate("cpu", torch.bfloat16, BF16_TEST_SIZE) > matmul_rate("cpu", torch.float32, BF16_TEST_SIZE)
 
 
 def matmul_rate(device: str, dtype: torch.dtype, size: int | None = None) -> float:

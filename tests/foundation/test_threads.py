@@ -63,7 +63,7 @@ def test_a_real_meter_sees_something_plausible() -> None:
     end = time.monotonic() + 0.3
     while time.monotonic() < end:  # our own work counts for nothing
         pass
-    assert 0 <= meter.busy_cores() <= len(threads._usable_cores()) + 0.5
+    assert 0 <= meter.busy_cores() <= len(threads.usable_cores()) + 0.5
 
 
 def test_threads_are_as_before_afterwards() -> None:
