@@ -97,7 +97,8 @@ class AdapterTrainer(AdapterCheckpointTrainer):
         # The model's forward takes **kwargs but does not divide its loss by them: let the Trainer average it.
         self.model_accepts_loss_kwargs = False
         self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        if config.training.fast and self._is_on_one_gpu():
+        is_fast_on_one_gpu = config.training.fast and self._is_on_one_gpu()
+        if is_fast_on_one_gpu:
             fuse_projections(self.model)
         if config.training.compile and splits.train is not None:
             self.model.compile(dynamic=True)  # lengths vary from batch to batch
@@ -105,7 +106,7 @@ class AdapterTrainer(AdapterCheckpointTrainer):
         self.eval_graphs: CudaGraphs | None = None
         if source.is_flat:
             self.args.dataloader_pin_memory = False  # batches are made on the device
-            if config.training.fast and self._is_on_one_gpu():
+            if is_fast_on_one_gpu:
                 self._use_graphs(config.training, source.splits.train)
 
     def _remove_default_progress(self) -> None:
