@@ -41,6 +41,39 @@ settings.register_profile("long", max_examples=100_000 // 9)  # for each of the 
 settings.load_profile("short")
 
 
+_LONGEST = (
+    "sweeps/test_sweep",
+    "bench/test_bench",
+    "training/test_distributed",
+    "serving/test_server",
+    "exchange/test_onnx",
+    "demo/test_demo",
+    "training/test_signals",
+    "config/test_json_schema",
+    "training/test_loss_weights",
+    "multitask/test_multitask",
+    "multitask/test_predict_many",
+    "runs/test_submit",
+    "strategies/test_strategies",
+    "exchange/test_peft",
+    "run_files/test_hub_runs",
+    "test_check_gpu",
+    "modeling/test_frozen_layer_cache",
+    "modeling/test_fast_paths",
+    "data/test_custom",
+    "runs/test_run",
+    "conformance/test_checks",
+    "test_endurance",
+)
+"""The files that take longest, which start first: else one process ends with a long one while the other has none."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest files first; with --no-loadscope-reorder, files are given out in this order."""
+    rank = {f"tests/{name}.py": number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
+
+
 def pytest_collection_finish() -> None:
     """Exempt what is imported from garbage collection: every training run collects garbage, in 0.2 s otherwise."""
     gc.collect()
