@@ -25,8 +25,9 @@ from typing import Any
 
 import torch
 
-TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
-TOLERANCE = {"float32": 1e-4, "bf16": 0.1}
+TYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "default": torch.float32}
+"""What the peers compute in; "default" is float32 for them, and ``auto`` for MultiTask."""
+TOLERANCE = {"float32": 1e-4, "bf16": 0.1, "default": 0.1}
 """Largest difference of logits between a mixed batch and a batch of one task."""
 ENVIRONMENTS = {"AdapterHub": "adapterhub", "peft": "peft_lora"}
 R = 8
@@ -137,7 +138,8 @@ def _multi_task(strategy: dict[str, Any], args: argparse.Namespace, ids: torch.T
     from adapter_tune import MultiTask
 
     backbone = random_backbone(folder, args.layers)
-    model = MultiTask(backbone, precision=args.precision, device="cpu")
+    precision = "auto" if args.precision == "default" else args.precision
+    model = MultiTask(backbone, precision=precision, device="cpu")
     for task, path in enumerate(adapters_on_disk(folder, backbone, strategy, args.tasks, std=0.1)):
         model.add(str(task), path)
     return lambda tasks: model(ids, tasks=[str(task) for task in tasks])
@@ -216,7 +218,12 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--layers", type=int, default=12, help="layers of the backbone, of BERT-base's width")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each library")
-    parser.add_argument("--precision", choices=["float32", "bf16"], default="float32", help="of all libraries")
+    parser.add_argument(
+        "--precision",
+        choices=list(TYPES),
+        default="float32",
+        help="of all libraries; default: each library's own default, which is auto for MultiTask and else float32",
+    )
     parser.add_argument("--turns", type=int, default=9, help="measured turns; one more warms up")
     parser.add_argument("--batches", type=int, default=2, help="batches in a turn")
     parser.add_argument("--envs", type=Path, default=Path("peer-environments"))
