@@ -32,8 +32,21 @@ DATA = ("text_column", "text_pair_column", "label_column", "problem", "labels", 
 FORMAT = 2
 """Version of the adapter folder; a reader refuses a newer one."""
 
-_LAST_CALL = ("truncation", "padding", "is_local", "local_files_only")
-"""What a tokenizer's files say of how it was last called and loaded, and not of the tokens that it makes."""
+_LAST_CALL = (
+    "truncation",
+    "padding",
+    "is_local",
+    "local_files_only",
+    "stride",
+    "truncation_strategy",
+    "max_length",
+    "padding_side",
+    "truncation_side",
+    "pad_token_type_id",
+    "pad_to_multiple_of",
+)
+"""What a tokenizer's files say of how it was last called and loaded, and not of the tokens that it makes. Both sides
+are the right one here (``tokenizer_fit.pad_and_cut_right``), whatever the files say."""
 
 _CHECKSUMS = "crc32"
 """Key in the weights' header: a checksum of every tensor, so that a message can name the damaged tensor."""
