@@ -71,11 +71,19 @@ def set_worker(trial: Trial) -> None:
 
 
 def is_worker_dead(trial: FrozenTrial) -> bool:
-    """Return whether a trial was run by a process of this machine that no longer exists."""
+    """Return whether a trial was run by a process of this machine that has ended.
+
+    A process that has ended and that its parent has not looked at yet (a zombie) still has a number.
+    """
     if trial.user_attrs.get(_HOST) != socket.gethostname():
         return False
     pid = int(trial.user_attrs.get(_PID, 0))
-    return pid <= 0 or not psutil.pid_exists(pid)
+    try:
+        return pid <= 0 or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:  # a process of another user
+        return False
 
 
 def set_error(trial: Trial, error: str) -> None:

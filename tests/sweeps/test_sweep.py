@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import optuna
+import psutil
 import pytest
 import torch
 from optuna.trial import TrialState
@@ -33,6 +35,7 @@ from adapter_tune.sweeps.pruning import set_group
 from adapter_tune.sweeps.selection import best_choices
 from adapter_tune.sweeps.spec import Sweep, read_sweep
 from adapter_tune.sweeps.study import Progress, SweepStudy
+from adapter_tune.sweeps.trial_attributes import is_worker_dead
 from adapter_tune.sweeps.workers import worker_loop
 
 
@@ -432,6 +435,24 @@ def test_a_killed_worker_loses_nothing(small: dict[str, Any], tmp_path: Path) ->
     assert len(finished_runs(tmp_path / "runs")) == 6
     progress = study.progress()
     assert (progress.total, progress.done, progress.running, progress.waiting, progress.failed) == (6, 6, 0, 0, 0)
+
+
+def test_a_worker_is_dead_as_soon_as_its_process_has_ended() -> None:
+    """Also while its parent has not looked at it: the system then still has its number."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+
+    def is_dead(pid: int, host: str = socket.gethostname()) -> bool:
+        return is_worker_dead(optuna.trial.create_trial(value=0.0, user_attrs={"host": host, "pid": pid}))
+
+    assert not is_dead(process.pid)
+    process.kill()
+    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert is_dead(process.pid)
+    assert not is_dead(process.pid, "another-machine")
+    process.communicate()
+    assert is_dead(process.pid)
+    assert is_dead(0)
 
 
 def test_a_surplus_trial_counts_for_nothing(small: dict[str, Any], tmp_path: Path) -> None:
