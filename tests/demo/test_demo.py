@@ -277,7 +277,7 @@ def test_flags_and_yaml_override_demo() -> None:
 def test_every_command_takes_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Train, evaluate and count on the embedded demo; scores on unseen words are better than chance."""
     words = ["--output", str(tmp_path), "--demo"]
-    main(["train", "--task", "cola", "--epochs", "2", *words])
+    main(["train", "--task", "cola", "--epochs", "1", *words])
     trained = capsys.readouterr().out
     main(["eval", *words, "--split", "validation"])
     evaluated = capsys.readouterr().out
