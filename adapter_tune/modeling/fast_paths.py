@@ -80,8 +80,10 @@ def dropout_mask(like: Tensor, p: float) -> Tensor:
     """Return a tensor of the shape and type of ``like`` that is zero with probability ``p``, else 1 / (1 - p).
 
     The random bits come from torch's generator. One 64-bit draw decides four elements, which is several times as fast
-    as ``bernoulli_`` on a CPU.
+    as ``bernoulli_`` on a CPU. A compiled model draws in the compiler's own way.
     """
+    if torch.compiler.is_compiling():  # random_ would split the graph
+        return nn.functional.dropout(torch.ones_like(like), p)
     values = 1 << _BITS
     dropped_values = round(p * values)
     words = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)

@@ -75,6 +75,26 @@ def test_every_length_is_one_graph_with_the_plain_models_gradients(strategy: Any
 
 
 @pytest.mark.slow
+def test_dropout_does_not_split_the_graph() -> None:
+    from torch._dynamo.utils import counters
+
+    from adapter_tune.modeling.fast_paths import Dropout, enable_fast_paths
+
+    torch._dynamo.reset()
+    counters.clear()
+    model = perturbed_model("bert")
+    enable_fast_paths(model)
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.p = 0.5
+    model.compile(dynamic=True, backend="aot_eager")
+    inputs = batch()  # it sets the seed
+    logits = [gradients(model, inputs)["logits"] for _ in range(2)]
+    assert not torch.equal(*logits)
+    assert not counters["graph_break"]
+
+
+@pytest.mark.slow
 def test_a_compiled_run_learns_what_a_plain_one_does(make_config: Any) -> None:
     results = [
         adapter_tune.run(make_config("rte", compile=compiles, epochs=1, precision="float32"), force=True)
