@@ -1,19 +1,21 @@
 """Queries, keys and values as one product, and adapters cast at once, compared with each on its own."""
 
 import copy
+from contextlib import nullcontext
 from typing import Any, cast
 
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModelForSequenceClassification
 
 import adapter_tune
 from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.modeling.adapter_casts import AdapterCasts, CastLinear
 from adapter_tune.modeling.fast_paths import enable_fast_paths
-from adapter_tune.modeling.fused_projections import fuse_projections
+from adapter_tune.modeling.fused_projections import FusedProjections, fuse_projections
 from adapter_tune.modeling.precision import cast_frozen_weights
-from tests.helpers import FAST_FAMILIES, ONE_TOKEN, batch, gradients, perturbed_model, weights
+from tests.helpers import FAST_FAMILIES, ONE_TOKEN, OWN, batch, config_of, gradients, perturbed_model, weights
 
 BF16 = torch.bfloat16
 
@@ -56,6 +58,23 @@ def test_what_is_trained_is_not_fused(strategy: Any) -> None:
     assert fuse_projections(model) == (1 if isinstance(strategy, dict) else 0)
     actual = gradients(model, batch())
     assert all(torch.allclose(actual[name], tensor, rtol=0, atol=1e-6) for name, tensor in expected.items())
+
+
+def test_a_projection_with_another_input_has_the_product_of_that_input() -> None:
+    torch.manual_seed(0)
+    projections = [nn.Linear(4, size).requires_grad_(False) for size in (4, 6, 2)]
+    plain = copy.deepcopy(projections)
+    FusedProjections(projections)
+    one, other = torch.randn(2, 3, 5, 4)
+    inputs = [one, other, other, one, one, one]
+    for x, fused, alone in zip(inputs, projections * 2, plain * 2, strict=True):
+        assert torch.allclose(fused(x), alone(x), rtol=0, atol=1e-6)
+
+
+def test_projections_that_also_compute_relative_positions_are_left_as_they_are() -> None:
+    model = AutoModelForSequenceClassification.from_config(config_of("deberta-v2", OWN["deberta-v2"][0]))
+    model.requires_grad_(False)
+    assert fuse_projections(model) == 0
 
 
 def test_a_fused_model_frees_what_it_computed_and_takes_weights_that_are_loaded_later() -> None:
@@ -117,9 +136,10 @@ def test_tensors_are_cast_for_one_pass_and_only_in_the_type_of_the_run(monkeypat
         assert all(used)
         model.base_model(batch()["input_ids"])  # the encoder alone
         assert not any(used[-8:])
-    with torch.no_grad():
-        model(**batch())
-    assert not any(used[-8:])
+    for other_type in (nullcontext(), torch.autocast("cpu", torch.float16)):
+        with torch.no_grad(), other_type:
+            model(**batch())
+        assert not any(used[-8:])
     with pytest.raises(IndexError), torch.autocast("cpu", BF16):
         model(input_ids=batch()["input_ids"] + 10_000)
     assert all(linear.cast is None for linear in casts.linears)

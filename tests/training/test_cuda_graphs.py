@@ -14,6 +14,7 @@ import adapter_tune
 from adapter_tune.config.schema import DataConfig
 from adapter_tune.data.flat_rows import FlatRows, RowNumbers
 from adapter_tune.modeling import fast_paths
+from adapter_tune.modeling.fused_projections import fuse_projections
 from adapter_tune.training import cuda_graphs
 from adapter_tune.training.cuda_graphs import EAGER, CudaGraphs, StepGraphs, _Recorded
 from adapter_tune.training.trainer import AdapterTrainer
@@ -157,6 +158,7 @@ def test_which_runs_have_graphs(
         assert not trainers
         return
     (trainer,) = trainers
+    assert fuse_projections(trainer.model) == 0  # all that can be fused are
     assert (trainer.step_graphs is not None) == trains
     assert isinstance(trainer.train_dataset, RowNumbers) == trains
     assert trainer.eval_graphs is not None
