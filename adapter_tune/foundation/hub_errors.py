@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 from adapter_tune.foundation.errors import AdapterTuneError, RunError, first_line
 
@@ -37,7 +37,7 @@ def offline_if_unreachable() -> None:
 
     This sets an environment variable, so it must run before any Hugging Face library is imported.
     """
-    if os.environ.get("HF_HUB_OFFLINE") or getproxies():
+    if os.environ.get("HF_HUB_OFFLINE") or uses_proxy():
         return
     try:
         socket.create_connection(hub_address(), _CONNECT_SECONDS).close()
@@ -50,6 +50,12 @@ def hub_address() -> tuple[str, int]:
     """The host and the port of the Hub, or of the server that HF_ENDPOINT names."""
     url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
     return url.hostname or "", url.port or {"http": 80}.get(url.scheme, 443)
+
+
+def uses_proxy() -> bool:
+    """Whether calls to the Hub go through a proxy. NO_PROXY alone is none, and can name the Hub itself."""
+    has_proxy = bool({"http", "https", "all"} & getproxies().keys())
+    return has_proxy and not proxy_bypass(hub_address()[0])
 
 
 @contextmanager
