@@ -58,5 +58,11 @@ MovedDataSource = Annotated[
 ]
 EvalBatchSize = Annotated[
     int | None,
-    typer.Option("--batch-size", min=1, metavar="NUMBER", help="Evaluation batch size. Default: that of the run."),
+    typer.Option(
+        "--batch-size",
+        min=1,
+        metavar="NUMBER",
+        rich_help_panel="Computation",
+        help="Evaluation batch size. Default: that of the run.",
+    ),
 ]
