@@ -11,27 +11,8 @@ from adapter_tune.cli import main
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.strategies import REGISTRY, Strategy, strategy
 from adapter_tune.strategies.registry import ENTRY_POINTS
+from tests.helpers import STRATEGY_MODULE
 
-HEAD = """
-from typing import ClassVar
-from adapter_tune import Strategy, strategy
-from adapter_tune.adapters.formula import Formula
-"""
-NOTHING = '''
-@strategy("{name}")
-class Nothing(Strategy):
-    """Nothing is trained."""
-
-    paper: ClassVar[str] = "none"
-    learning_rate: ClassVar[float] = 1e-3
-
-    def apply(self, model):
-        pass
-
-    def formula(self, shape):
-        return Formula()
-'''
-GOOD = HEAD + NOTHING.format(name="nothing")
 Install = Callable[..., None]
 
 
@@ -59,7 +40,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 def test_a_strategy_of_another_package_is_on_the_command_line(
     install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    install(GOOD)
+    install(STRATEGY_MODULE)
     main(["list", "strategies", "nothing"])
     main(["count-params", "--strategy", "nothing"])
     output = capsys.readouterr()
@@ -68,7 +49,7 @@ def test_a_strategy_of_another_package_is_on_the_command_line(
 
 
 def test_nothing_is_imported_before_the_registry_is_read(install: Install) -> None:
-    install(GOOD)
+    install(STRATEGY_MODULE)
     strategy("mine")(type("Mine", (Strategy,), {"__doc__": "Mine."}))
     assert "others" not in sys.modules
     assert "nothing" in REGISTRY
@@ -80,20 +61,26 @@ def test_nothing_is_imported_before_the_registry_is_read(install: Install) -> No
     [
         ("import a_missing_module", "ModuleNotFoundError: No module named 'a_missing_module'"),
         ("import sys\nsys.exit(3)", "SystemExit: 3"),
-        (GOOD + "\n1 / 0", "ZeroDivisionError: division by zero"),
-        (HEAD, "others registers no strategy; decorate its classes with @strategy(...)"),
+        (STRATEGY_MODULE + "\n1 / 0", "ZeroDivisionError: division by zero"),
+        ("import adapter_tune", "others registers no strategy; decorate its classes with @strategy(...)"),
         (
-            GOOD + NOTHING.format(name="full"),
+            STRATEGY_MODULE + STRATEGY_MODULE.replace('"nothing"', '"full"'),
             "others.Nothing: the name is taken by adapter_tune.strategies.baselines.Full; rename one",
         ),
         (
-            GOOD.replace('"nothing"', '"No Thing"'),
+            STRATEGY_MODULE.replace('"nothing"', '"No Thing"'),
             "strategy 'No Thing' of others.Nothing: a name has lower-case letters",
         ),
-        (GOOD.replace('"""Nothing is trained."""', ""), "others.Nothing: it has no docstring"),
-        (GOOD.replace("    learning_rate", "    rate"), "it has no learning_rate; add learning_rate: ClassVar[float]"),
-        (GOOD.replace("    learning_rate", "    size: int\n    learning_rate"), "option size has no default"),
-        (GOOD.replace("Formula()", "Formula(adapters=1 // 0)"), "ZeroDivisionError"),
+        (STRATEGY_MODULE.replace('"""Nothing is trained."""', ""), "others.Nothing: it has no docstring"),
+        (
+            STRATEGY_MODULE.replace("    learning_rate", "    rate"),
+            "it has no learning_rate; add learning_rate: ClassVar[float]",
+        ),
+        (
+            STRATEGY_MODULE.replace("    learning_rate", "    size: int\n    learning_rate"),
+            "option size has no default",
+        ),
+        (STRATEGY_MODULE.replace("Formula()", "Formula(adapters=1 // 0)"), "ZeroDivisionError"),
     ],
 )
 def test_a_package_that_does_not_work_is_one_warning_and_stops_nothing(
@@ -110,7 +97,7 @@ def test_a_package_that_does_not_work_is_one_warning_and_stops_nothing(
 
 
 def test_a_module_that_is_missing_is_named(install: Install, caplog: pytest.LogCaptureFixture) -> None:
-    install(GOOD, value="others.inner")
+    install(STRATEGY_MODULE, value="others.inner")
     with caplog.at_level(logging.WARNING, logger="adapter_tune"):
         assert "nothing" not in REGISTRY
     assert "'others' is not a package" in caplog.text
@@ -118,7 +105,7 @@ def test_a_module_that_is_missing_is_named(install: Install, caplog: pytest.LogC
 
 def test_of_two_packages_with_one_name_both_are_named(install: Install, caplog: pytest.LogCaptureFixture) -> None:
     for package in ("first", "second"):
-        install(GOOD, package)
+        install(STRATEGY_MODULE, package)
     with caplog.at_level(logging.WARNING, logger="adapter_tune"):
         provider = REGISTRY["nothing"].__module__
     refused = ({"first", "second"} - {provider}).pop()
