@@ -16,7 +16,7 @@ import torch
 
 from adapter_tune.cli import main
 from adapter_tune.environment import block, caches, hub, machine, packages
-from adapter_tune.environment.variables import secrets, variables, without_secrets
+from adapter_tune.environment.variables import SHOWN, secrets, variables, without_secrets
 from adapter_tune.foundation import hub_errors
 
 SECRETS = {
@@ -81,6 +81,12 @@ def test_secrets_are_known_by_words_of_the_name() -> None:
 def test_secrets_are_known_without_underscores_too() -> None:
     environment = {"PGPASSWORD": "0123456", "APIKEY": "1234567", "GITHUB_PAT": "2345678", "COMPASS": "3456789"}
     assert sorted(secrets(environment)) == ["0123456", "1234567", "2345678"]
+
+
+def test_no_variable_whose_name_says_secret_is_shown() -> None:
+    """Also a value that is too short to be replaced wherever it is in the block."""
+    assert secrets(dict.fromkeys(SHOWN, "0123456")) == []
+    assert set(variables({"HF_TOKEN": "ab", "hf_token": "cd"}).values()) == {"set (the value is not shown)"}
 
 
 @pytest.mark.parametrize(
