@@ -35,6 +35,8 @@ def test_a_strategy_is_named_or_given_in_each_form() -> None:
         check_strategy(form, families=["bert"])
     with pytest.raises(UsageError, match="families: unknown family 'birt'; did you mean 'bert'"):
         check_strategy("head", families=["birt"])
+    with pytest.raises(UsageError, match="families: the list is empty"):
+        check_strategy("head", families=[])
 
 
 # One strategy for each promise that can be broken ---------------------------------------------------------------------
