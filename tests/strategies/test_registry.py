@@ -3,13 +3,14 @@
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from adapter_tune.cli import main
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.strategies import REGISTRY, Strategy, strategy
+from adapter_tune.strategies import REGISTRY, Strategy, registry, strategy
 from adapter_tune.strategies.registry import ENTRY_POINTS
 from tests.helpers import STRATEGY_MODULE
 
@@ -112,6 +113,20 @@ def test_of_two_packages_with_one_name_both_are_named(install: Install, caplog: 
     assert len(caplog.records) == 1
     assert f"of the package {refused}-strategies" in caplog.text
     assert f"'nothing' of {refused}.Nothing: the name is taken by {provider}.Nothing" in caplog.text
+
+
+def test_packages_that_share_a_namespace_do_not_share_a_failure(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "company").mkdir()
+    for name, source in (("a_good", STRATEGY_MODULE), ("b_bad", "1 / 0")):
+        install("", name, f"company.{name}")
+        (tmp_path / "company" / f"{name}.py").write_text(source)
+        monkeypatch.delitem(sys.modules, f"company.{name}", raising=False)
+    monkeypatch.setattr(registry, "entry_points", lambda group: sorted(entry_points(group=group), key=lambda e: e.name))
+    with caplog.at_level(logging.WARNING, logger="adapter_tune"):
+        assert "nothing" in REGISTRY
+    assert "of the package b_bad-strategies are not available" in caplog.text
 
 
 def test_two_strategies_cannot_share_a_name() -> None:
