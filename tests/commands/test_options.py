@@ -4,12 +4,15 @@ import re
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 import pytest
 from typer.models import ParameterInfo
 
 from adapter_tune.commands import options
+from adapter_tune.commands.options.serving import DeviceName, PrecisionName
+from adapter_tune.config.schema import TrainingConfig
+from adapter_tune.exchange.registry import FORMATS
 
 COMMANDS = Path(options.__file__).parent.parent
 FILES = [module.name for module in iter_modules(options.__path__)]
@@ -33,3 +36,11 @@ def test_no_option_is_defined_twice() -> None:
 def test_every_option_is_used(file: str) -> None:
     sources = "\n".join(path.read_text() for path in [*COMMANDS.glob("*.py"), COMMANDS.parent / "cli.py"])
     assert definitions(file).keys() - set(re.findall(rf"\b{file}\.(\w+)", sources)) == set()
+
+
+def test_values_are_those_of_the_registries_and_the_schema() -> None:
+    for field, names in (("device", DeviceName), ("precision", PrecisionName)):
+        assert tuple(each.value for each in names) == get_args(TrainingConfig.model_fields[field].annotation)
+    words = definitions("exchange")["ExportFormat"].help
+    assert words is not None
+    assert set(re.findall(r"[a-z0-9]+", words.partition(":")[2])) - {"or"} == FORMATS.keys()
