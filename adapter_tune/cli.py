@@ -32,9 +32,9 @@ from adapter_tune.commands import (
     sweep,
     train,
 )
-from adapter_tune.commands import options as o
 from adapter_tune.commands.examples import examples
 from adapter_tune.commands.help import Command, Group
+from adapter_tune.commands.options import general
 from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import (
     INTERRUPTED,
@@ -102,7 +102,7 @@ _add_commands()
 
 
 @app.callback()
-def options(version: o.Version = False, debug: o.Debug = False) -> None:
+def options(version: general.Version = False, debug: general.Debug = False) -> None:
     """Adapter tuning of BERT-family encoders: few trained parameters, nearly the accuracy of full fine-tuning."""
 
 

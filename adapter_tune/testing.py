@@ -43,9 +43,11 @@ def check_strategy(
 
     Raises:
         ConformanceError: a check failed; the message says what to change in the strategy.
-        UsageError: there is no such strategy, option or family.
+        UsageError: there is no such strategy, option or family, or an empty list of families.
     """
     chosen = None if families is None else list(families)
+    if chosen == []:
+        raise UsageError("families: the list is empty; name a family, or leave families out for all")
     for family in chosen or ():
         if family not in FAMILIES:
             raise UsageError(f"families: {unknown_name('family', family, FAMILIES)}")

@@ -24,6 +24,7 @@ import adapter_tune
 root = Path(str(resources.files("adapter_tune")))
 assert root.is_relative_to(sys.prefix), f"{root} is not in the new environment"
 needed = ["py.typed", "testing.py", "configs/default.yaml", "configs/demo.yaml", "configs/glue/mnli.yaml",
+          "configs/schema/run.json", "configs/schema/sweep.json",
           "demo/backbone/config.json", "demo/backbone/model.safetensors", "demo/backbone/tokenizer.json",
           "report/page.html.j2", "serving/page.html"]
 missing = [name for name in needed if not (root / name).is_file()]
@@ -39,6 +40,7 @@ command=../environment/bin/adapter-tune
 head -n 3 list.txt
 "$command" config show default > default.yaml
 "$command" config validate default.yaml
+"$command" config cp paper/sweeps/sizes-small sweep.yaml
 "$command" train --task rte --m 8 --demo --epochs 1 --set data.max_train_samples=64
 "$command" eval --demo
 "$command" report runs

@@ -230,3 +230,24 @@ def interrupted(config: Any, monkeypatch: pytest.MonkeyPatch, after: int) -> Non
 
 def weights(config: Any) -> dict[str, torch.Tensor]:
     return load_file(config.folder / "adapter" / "adapter_model.safetensors")
+
+
+STRATEGY_MODULE = '''
+from typing import ClassVar
+from adapter_tune import Strategy, strategy
+from adapter_tune.adapters.formula import Formula
+
+@strategy("nothing")
+class Nothing(Strategy):
+    """Nothing is trained."""
+
+    paper: ClassVar[str] = "none"
+    learning_rate: ClassVar[float] = 1e-3
+
+    def apply(self, model):
+        pass
+
+    def formula(self, shape):
+        return Formula()
+'''
+"""The module of another package, with one strategy that is complete."""

@@ -400,6 +400,30 @@ def test_an_unreachable_hub_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch, 
     assert "cannot be reached" in caplog.text
 
 
+@pytest.mark.parametrize("address", ["mirror.example", "https://", "https://a..b", "https://host:port", "ftp://host"])
+def test_a_wrong_address_of_the_hub_is_said(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(hub_errors, "getproxies", dict)
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(SystemExit) as stop:
+        main(["eval", "someone/rte"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: HF_ENDPOINT is not the address of a server; give https://HOST")
+    main(["env"])
+    assert "problem: hub cannot be read: UsageError: HF_ENDPOINT is not the address" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("", ("huggingface.co", 443)), ("http://host", ("host", 80)), ("https://me:w@[::1]:8443/x", ("::1", 8443))],
+)
+def test_the_address_of_the_hub(address: str, expected: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    assert hub_errors.hub_address() == expected
+
+
 @pytest.mark.parametrize("name", REGISTRY)
 def test_one_strategy_in_full(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["list", "strategies", name])

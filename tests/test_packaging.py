@@ -95,4 +95,8 @@ def test_a_release_without_a_section_is_refused(release: Path) -> None:
     code, output = check(release, f"v{__version__}")
     assert code == 1
     assert f"CHANGELOG.md: no section '## {__version__} - YYYY-MM-DD'; rename Unreleased" in output
+    (release / "CHANGELOG.md").write_text(
+        f"# Changelog\n\n## {__version__} - 2026-01-31\n\n## 0.0.1 - 2025-01-01\n\n- Old.\n"
+    )
+    assert check(release, f"v{__version__}")[0] == 1
     assert check(release) == (1, "error: give the tag, as in v0.1.0\n")

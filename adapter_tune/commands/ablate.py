@@ -5,27 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from adapter_tune.commands import options as o
 from adapter_tune.commands.common import moved_data, run_or_newest
+from adapter_tune.commands.options import finished_runs, general, scoring
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
 
 def ablate(
-    run: o.RunFolder = None,
-    split: o.AblationSplit = None,
-    attention_only: o.AttentionOnly = False,
-    feed_forward_only: o.FeedForwardOnly = False,
-    output: o.AblationFolder = None,
-    batch_size: o.EvalBatchSize = None,
-    model: o.MovedModel = None,
-    train_file: o.MovedTrainFile = None,
-    validation_file: o.MovedValidationFile = None,
-    test_file: o.MovedTestFile = None,
-    data_source: o.MovedDataSource = None,
-    demo: o.Demo = False,
-    runs: o.RunsFolder = Path("runs"),
-    as_json: o.Json = False,
+    run: finished_runs.RunFolder = None,
+    split: scoring.AblationSplit = None,
+    attention_only: scoring.AttentionOnly = False,
+    feed_forward_only: scoring.FeedForwardOnly = False,
+    output: scoring.AblationFolder = None,
+    batch_size: finished_runs.EvalBatchSize = None,
+    model: finished_runs.MovedModel = None,
+    train_file: finished_runs.MovedTrainFile = None,
+    validation_file: finished_runs.MovedValidationFile = None,
+    test_file: finished_runs.MovedTestFile = None,
+    data_source: finished_runs.MovedDataSource = None,
+    demo: general.Demo = False,
+    runs: finished_runs.RunsFolder = Path("runs"),
+    as_json: general.Json = False,
 ) -> None:
     """Evaluate a finished run without some of its adapters.
 

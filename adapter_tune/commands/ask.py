@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapter_tune.commands import options as o
 from adapter_tune.commands.common import are_several, moved_model, run_or_newest
+from adapter_tune.commands.options import finished_runs, general
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
@@ -22,10 +22,10 @@ log = logging.getLogger("adapter_tune")
 
 
 def ask(
-    run: o.OneOrMoreRuns = None,
-    model: o.MovedModel = None,
-    demo: o.Demo = False,
-    runs: o.RunsFolder = Path("runs"),
+    run: finished_runs.OneOrMoreRuns = None,
+    model: finished_runs.MovedModel = None,
+    demo: general.Demo = False,
+    runs: finished_runs.RunsFolder = Path("runs"),
 ) -> None:
     """Type a text and see what a finished run predicts, or several runs on one backbone.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from adapter_tune.commands import options as o
 from adapter_tune.commands.common import as_yaml
+from adapter_tune.commands.options import general, training
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
@@ -20,15 +20,15 @@ _CACHE_CASES = {
 
 
 def bench(
-    model: o.Model = None,
-    strategy: o.BenchStrategies = None,
-    m: o.Size = None,
-    lengths: o.Lengths = "mnli",
-    batch_size: o.BatchSize = None,
-    steps: o.Steps = 20,
-    frozen_layer_cache: o.FrozenLayerCache = False,
-    set_: o.Set = None,
-    as_json: o.Json = False,
+    model: training.Model = None,
+    strategy: training.BenchStrategies = None,
+    m: training.Size = None,
+    lengths: training.Lengths = "mnli",
+    batch_size: training.BatchSize = None,
+    steps: training.Steps = 20,
+    frozen_layer_cache: training.FrozenLayerCache = False,
+    set_: training.Set = None,
+    as_json: general.Json = False,
 ) -> None:
     """Compare the speed and the memory of strategies.
 

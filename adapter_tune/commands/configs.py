@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from adapter_tune.commands import options as o
+from adapter_tune.commands.options import general, information, training
 from adapter_tune.foundation.errors import UsageError
 
 
-def config_show(name: o.ConfigName) -> None:
+def config_show(name: information.ConfigName) -> None:
     """Print a shipped configuration or sweep."""
     from adapter_tune.config.shipped import find_config, read_text, shipped_configs
 
@@ -14,7 +14,7 @@ def config_show(name: o.ConfigName) -> None:
     print(read_text(find_config(name, sweeps=is_sweep)), end="")
 
 
-def config_cp(name: o.ConfigName, file: o.NewFile, force: o.Overwrite = False) -> None:
+def config_cp(name: information.ConfigName, file: information.NewFile, force: information.Overwrite = False) -> None:
     """Copy a shipped configuration or sweep, with its comments, to a file to edit."""
     from adapter_tune.config.shipped import copy_text
     from adapter_tune.foundation.atomic_files import write_text
@@ -29,7 +29,9 @@ def config_cp(name: o.ConfigName, file: o.NewFile, force: o.Overwrite = False) -
     print(file)
 
 
-def config_diff(first: o.FirstConfig, second: o.SecondConfig, as_json: o.Json = False) -> None:
+def config_diff(
+    first: information.FirstConfig, second: information.SecondConfig, as_json: general.Json = False
+) -> None:
     """Compare two configurations: the options that differ, and where their values are from.
 
     An option that a file does not set has its default. The learning rate is the one that a run would have.
@@ -54,7 +56,7 @@ def config_diff(first: o.FirstConfig, second: o.SecondConfig, as_json: o.Json = 
         print(f"no option differs between {first} and {second}")
 
 
-def config_validate(file: o.AnyConfig, task: o.Task = None) -> None:
+def config_validate(file: information.AnyConfig, task: training.Task = None) -> None:
     """Check a configuration.
 
     Checks every key and every value. For task custom, the data files are read too.
@@ -73,7 +75,7 @@ def config_validate(file: o.AnyConfig, task: o.Task = None) -> None:
     print(f"{file} is valid: it would run in {folder}")
 
 
-def config_schema(kind: o.SchemaKind = o.Kind.run) -> None:
+def config_schema(kind: information.SchemaKind = information.Kind.run) -> None:
     """Print the JSON Schema of a configuration or of a sweep.
 
     Editors with a YAML language server read it: they complete options, show what they mean, and mark wrong values.
@@ -83,4 +85,4 @@ def config_schema(kind: o.SchemaKind = o.Kind.run) -> None:
     from adapter_tune.config.json_schema import run_schema
     from adapter_tune.sweeps.json_schema import sweep_schema
 
-    print(json.dumps(run_schema() if kind is o.Kind.run else sweep_schema(), indent=2))
+    print(json.dumps(run_schema() if kind is information.Kind.run else sweep_schema(), indent=2))

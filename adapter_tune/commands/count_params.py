@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from adapter_tune.commands import options as o
 from adapter_tune.commands.common import model_flags, print_counts
+from adapter_tune.commands.options import general, training
 
 
 def count_params(
-    model: o.Model = None,
-    demo: o.Demo = False,
-    strategy: o.StrategyName = None,
-    m: o.Sizes = None,
-    num_labels: o.NumLabels = 2,
-    train_pooler: o.TrainPooler = False,
-    set_: o.Set = None,
-    as_json: o.Json = False,
+    model: training.Model = None,
+    demo: general.Demo = False,
+    strategy: training.StrategyName = None,
+    m: training.Sizes = None,
+    num_labels: training.NumLabels = 2,
+    train_pooler: training.TrainPooler = False,
+    set_: training.Set = None,
+    as_json: general.Json = False,
 ) -> None:
     """Count trained parameters without loading weights.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from adapter_tune.commands import options as o
+from adapter_tune.commands.options import general
 
 
-def env(as_json: o.Json = False) -> None:
+def env(as_json: general.Json = False) -> None:
     """Print what a bug report needs: versions, machine, caches, and problems of this installation.
 
     Secrets are left out: of a variable such as HF_TOKEN only the name is printed.

@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from adapter_tune.commands import options as o
 from adapter_tune.commands.common import check_only_for, moved_data, run_or_newest
+from adapter_tune.commands.options import finished_runs, general, scoring
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
 
 def evaluate(
-    run: o.RunFolder = None,
-    split: o.EvalSplit = None,
-    input_: o.EvalInput = None,
-    text_column: o.InputTextColumn = None,
-    text_pair_column: o.InputTextPairColumn = None,
-    label_column: o.InputLabelColumn = None,
-    batch_size: o.EvalBatchSize = None,
-    model: o.MovedModel = None,
-    train_file: o.MovedTrainFile = None,
-    validation_file: o.MovedValidationFile = None,
-    test_file: o.MovedTestFile = None,
-    data_source: o.MovedDataSource = None,
-    demo: o.Demo = False,
-    output: o.EvalRunsFolder = Path("runs"),
-    output_json: o.OutputJson = None,
+    run: finished_runs.RunFolder = None,
+    split: scoring.EvalSplit = None,
+    input_: scoring.EvalInput = None,
+    text_column: scoring.InputTextColumn = None,
+    text_pair_column: scoring.InputTextPairColumn = None,
+    label_column: scoring.InputLabelColumn = None,
+    batch_size: finished_runs.EvalBatchSize = None,
+    model: finished_runs.MovedModel = None,
+    train_file: finished_runs.MovedTrainFile = None,
+    validation_file: finished_runs.MovedValidationFile = None,
+    test_file: finished_runs.MovedTestFile = None,
+    data_source: finished_runs.MovedDataSource = None,
+    demo: general.Demo = False,
+    output: finished_runs.EvalRunsFolder = Path("runs"),
+    output_json: scoring.OutputJson = None,
 ) -> None:
     """Load a finished run from its folder and evaluate it again, on a split of its data or on a file with labels."""
     from adapter_tune.report.command_output import show_result

@@ -15,7 +15,7 @@ EXAMPLES = {
     ),
     "import": ("import adapter --output runs/imported", "import adapter --task mrpc --output runs/imported"),
     "push": ("push runs/a my-org/reviews", "push runs/a my-org/reviews --private --revision dev"),
-    "submit": ("submit runs/cola runs/sst2 --allow-partial", "submit runs/all-nine --output submission.zip"),
+    "submit": ("submit runs/cola runs/sst2 --allow-partial", "submit runs/* --output glue.zip"),
     "count-params": ("count-params --m 8,64,256", "count-params --strategy lora --set strategy.r=4 --json"),
     "sweep": ("sweep paper/sweeps/sizes-small --dry-run", "sweep my-sweep.yaml --workers 2"),
     "report": ("report runs", "report runs sweeps --output report"),

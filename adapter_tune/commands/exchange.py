@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter_tune.commands import options as o
 from adapter_tune.commands.common import check_only_for, moved_data, run_or_newest
+from adapter_tune.commands.options import exchange, finished_runs
 from adapter_tune.foundation.startup import prepare_libraries
 
 
 def export(
-    format_: o.ExportFormat,
-    output: o.ExportFolder,
-    run: o.RunFolder = None,
-    safetensors: o.Safetensors = False,
-    int8: o.Int8 = False,
-    model: o.MovedModel = None,
-    train_file: o.MovedTrainFile = None,
-    validation_file: o.MovedValidationFile = None,
-    data_source: o.MovedDataSource = None,
-    runs: o.RunsFolder = Path("runs"),
+    format_: exchange.ExportFormat,
+    output: exchange.ExportFolder,
+    run: finished_runs.RunFolder = None,
+    safetensors: exchange.Safetensors = False,
+    int8: exchange.Int8 = False,
+    model: finished_runs.MovedModel = None,
+    train_file: finished_runs.MovedTrainFile = None,
+    validation_file: finished_runs.MovedValidationFile = None,
+    data_source: finished_runs.MovedDataSource = None,
+    runs: finished_runs.RunsFolder = Path("runs"),
 ) -> None:
     """Write a run in another format."""
     moved = moved_data(train_file, validation_file, None, data_source)
@@ -38,14 +38,14 @@ def export(
 
 
 def import_(
-    folder: o.ForeignFolder,
-    output: o.ImportFolder,
-    model: o.ImportModel = None,
-    task: o.ImportTask = None,
-    text_column: o.ImportTextColumn = None,
-    text_pair_column: o.ImportTextPairColumn = None,
-    label_column: o.ImportLabelColumn = None,
-    max_length: o.ImportMaxLength = None,
+    folder: exchange.ForeignFolder,
+    output: exchange.ImportFolder,
+    model: exchange.ImportModel = None,
+    task: exchange.ImportTask = None,
+    text_column: exchange.ImportTextColumn = None,
+    text_pair_column: exchange.ImportTextPairColumn = None,
+    label_column: exchange.ImportLabelColumn = None,
+    max_length: exchange.ImportMaxLength = None,
 ) -> None:
     """Make a run folder from an adapter that another library saved."""
     columns = {"--text-column": text_column, "--text-pair-column": text_pair_column, "--label-column": label_column}

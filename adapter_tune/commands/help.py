@@ -16,13 +16,14 @@ from adapter_tune.commands import completion
 from adapter_tune.foundation.errors import UsageError, unknown_name
 
 GROUPS = {
-    "What": "config task strategy m model demo init-from onnx train-pooler num-labels set lengths kept",
+    "What": "config task strategy m model demo init-from onnx runs attention-only feed-forward-only train-pooler "
+    "num-labels set lengths kept",
     "Data": "train-file validation-file test-file data-source problem split input text text-pair text-column "
     "text-pair-column label-column max-length",
-    "Training": "lr epochs batch-size seed resume force steps workers storage",
-    "Computation": "device precision resident batch-tokens wait-ms",
+    "Training": "lr epochs batch-size seed resume force steps",
+    "Computation": "device precision resident batch-tokens wait-ms workers storage",
     "Requests": "host port max-body max-rows max-characters max-queue timeout allow-changes adapters",
-    "Output": "output output-json json dry-run runs format safetensors int8 allow-partial private revision",
+    "Output": "output output-json json dry-run format safetensors int8 allow-partial private revision",
 }
 """The groups of options in the order of the help, each with its options; all others are in the last group."""
 OTHERS = "Other"
@@ -38,11 +39,15 @@ _DEFAULTS = {
     "--seed": "training.seed",
     "--output": "output",
 }
-"""Options of ``train`` whose defaults are those of the configuration, by path."""
+"""Options whose defaults are those of the configuration, by path."""
+_COMPOSING = ("train", "inspect-data", "count-params", "bench")
+"""The commands in which these options are options of a configuration."""
 
 
 def group_of(parameter: Any) -> str:
-    """Return the group of an option."""
+    """Return the group of an option: its own ``rich_help_panel``, or the one that the table has for its flag."""
+    if parameter.rich_help_panel is not None:
+        return str(parameter.rich_help_panel)
     flags = {flag.lstrip("-") for flag in parameter.opts}
     return next((group for group, names in GROUPS.items() if flags & set(names.split())), OTHERS)
 
@@ -129,11 +134,11 @@ def _text(parameter: Any, command: str | None) -> str:
 
 
 def _additions(parameter: Any, command: str | None) -> Iterator[str]:
-    is_train = command == "train"
     flag = parameter.opts[0]
-    if is_train and flag in _VALUES:
+    if command == "train" and flag in _VALUES:
         yield f"Values: {', '.join(_VALUES[flag](''))}."
-    default = _configured_default(_DEFAULTS[flag]) if is_train and flag in _DEFAULTS else parameter.default
+    is_configured = command in _COMPOSING and flag in _DEFAULTS
+    default = _configured_default(_DEFAULTS[flag]) if is_configured else parameter.default
     if isinstance(default, Enum):
         default = default.value
     is_flag = getattr(parameter, "is_flag", False)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from adapter_tune.commands import options as o
 from adapter_tune.commands.common import custom_data_flags, task_of
+from adapter_tune.commands.options import general, own_data, training
 from adapter_tune.foundation.startup import prepare_libraries
 
 
 def inspect_data(
-    config: o.ConfigFile = None,
-    task: o.Task = None,
-    model: o.Model = None,
-    demo: o.Demo = False,
-    train_file: o.TrainFile = None,
-    validation_file: o.ValidationFile = None,
-    test_file: o.TestFile = None,
-    text_column: o.TextColumn = None,
-    text_pair_column: o.TextPairColumn = None,
-    label_column: o.LabelColumn = None,
-    problem: o.Problem = None,
-    set_: o.Set = None,
-    as_json: o.Json = False,
+    config: training.ConfigFile = None,
+    task: training.Task = None,
+    model: training.Model = None,
+    demo: general.Demo = False,
+    train_file: own_data.TrainFile = None,
+    validation_file: own_data.ValidationFile = None,
+    test_file: own_data.TestFile = None,
+    text_column: own_data.TextColumn = None,
+    text_pair_column: own_data.TextPairColumn = None,
+    label_column: own_data.LabelColumn = None,
+    problem: own_data.Problem = None,
+    set_: training.Set = None,
+    as_json: general.Json = False,
 ) -> None:
     """Inspect the data before training.
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapter_tune.commands import options as o
 from adapter_tune.commands.common import are_several, check_only_for, moved_data, moved_model, run_or_newest
+from adapter_tune.commands.options import finished_runs, general, scoring
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 def predict(
-    run: o.OneOrMoreRuns = None,
-    split: o.PredictSplit = None,
-    input_: o.Input = None,
-    output: o.Predictions = None,
-    text: o.Text = None,
-    text_pair: o.TextPair = None,
-    text_column: o.InputTextColumn = None,
-    text_pair_column: o.InputTextPairColumn = None,
-    onnx: o.OnnxModel = None,
-    batch_size: o.EvalBatchSize = None,
-    model: o.MovedModel = None,
-    train_file: o.MovedTrainFile = None,
-    validation_file: o.MovedValidationFile = None,
-    test_file: o.MovedTestFile = None,
-    data_source: o.MovedDataSource = None,
-    demo: o.Demo = False,
-    runs: o.RunsFolder = Path("runs"),
+    run: finished_runs.OneOrMoreRuns = None,
+    split: scoring.PredictSplit = None,
+    input_: scoring.Input = None,
+    output: scoring.Predictions = None,
+    text: scoring.Text = None,
+    text_pair: scoring.TextPair = None,
+    text_column: scoring.InputTextColumn = None,
+    text_pair_column: scoring.InputTextPairColumn = None,
+    onnx: scoring.OnnxModel = None,
+    batch_size: finished_runs.EvalBatchSize = None,
+    model: finished_runs.MovedModel = None,
+    train_file: finished_runs.MovedTrainFile = None,
+    validation_file: finished_runs.MovedValidationFile = None,
+    test_file: finished_runs.MovedTestFile = None,
+    data_source: finished_runs.MovedDataSource = None,
+    demo: general.Demo = False,
+    runs: finished_runs.RunsFolder = Path("runs"),
 ) -> None:
     """Predict with a finished run, with several runs on one backbone, or with an exported ONNX model.
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from adapter_tune.commands import options as o
+from adapter_tune.commands.options import exchange
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.foundation.hub_calls import check_repository_name, offline_variable
 from adapter_tune.foundation.startup import prepare_libraries
 
 
 def push(
-    run: o.PushedRun,
-    repository: o.Repository,
-    private: o.Private = False,
-    revision: o.Branch = None,
-    model: o.PushModel = None,
+    run: exchange.PushedRun,
+    repository: exchange.Repository,
+    private: exchange.Private = False,
+    revision: exchange.Branch = None,
+    model: exchange.PushModel = None,
 ) -> None:
     """Push a finished run to the Hugging Face Hub, from where every command can use it.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter_tune.commands import options as o
+from adapter_tune.commands.options import many_runs
 
 
-def report(folders: o.ReportFolders, output: o.ReportFolder = Path("report")) -> None:
+def report(folders: many_runs.ReportFolders, output: many_runs.ReportFolder = Path("report")) -> None:
     """Write a report on finished runs.
 
     The report has tables, figures, and one page with all of them.

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter_tune.commands import options as o
 from adapter_tune.commands.common import check_installed
+from adapter_tune.commands.options import finished_runs, serving
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
 
 def serve(
-    runs: o.ServedRuns,
-    host: o.Host = "127.0.0.1",
-    port: o.Port = 8000,
-    model: o.MovedModel = None,
-    device: o.ServingDevice = o.DeviceName.auto,
-    precision: o.ServingPrecision = o.PrecisionName.auto,
-    resident: o.Resident = None,
-    batch_tokens: o.BatchTokens = None,
-    wait_ms: o.WaitMs = 2.0,
-    adapters: o.AdaptersFolder = None,
-    allow_changes: o.AllowChanges = False,
-    max_body: o.MaxBody = 1 << 20,
-    max_rows: o.MaxRows = 128,
-    max_characters: o.MaxCharacters = 20_000,
-    max_queue: o.MaxQueue = 1024,
-    timeout: o.RequestTimeout = 60.0,
+    runs: serving.ServedRuns,
+    host: serving.Host = "127.0.0.1",
+    port: serving.Port = 8000,
+    model: finished_runs.MovedModel = None,
+    device: serving.ServingDevice = serving.DeviceName.auto,
+    precision: serving.ServingPrecision = serving.PrecisionName.auto,
+    resident: serving.Resident = None,
+    batch_tokens: serving.BatchTokens = None,
+    wait_ms: serving.WaitMs = 2.0,
+    adapters: serving.AdaptersFolder = None,
+    allow_changes: serving.AllowChanges = False,
+    max_body: serving.MaxBody = 1 << 20,
+    max_rows: serving.MaxRows = 128,
+    max_characters: serving.MaxCharacters = 20_000,
+    max_queue: serving.MaxQueue = 1024,
+    timeout: serving.RequestTimeout = 60.0,
 ) -> None:
     """Serve finished runs over HTTP.
 

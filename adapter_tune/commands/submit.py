@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter_tune.commands import options as o
+from adapter_tune.commands.options import finished_runs, general, scoring
 from adapter_tune.foundation.startup import prepare_libraries
 
 
 def submit(
-    runs: o.RunFolders,
-    output: o.SubmissionFile = Path("submission.zip"),
-    allow_partial: o.AllowPartial = False,
-    model: o.MovedModel = None,
-    demo: o.Demo = False,
+    runs: finished_runs.RunFolders,
+    output: scoring.SubmissionFile = Path("submission.zip"),
+    allow_partial: scoring.AllowPartial = False,
+    model: finished_runs.MovedModel = None,
+    demo: general.Demo = False,
 ) -> None:
     """Write the zip file for GLUE's leaderboard.
 

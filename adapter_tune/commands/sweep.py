@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapter_tune.commands import options as o
+from adapter_tune.commands.options import general, many_runs
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.foundation.startup import prepare_libraries
 
@@ -20,12 +20,12 @@ log = logging.getLogger("adapter_tune")
 
 
 def sweep(
-    file: o.SweepFile,
-    workers: o.Workers = 1,
-    storage: o.StorageUrl = None,
-    output: o.SweepsFolder = Path("sweeps"),
-    dry_run: o.SweepDryRun = False,
-    as_json: o.Json = False,
+    file: many_runs.SweepFile,
+    workers: many_runs.Workers = 1,
+    storage: many_runs.StorageUrl = None,
+    output: many_runs.SweepsFolder = Path("sweeps"),
+    dry_run: many_runs.SweepDryRun = False,
+    as_json: general.Json = False,
 ) -> None:
     """Run a grid or a search over configurations.
 

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from adapter_tune.commands import options as o
 from adapter_tune.commands.common import as_yaml, custom_data_flags, model_flags, print_counts, task_of
+from adapter_tune.commands.options import general, own_data, training
 from adapter_tune.foundation.startup import prepare_libraries
 
 
 def train(
-    config: o.ConfigFile = None,
-    task: o.Task = None,
-    m: o.Size = None,
-    strategy: o.StrategyName = None,
-    model: o.Model = None,
-    demo: o.Demo = False,
-    train_file: o.TrainFile = None,
-    validation_file: o.ValidationFile = None,
-    test_file: o.TestFile = None,
-    text_column: o.TextColumn = None,
-    text_pair_column: o.TextPairColumn = None,
-    label_column: o.LabelColumn = None,
-    problem: o.Problem = None,
-    init_from: o.InitFrom = None,
-    train_pooler: o.TrainPooler = False,
-    lr: o.LearningRate = None,
-    epochs: o.Epochs = None,
-    batch_size: o.BatchSize = None,
-    seed: o.Seed = None,
-    output: o.Output = None,
-    set_: o.Set = None,
-    resume: o.Resume = True,
-    force: o.Force = False,
-    dry_run: o.DryRun = False,
+    config: training.ConfigFile = None,
+    task: training.Task = None,
+    m: training.Size = None,
+    strategy: training.StrategyName = None,
+    model: training.Model = None,
+    demo: general.Demo = False,
+    train_file: own_data.TrainFile = None,
+    validation_file: own_data.ValidationFile = None,
+    test_file: own_data.TestFile = None,
+    text_column: own_data.TextColumn = None,
+    text_pair_column: own_data.TextPairColumn = None,
+    label_column: own_data.LabelColumn = None,
+    problem: own_data.Problem = None,
+    init_from: training.InitFrom = None,
+    train_pooler: training.TrainPooler = False,
+    lr: training.LearningRate = None,
+    epochs: training.Epochs = None,
+    batch_size: training.BatchSize = None,
+    seed: training.Seed = None,
+    output: training.Output = None,
+    set_: training.Set = None,
+    resume: training.Resume = True,
+    force: training.Force = False,
+    dry_run: training.DryRun = False,
 ) -> None:
     """Train on a task, evaluate, and print the results.
 

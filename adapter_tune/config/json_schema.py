@@ -115,7 +115,7 @@ def _definition(strategy: str) -> str:
 def _strategy_section() -> Schema:
     """The ``strategy`` section: the name decides which other options there are.
 
-    Conditions, and not a ``oneOf``, so that a validator reports the wrong option and not thirteen alternatives.
+    Conditions, and not a ``oneOf``, so that a validator reports the wrong option and not one alternative per strategy.
     """
     default = RunConfig.model_fields["strategy"].default.name
     cases: list[Schema] = [{"if": {"not": {"required": ["name"]}}, "then": {"$ref": f"#/$defs/{_definition(default)}"}}]

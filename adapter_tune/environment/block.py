@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from adapter_tune.environment import caches, hub, machine, packages
@@ -53,7 +53,13 @@ def as_text(sections: Mapping[str, Any]) -> str:
     lines += [f"hub: {sections['hub'] or 'unknown'}"]
     lines += ["variables", *(_facts(sections["variables"]) or ["  none"])]
     lines += [f"problem: {problem}" for problem in sections["problems"]] or ["problems: none"]
-    return "\n".join(lines).replace(str(Path.home()), "~") if str(Path.home()) != "/" else "\n".join(lines)
+    return _without_home("\n".join(lines))
+
+
+def _without_home(text: str) -> str:
+    """The text with ~ for the home folder, and for nothing that only begins with the same letters."""
+    home = os.path.expanduser("~")  # noqa: PTH111  (Path.home() fails for a user without a home folder)
+    return text if home in ("/", "~") else re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
 
 
 def _facts(facts: Mapping[str, Any]) -> list[str]:

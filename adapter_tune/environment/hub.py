@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
-from urllib.request import getproxies
 
-from adapter_tune.foundation.hub_errors import hub_address
+from adapter_tune.foundation.hub_calls import offline_variable
+from adapter_tune.foundation.hub_errors import hub_address, uses_proxy
 
 _SECONDS = 2.0
 
 
 def hub_state() -> str:
     """Return one line: reachable, not reachable, offline, or through a proxy. It takes two seconds at most."""
-    if os.environ.get("HF_HUB_OFFLINE"):
-        return "offline (HF_HUB_OFFLINE is set)"
-    if getproxies():
+    if variable := offline_variable():
+        return f"offline ({variable} is set)"
+    if uses_proxy():
         return "through a proxy (not tried)"
     host, port = hub_address()
     answers: list[str] = []

@@ -23,9 +23,10 @@ _PREFIXES = (
     *("ACCELERATE_", "ADAPTER_TUNE_", "CUDA_", "HF_", "HUGGING", "KMP_", "MKL_", "NCCL_", "OMP_", "PYTORCH_"),
     *("TORCH", "TRANSFORMERS_", "TRITON_"),
 )
-_SECRET = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD|PASSWD|PASS|CREDENTIALS?|AUTH)(_|$)")
+_SECRET = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL)S?(_|$)|(^|_)(PASS|PAT|AUTH)(_|$)")
 _SHORTEST_SECRET = 6
-_USER_INFO = re.compile(r"((?<=://)|^)[^/\s]+(?=@)")
+_USER_INFO = re.compile(r"((?<=://)|^(?!\w+://))([^:/\s]*:\S+|[^/\s]+)(?=@)")
+"""NAME or NAME:PASSWORD before an @; a password that is not escaped may contain / and @ itself."""
 HIDDEN = "***"
 
 

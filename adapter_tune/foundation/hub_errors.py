@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
-from adapter_tune.foundation.errors import AdapterTuneError, RunError, first_line
+from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError, first_line
 
+_PORTS = {"http": 80, "https": 443}
 _CONNECT_SECONDS = 5.0  # how long to wait for the Hub to accept a connection
 
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -36,8 +37,11 @@ def offline_if_unreachable() -> None:
     """If the Hub cannot be reached, use the cache at once instead of after a minute of retries.
 
     This sets an environment variable, so it must run before any Hugging Face library is imported.
+
+    Raises:
+        UsageError: HF_ENDPOINT is not an address.
     """
-    if os.environ.get("HF_HUB_OFFLINE") or getproxies():
+    if os.environ.get("HF_HUB_OFFLINE") or uses_proxy():
         return
     try:
         socket.create_connection(hub_address(), _CONNECT_SECONDS).close()
@@ -47,9 +51,28 @@ def offline_if_unreachable() -> None:
 
 
 def hub_address() -> tuple[str, int]:
-    """The host and the port of the Hub, or of the server that HF_ENDPOINT names."""
-    url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-    return url.hostname or "", url.port or {"http": 80}.get(url.scheme, 443)
+    """The host and the port of the Hub, or of the server that HF_ENDPOINT names.
+
+    Raises:
+        UsageError: HF_ENDPOINT is not an address.
+    """
+    try:
+        url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+        host = (url.hostname or "").encode("idna").decode()
+        port = url.port or _PORTS[url.scheme]
+    except (KeyError, ValueError):  # no scheme; a port that is no number, or a name that no server can have
+        host, port = "", 0
+    if not host:  # the value is not in the message, because it may contain a password
+        raise UsageError(
+            "HF_ENDPOINT is not the address of a server; give https://HOST or https://HOST:PORT, or unset it"
+        )
+    return host, port
+
+
+def uses_proxy() -> bool:
+    """Whether calls to the Hub go through a proxy. NO_PROXY alone is none, and can name the Hub itself."""
+    has_proxy = bool({"http", "https", "all"} & getproxies().keys())
+    return has_proxy and not proxy_bypass(hub_address()[0])
 
 
 @contextmanager

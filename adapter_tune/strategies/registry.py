@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
@@ -104,8 +105,19 @@ class Registry(MutableMapping[str, type[T]]):
 
     def _classes_of(self, entry: EntryPoint) -> dict[str, type[T]]:
         """The registered classes that are defined in the package of an entry point."""
-        package = entry.module.partition(".")[0]
-        return {name: cls for name, cls in self._classes.items() if cls.__module__.partition(".")[0] == package}
+        package = _package(entry.module)
+        return {name: cls for name, cls in self._classes.items() if _package(cls.__module__) == package}
+
+
+def _package(module: str) -> str:
+    """The package of a module: the top-level one, or the one below a namespace that several packages share."""
+    package, *parts = module.split(".")
+    for part in parts:
+        parent = sys.modules.get(package)
+        if parent is None or getattr(parent, "__file__", None) is not None:
+            break
+        package = f"{package}.{part}"
+    return package
 
 
 def _place(cls: type[object]) -> str:

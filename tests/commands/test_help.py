@@ -95,7 +95,35 @@ def test_a_group_names_only_options_that_exist() -> None:
     assert len(set(named)) == len(named)
     others = {each.name for command in COMMANDS.values() for each in command.params if group_of(each) == OTHERS}
     options = {each.name for command in COMMANDS.values() for each in command.params if each.opts[0].startswith("--")}
-    assert others & options <= {"attention_only", "feed_forward_only"}
+    assert not others & options
+
+
+def test_the_batch_size_of_an_evaluation_is_no_option_of_training(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "\nTraining:\n" not in help_of("eval", capsys)
+    assert "--batch-size" in help_of("predict", capsys).partition("\nComputation:\n")[2].partition("\nOutput:\n")[0]
+
+
+def test_a_default_of_the_configuration_is_in_the_help_of_each_command_that_composes_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command, default in (("count-params", "houlsby"), ("bench", "64"), ("inspect-data", "google-bert/")):
+        assert f"Default: {default}" in help_of(command, capsys), command
+    assert "google-bert" not in help_of("eval", capsys)
+
+
+def test_the_examples_name_shipped_files_tasks_and_strategies_that_exist() -> None:
+    checked = set()
+    for name, lines in EXAMPLES.items():
+        for line in lines:
+            context = COMMANDS[name].make_context(name, shlex.split(line)[len(name.split()) :])
+            for parameter in COMMANDS[name].params:
+                value = context.params[parameter.name]
+                if isinstance(value, str) and not value.startswith("runs/") and not value.endswith(".yaml"):
+                    known = {each.value for each in parameter.shell_complete(context, value)}
+                    if getattr(parameter, "_custom_shell_complete", None) is not None:
+                        assert value in known, line
+                        checked.add(value)
+    assert {"mrpc", "lora", "houlsby", "glue/cola", "paper/sweeps/sizes-small"} <= checked
 
 
 def test_the_commands_are_in_groups(capsys: pytest.CaptureFixture[str]) -> None:

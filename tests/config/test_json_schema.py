@@ -217,6 +217,29 @@ def test_an_unknown_key_is_refused_without_a_value_too(text: str, check: Any, tm
     assert "unknown option" in str(error)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "task: rte\nepochs: 3\n",
+        "task: rte\ntraining: {epoch: 3}\n",
+        "task: rte\ndata: {custom: {file: x}}\n",
+        "task: rte\nstrategy: {name: lora, m: 4}\n",
+        "task: rte\nstrategy: {r: 4}\n",
+        "name: x\nparameters: {training.seed: [1]}\ntrails: 3\n",
+        "name: x\nmethod: tpe\nparameters: {training.seed: [1]}\n",
+        "name: x\nmethod: grid\ntrials: 3\nparameters: {training.seed: [1]}\n",
+        "name: x\nparameters: {training.warmup: {low: 0.1, high: 0.2}}\n",
+        "name: x\nmethod: random\ntrials: 3\nparameters: {training.warmup: {low: 0.1, hihg: 0.2}}\n",
+    ],
+)
+def test_what_schema_and_commands_refuse(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    validator, check = (SWEEP, read_sweep) if text.startswith("name:") else (RUN, compose)
+    assert refusal(check, path) is not None
+    assert not validator.is_valid(text_values(path))
+
+
 @pytest.mark.parametrize("name", REGISTRY)
 def test_a_strategy_is_known_by_its_name_alone_and_as_a_section(name: str) -> None:
     options = {"name": name, **REGISTRY[name]().model_dump()}

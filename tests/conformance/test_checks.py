@@ -17,6 +17,7 @@ from adapter_tune.adapters.surgery import attach, sites
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.strategies import REGISTRY, Injection, Strategy, strategy
 from adapter_tune.testing import ConformanceError, check_strategy
+from tests.helpers import STRATEGY_MODULE
 
 LAYOUTS = ["bert", "distilbert", "modernbert"]
 """Families that differ in what an adapter replaces and in their LayerNorms; the long suite has all."""
@@ -34,6 +35,8 @@ def test_a_strategy_is_named_or_given_in_each_form() -> None:
         check_strategy(form, families=["bert"])
     with pytest.raises(UsageError, match="families: unknown family 'birt'; did you mean 'bert'"):
         check_strategy("head", families=["birt"])
+    with pytest.raises(UsageError, match="families: the list is empty"):
+        check_strategy("head", families=[])
 
 
 # One strategy for each promise that can be broken ---------------------------------------------------------------------
@@ -321,31 +324,14 @@ def test_a_new_process_can_import_it() -> None:
     refused(Broken, "cannot import tests.*Broken; define the class at the top of a module of its own")
 
 
-MODULE = '''
-from typing import ClassVar
-from adapter_tune import Strategy, strategy
-from adapter_tune.adapters.formula import Formula
-
-@strategy("broken")
-class Broken(Strategy):
-    """Nothing is trained."""
-
-    paper: ClassVar[str] = "none"
-    learning_rate: ClassVar[float] = 1e-3
-
-    def apply(self, model):
-        pass
-
-    def formula(self, shape):
-        return Formula()
-'''
-
-
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("import torch\n" + MODULE, "computing the formula imports torch; import inside apply"),
-        ("import sys\nassert 'pytest' in sys.modules\n" + MODULE, r"a new process cannot import .* \(AssertionError\)"),
+        ("import torch\n" + STRATEGY_MODULE, "computing the formula imports torch; import inside apply"),
+        (
+            "import sys\nassert 'pytest' in sys.modules\n" + STRATEGY_MODULE,
+            r"a new process cannot import .* \(AssertionError\)",
+        ),
     ],
 )
 def test_importing_it_needs_no_torch(
@@ -356,4 +342,4 @@ def test_importing_it_needs_no_torch(
     monkeypatch.delitem(sys.modules, "a_module", raising=False)
     import a_module  # type: ignore[import-not-found]
 
-    refused(a_module.Broken, message)
+    refused(a_module.Nothing, message)

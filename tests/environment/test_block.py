@@ -16,7 +16,8 @@ import torch
 
 from adapter_tune.cli import main
 from adapter_tune.environment import block, caches, hub, machine, packages
-from adapter_tune.environment.variables import secrets, variables, without_secrets
+from adapter_tune.environment.variables import SHOWN, secrets, variables, without_secrets
+from adapter_tune.foundation import hub_errors
 
 SECRETS = {
     "HF_TOKEN": "hf_AAAAAAAAAAAA",
@@ -75,6 +76,42 @@ def test_secrets_are_known_by_words_of_the_name() -> None:
     environment = {"TOKENIZERS_PARALLELISM": "false!", "WANDB_API_KEY": "0123456", "X_TOKEN": "01"}
     assert secrets(environment) == ["0123456"]
     assert without_secrets({"a": ["b 0123456"]}, environment) == {"a": ["b ***"]}
+
+
+def test_secrets_are_known_without_underscores_too() -> None:
+    environment = {"PGPASSWORD": "0123456", "APIKEY": "1234567", "GITHUB_PAT": "2345678", "COMPASS": "3456789"}
+    assert sorted(secrets(environment)) == ["0123456", "1234567", "2345678"]
+
+
+def test_no_variable_whose_name_says_secret_is_shown() -> None:
+    """Also a value that is too short to be replaced wherever it is in the block."""
+    assert secrets(dict.fromkeys(SHOWN, "0123456")) == []
+    assert set(variables({"HF_TOKEN": "ab", "hf_token": "cd"}).values()) == {"set (the value is not shown)"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://me:word@host:1", "http://***@host:1"),
+        ("http://me:w/o@r/d@host", "http://***@host"),
+        ("me:word@host", "***@host"),
+        ("https://me@host", "https://***@host"),
+        ("https://me:word@a and https://me:word@b", "https://***@a and https://***@b"),
+        ("https://host:8443/path", "https://host:8443/path"),
+        ("/opt/a:/opt/b", "/opt/a:/opt/b"),
+    ],
+)
+def test_users_and_passwords_in_addresses(text: str, shown: str) -> None:
+    assert without_secrets(text, {}) == shown
+
+
+def test_only_the_home_folder_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
+    sections: dict[str, Any] = {name: {} for name in ("versions", "machine", "compute")}
+    sections |= {"caches": [], "hub": "", "variables": {"TMPDIR": "/home/ann/tmp:/home/anna:/home/ann"}, "problems": []}
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert "TMPDIR: ~/tmp:/home/anna:~\n" in block.as_text(sections)
+    monkeypatch.setenv("HOME", "/")
+    assert "TMPDIR: /home/ann/tmp:" in block.as_text(sections)
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,17 +251,47 @@ def test_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert hub.hub_state() == "offline (HF_HUB_OFFLINE is set)"
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setattr(hub, "getproxies", lambda: {"https": "http://proxy"})
+    monkeypatch.setattr(hub_errors, "getproxies", lambda: {"https": "http://proxy"})
     assert hub.hub_state() == "through a proxy (not tried)"
-    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setattr(hub_errors, "getproxies", dict)
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setenv("HF_ENDPOINT", "https://me:pass@mirror.example:8443")
     assert hub.hub_state() == "mirror.example not reachable (Connection refused); runs use the cache only"
 
 
+def test_offline_is_what_the_library_takes_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "uses_proxy", lambda: False)
+    monkeypatch.setattr(hub, "_connect", lambda host, port: "tried")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert hub.hub_state() == "tried"
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
+    assert hub.hub_state() == "offline (TRANSFORMERS_OFFLINE is set)"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, False),
+        ({"NO_PROXY": "localhost"}, False),
+        ({"HTTPS_PROXY": "http://proxy"}, True),
+        ({"ALL_PROXY": "http://proxy", "NO_PROXY": "localhost"}, True),
+        ({"HTTPS_PROXY": "http://proxy", "NO_PROXY": "mirror.example"}, False),
+    ],
+)
+def test_a_proxy(variables: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example")
+    assert hub_errors.uses_proxy() is expected
+
+
 def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setattr(hub, "uses_proxy", lambda: False)
     monkeypatch.setattr(hub, "_SECONDS", 0.05)
     monkeypatch.setattr(hub, "_connect", lambda host, port: time.sleep(0.5))
     assert "not reachable within 0.05 s" in hub.hub_state()

@@ -3,35 +3,17 @@
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from adapter_tune.cli import main
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.strategies import REGISTRY, Strategy, strategy
+from adapter_tune.strategies import REGISTRY, Strategy, registry, strategy
 from adapter_tune.strategies.registry import ENTRY_POINTS
+from tests.helpers import STRATEGY_MODULE
 
-HEAD = """
-from typing import ClassVar
-from adapter_tune import Strategy, strategy
-from adapter_tune.adapters.formula import Formula
-"""
-NOTHING = '''
-@strategy("{name}")
-class Nothing(Strategy):
-    """Nothing is trained."""
-
-    paper: ClassVar[str] = "none"
-    learning_rate: ClassVar[float] = 1e-3
-
-    def apply(self, model):
-        pass
-
-    def formula(self, shape):
-        return Formula()
-'''
-GOOD = HEAD + NOTHING.format(name="nothing")
 Install = Callable[..., None]
 
 
@@ -59,7 +41,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 def test_a_strategy_of_another_package_is_on_the_command_line(
     install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    install(GOOD)
+    install(STRATEGY_MODULE)
     main(["list", "strategies", "nothing"])
     main(["count-params", "--strategy", "nothing"])
     output = capsys.readouterr()
@@ -68,7 +50,7 @@ def test_a_strategy_of_another_package_is_on_the_command_line(
 
 
 def test_nothing_is_imported_before_the_registry_is_read(install: Install) -> None:
-    install(GOOD)
+    install(STRATEGY_MODULE)
     strategy("mine")(type("Mine", (Strategy,), {"__doc__": "Mine."}))
     assert "others" not in sys.modules
     assert "nothing" in REGISTRY
@@ -80,20 +62,26 @@ def test_nothing_is_imported_before_the_registry_is_read(install: Install) -> No
     [
         ("import a_missing_module", "ModuleNotFoundError: No module named 'a_missing_module'"),
         ("import sys\nsys.exit(3)", "SystemExit: 3"),
-        (GOOD + "\n1 / 0", "ZeroDivisionError: division by zero"),
-        (HEAD, "others registers no strategy; decorate its classes with @strategy(...)"),
+        (STRATEGY_MODULE + "\n1 / 0", "ZeroDivisionError: division by zero"),
+        ("import adapter_tune", "others registers no strategy; decorate its classes with @strategy(...)"),
         (
-            GOOD + NOTHING.format(name="full"),
+            STRATEGY_MODULE + STRATEGY_MODULE.replace('"nothing"', '"full"'),
             "others.Nothing: the name is taken by adapter_tune.strategies.baselines.Full; rename one",
         ),
         (
-            GOOD.replace('"nothing"', '"No Thing"'),
+            STRATEGY_MODULE.replace('"nothing"', '"No Thing"'),
             "strategy 'No Thing' of others.Nothing: a name has lower-case letters",
         ),
-        (GOOD.replace('"""Nothing is trained."""', ""), "others.Nothing: it has no docstring"),
-        (GOOD.replace("    learning_rate", "    rate"), "it has no learning_rate; add learning_rate: ClassVar[float]"),
-        (GOOD.replace("    learning_rate", "    size: int\n    learning_rate"), "option size has no default"),
-        (GOOD.replace("Formula()", "Formula(adapters=1 // 0)"), "ZeroDivisionError"),
+        (STRATEGY_MODULE.replace('"""Nothing is trained."""', ""), "others.Nothing: it has no docstring"),
+        (
+            STRATEGY_MODULE.replace("    learning_rate", "    rate"),
+            "it has no learning_rate; add learning_rate: ClassVar[float]",
+        ),
+        (
+            STRATEGY_MODULE.replace("    learning_rate", "    size: int\n    learning_rate"),
+            "option size has no default",
+        ),
+        (STRATEGY_MODULE.replace("Formula()", "Formula(adapters=1 // 0)"), "ZeroDivisionError"),
     ],
 )
 def test_a_package_that_does_not_work_is_one_warning_and_stops_nothing(
@@ -110,7 +98,7 @@ def test_a_package_that_does_not_work_is_one_warning_and_stops_nothing(
 
 
 def test_a_module_that_is_missing_is_named(install: Install, caplog: pytest.LogCaptureFixture) -> None:
-    install(GOOD, value="others.inner")
+    install(STRATEGY_MODULE, value="others.inner")
     with caplog.at_level(logging.WARNING, logger="adapter_tune"):
         assert "nothing" not in REGISTRY
     assert "'others' is not a package" in caplog.text
@@ -118,13 +106,27 @@ def test_a_module_that_is_missing_is_named(install: Install, caplog: pytest.LogC
 
 def test_of_two_packages_with_one_name_both_are_named(install: Install, caplog: pytest.LogCaptureFixture) -> None:
     for package in ("first", "second"):
-        install(GOOD, package)
+        install(STRATEGY_MODULE, package)
     with caplog.at_level(logging.WARNING, logger="adapter_tune"):
         provider = REGISTRY["nothing"].__module__
     refused = ({"first", "second"} - {provider}).pop()
     assert len(caplog.records) == 1
     assert f"of the package {refused}-strategies" in caplog.text
     assert f"'nothing' of {refused}.Nothing: the name is taken by {provider}.Nothing" in caplog.text
+
+
+def test_packages_that_share_a_namespace_do_not_share_a_failure(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "company").mkdir()
+    for name, source in (("a_good", STRATEGY_MODULE), ("b_bad", "1 / 0")):
+        install("", name, f"company.{name}")
+        (tmp_path / "company" / f"{name}.py").write_text(source)
+        monkeypatch.delitem(sys.modules, f"company.{name}", raising=False)
+    monkeypatch.setattr(registry, "entry_points", lambda group: sorted(entry_points(group=group), key=lambda e: e.name))
+    with caplog.at_level(logging.WARNING, logger="adapter_tune"):
+        assert "nothing" in REGISTRY
+    assert "of the package b_bad-strategies are not available" in caplog.text
 
 
 def test_two_strategies_cannot_share_a_name() -> None:
