@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import copy
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +232,11 @@ def interrupted(config: Any, monkeypatch: pytest.MonkeyPatch, after: int) -> Non
 
 def weights(config: Any) -> dict[str, torch.Tensor]:
     return load_file(config.folder / "adapter" / "adapter_model.safetensors")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.005)
+    raise AssertionError("it did not happen")

@@ -88,8 +88,8 @@ class Predictor:
         """Check a request, tokenise its rows and put them into the queue."""
         content = parse(body, schemas.PredictRequest)
         inputs = content.all_inputs
-        tasks = [self.tasks.get(name) for name in content.task_names]
         self._check_size(len(inputs), content.task_names)
+        tasks = [self.tasks.get(name) for name in content.task_names]
         for task in tasks:
             for position, each in enumerate(inputs):
                 self._check_input(each, task, position if content.inputs is not None else None)
@@ -106,15 +106,15 @@ class Predictor:
         return Accepted(job, rows, are_truncated)
 
     def _check_size(self, inputs: int, names: list[str]) -> None:
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise RefusedRequest(422, f"task '{twice}' is given twice; remove one")
         if inputs * len(names) > self.limits.rows:
             raise RefusedRequest(
                 422,
                 f"{inputs} texts for {len(names)} tasks are {inputs * len(names):,} rows, and a request may have "
                 f"{self.limits.rows:,}; send fewer at once",
             )
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise RefusedRequest(422, f"task '{twice}' is given twice; remove one")
 
     def _check_input(self, each: schemas.Input, task: ServedTask, position: int | None) -> None:
         prefix = "" if position is None else f"inputs[{position}]: "

@@ -15,19 +15,12 @@ from hypothesis import strategies as st
 from adapter_tune.serving.batch_choice import MAX_PADDING, choose_rows
 from adapter_tune.serving.batcher import Batcher
 from adapter_tune.serving.service import Service
+from tests.helpers import wait_for
 
 SINGLE = ("cola", "sst2", "topics")
 PAIRS = ("mnli", "rte", "stsb")
 TASKS = (*SINGLE, *PAIRS)
 WORDS = ("a dog", "the cat sees a big red bird", "a man eats", "the old woman sleeps in the house", "it")
-
-
-def wait_for(condition: Any) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.005)
-    raise AssertionError("it did not happen")
 
 
 def body_of(task: str, text: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from fastapi.testclient import TestClient
 from transformers import BertForPreTraining
 
-from tests.helpers import bert_config, save_tokenizer, saved_task
+from tests.helpers import bert_config, save_tokenizer, saved_task, wait_for
 
 TEXT = {"task": "new", "text": "a dog"}
 
@@ -153,17 +152,13 @@ def test_a_task_that_is_removed_answers_what_was_accepted_and_only_then_goes(
     key = service.tasks.get("new").key
     with ThreadPoolExecutor(3) as threads:
         accepted = [threads.submit(client.post, "/v1/predict", json=TEXT) for _ in range(3)]
-        while service.batcher._unanswered.total() < 3:
-            time.sleep(0.005)
+        wait_for(lambda: service.batcher._unanswered.total() == 3)
         assert client.delete("/v1/tasks/new").status_code == 204
         assert client.post("/v1/predict", json=TEXT).status_code == 404
         assert key in service.tasks.model.tasks
         stalled.set()
         assert [each.result().status_code for each in accepted] == [200] * 3
-    for _ in range(1000):
-        if key not in service.tasks.model.tasks:
-            break
-        time.sleep(0.005)
+    wait_for(lambda: key not in service.tasks.model.tasks)
     assert list(service.tasks.model.tasks) == [service.tasks.get("cola").key]
 
 
