@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -70,11 +71,13 @@ class Predictor:
         self._requests += 1
         try:
             body = await read_body(request, self.limits)
-            accepted = await asyncio.get_running_loop().run_in_executor(self._tokenising, self._accept, body)
+            deadline = time.monotonic() + self.limits.seconds
+            loop = asyncio.get_running_loop()
+            accepted = await loop.run_in_executor(self._tokenising, self._accept, body, deadline)
             facts["tasks"] = list(dict.fromkeys(task.name for task in accepted.tasks))
             facts["rows"] = len(accepted.job.rows)
             facts["tokens"] = sum(row.length for row in accepted.job.rows)
-            logits = await self._wait(accepted.job, request)
+            logits = await self._wait(accepted.job, request, deadline)
         finally:
             self._requests -= 1
         return Response(_response(accepted, logits).model_dump_json(), media_type="application/json")
@@ -84,8 +87,10 @@ class Predictor:
         if self._requests >= self.limits.queue:
             raise RefusedRequest(429, "too many requests at once; try again in 1 s", {"Retry-After": "1"})
 
-    def _accept(self, body: bytes) -> Accepted:
-        """Check a request, tokenise its rows and put them into the queue."""
+    def _accept(self, body: bytes, deadline: float) -> Accepted:
+        """Check a request, tokenise its rows and put them into the queue; after its deadline only refuse it."""
+        if time.monotonic() > deadline:
+            raise self._late()
         content = parse(body, schemas.PredictRequest)
         inputs = content.all_inputs
         self._check_size(len(inputs), content.task_names)
@@ -135,30 +140,35 @@ class Predictor:
         self, inputs: list[schemas.Input], tasks: list[ServedTask]
     ) -> tuple[list[dict[str, list[int]]], list[bool]]:
         """The tokens of every row, and whether it was truncated; tasks that tokenise alike do so once."""
-        columns = [[each.text for each in inputs], [each.pair or "" for each in inputs]]
+        columns = [[each.text for each in inputs]]
+        if inputs[0].pair is not None:  # then every one has a pair, and every task reads it
+            columns.append([each.pair or "" for each in inputs])
         by_key: dict[Any, Any] = {}
         for task in tasks:
-            width = len(task.task.spec.text)
-            key = (self.texts.key(task.task), width)
+            key = self.texts.key(task.task)
             if key not in by_key:
-                by_key[key] = self.texts.encode(task.task, columns[:width])
-        encoded = [by_key[self.texts.key(task.task), len(task.task.spec.text)] for task in tasks]
+                by_key[key] = self.texts.encode(task.task, columns)
+        encoded = [by_key[self.texts.key(task.task)] for task in tasks]
         tokens = [rows[position] for position in range(len(inputs)) for rows, _ in encoded]
         are_truncated = [cut[position] for position in range(len(inputs)) for _, cut in encoded]
         return tokens, are_truncated
 
-    async def _wait(self, job: Job, request: Request) -> list[Logits]:
+    def _late(self) -> RefusedRequest:
+        message = f"no answer within {self.limits.seconds:g} seconds, and the rows were dropped; try again later"
+        return RefusedRequest(503, message, {"Retry-After": "1"})
+
+    async def _wait(self, job: Job, request: Request, deadline: float) -> list[Logits]:
         """The logits of a job; its rows are not computed any more if the client hangs up, or has waited too long."""
         logits = asyncio.wrap_future(job.future)
         hang_up = asyncio.ensure_future(_hang_up(request))
         try:
-            await asyncio.wait((logits, hang_up), timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED)
+            seconds = max(0.0, deadline - time.monotonic())
+            await asyncio.wait((logits, hang_up), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if logits.done():
                 return logits.result()
             if hang_up.done():
                 raise ClientDisconnect
-            message = f"no answer within {self.limits.seconds:g} seconds, and the rows were dropped; try again later"
-            raise RefusedRequest(503, message, {"Retry-After": "1"})
+            raise self._late()
         finally:
             logits.cancel()
             hang_up.cancel()

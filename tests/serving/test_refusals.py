@@ -195,6 +195,34 @@ def test_a_request_that_waits_too_long_is_told_so_and_is_not_computed(serve: Any
     assert client.post("/v1/predict", json=TEXT).status_code == 200
 
 
+def test_the_time_limit_holds_for_requests_that_wait_to_be_tokenised(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, service = serve(limits=Limits(seconds=0.3), wait_ms=0)
+    encode = service.predictor.texts.encode
+    go_on = threading.Event()
+    calls = []
+
+    def slow(*arguments: Any) -> Any:
+        calls.append(arguments)
+        go_on.wait(20)
+        return encode(*arguments)
+
+    monkeypatch.setattr(service.predictor.texts, "encode", slow)
+    with ThreadPoolExecutor(2) as threads:
+        answers = [threads.submit(client.post, "/v1/predict", json=TEXT) for _ in range(2)]
+        wait_for(lambda: service.predictor._requests == 2 and len(calls) == 1)
+        time.sleep(0.4)
+        go_on.set()
+        late = [answer.result() for answer in answers if answer.result().status_code != 200]
+    assert late  # the first one has an answer if it is ready
+    for answer in late:
+        assert "no answer within 0.3 seconds" in error_of(answer, 503)
+    assert len(calls) == 1  # the second one was not tokenised
+    wait_for(lambda: rows_in_queue(service) == 0)
+    assert client.post("/v1/predict", json=TEXT).status_code == 200
+
+
 def scope_of(path: str = "/v1/predict") -> dict[str, Any]:
     headers = [(b"content-type", b"application/json")]
     return {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers, "state": {}}
