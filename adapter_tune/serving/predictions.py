@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
+from adapter_tune.foundation.errors import RunError
 from adapter_tune.multitask.texts import TaskTexts
 from adapter_tune.serving import schemas
 from adapter_tune.serving.batcher import Batcher
@@ -191,9 +191,12 @@ def _response(accepted: Accepted, logits: list[Logits]) -> schemas.PredictRespon
     results = []
     tasks_of_an_input = len(set(accepted.tasks))
     for row, (task, of_row) in enumerate(zip(accepted.tasks, logits, strict=True)):
-        if not np.isfinite(of_row).all():
-            raise RefusedRequest(500, f"task '{task.name}' gave no finite numbers; see --precision, or train it again")
-        prediction = prediction_of(task.task.spec, of_row)
+        try:
+            prediction = prediction_of(task.task.spec, of_row)
+        except RunError:
+            raise RefusedRequest(
+                500, f"task '{task.name}' gave no finite numbers; see --precision, or train it again"
+            ) from None
         results.append(
             schemas.Prediction(
                 input=row // tasks_of_an_input,
