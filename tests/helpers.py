@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import copy
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +253,11 @@ class Nothing(Strategy):
         return Formula()
 '''
 """The module of another package, with one strategy that is complete."""
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.005)
+    raise AssertionError("it did not happen")

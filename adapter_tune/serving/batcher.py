@@ -155,7 +155,7 @@ class Batcher:
             while True:
                 if self._calls or self._removed():
                     return True
-                if not self._waiting and self._is_stopping:
+                if self._is_stopping and not self._unanswered.total():  # rows are accepted before they wait
                     return False
                 left = self._seconds_left()
                 if left is not None and left <= 0:

@@ -38,10 +38,11 @@ def parse(body: bytes, schema: type[Model]) -> Model:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is in it twice")
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"key {key!r} is in it twice")
+        values[key] = value
     return values
 
 
@@ -64,7 +65,8 @@ def _problem(error: ValidationError, schema: type[BaseModel]) -> str:
     for part in detail["loc"]:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
     if detail["type"] == "extra_forbidden":
-        return f"unknown key {path!r}; known keys: {', '.join(schema.model_fields)} (see /docs)"
+        known = f"known keys: {', '.join(schema.model_fields)} (see /docs)" if len(detail["loc"]) == 1 else "see /docs"
+        return f"unknown key {path!r}; {known}"
     if detail["type"] == "missing":
         return f"{path} is missing"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")

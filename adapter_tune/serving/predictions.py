@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
+from adapter_tune.foundation.errors import RunError
 from adapter_tune.multitask.texts import TaskTexts
 from adapter_tune.serving import schemas
 from adapter_tune.serving.batcher import Batcher
@@ -70,11 +71,13 @@ class Predictor:
         self._requests += 1
         try:
             body = await read_body(request, self.limits)
-            accepted = await asyncio.get_running_loop().run_in_executor(self._tokenising, self._accept, body)
+            deadline = time.monotonic() + self.limits.seconds
+            loop = asyncio.get_running_loop()
+            accepted = await loop.run_in_executor(self._tokenising, self._accept, body, deadline)
             facts["tasks"] = list(dict.fromkeys(task.name for task in accepted.tasks))
             facts["rows"] = len(accepted.job.rows)
             facts["tokens"] = sum(row.length for row in accepted.job.rows)
-            logits = await self._wait(accepted.job, request)
+            logits = await self._wait(accepted.job, request, deadline)
         finally:
             self._requests -= 1
         return Response(_response(accepted, logits).model_dump_json(), media_type="application/json")
@@ -84,12 +87,14 @@ class Predictor:
         if self._requests >= self.limits.queue:
             raise RefusedRequest(429, "too many requests at once; try again in 1 s", {"Retry-After": "1"})
 
-    def _accept(self, body: bytes) -> Accepted:
-        """Check a request, tokenise its rows and put them into the queue."""
+    def _accept(self, body: bytes, deadline: float) -> Accepted:
+        """Check a request, tokenise its rows and put them into the queue; after its deadline only refuse it."""
+        if time.monotonic() > deadline:
+            raise self._late()
         content = parse(body, schemas.PredictRequest)
         inputs = content.all_inputs
-        tasks = [self.tasks.get(name) for name in content.task_names]
         self._check_size(len(inputs), content.task_names)
+        tasks = [self.tasks.get(name) for name in content.task_names]
         for task in tasks:
             for position, each in enumerate(inputs):
                 self._check_input(each, task, position if content.inputs is not None else None)
@@ -106,15 +111,15 @@ class Predictor:
         return Accepted(job, rows, are_truncated)
 
     def _check_size(self, inputs: int, names: list[str]) -> None:
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise RefusedRequest(422, f"task '{twice}' is given twice; remove one")
         if inputs * len(names) > self.limits.rows:
             raise RefusedRequest(
                 422,
                 f"{inputs} texts for {len(names)} tasks are {inputs * len(names):,} rows, and a request may have "
                 f"{self.limits.rows:,}; send fewer at once",
             )
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise RefusedRequest(422, f"task '{twice}' is given twice; remove one")
 
     def _check_input(self, each: schemas.Input, task: ServedTask, position: int | None) -> None:
         prefix = "" if position is None else f"inputs[{position}]: "
@@ -135,30 +140,35 @@ class Predictor:
         self, inputs: list[schemas.Input], tasks: list[ServedTask]
     ) -> tuple[list[dict[str, list[int]]], list[bool]]:
         """The tokens of every row, and whether it was truncated; tasks that tokenise alike do so once."""
-        columns = [[each.text for each in inputs], [each.pair or "" for each in inputs]]
+        columns = [[each.text for each in inputs]]
+        if inputs[0].pair is not None:  # then every one has a pair, and every task reads it
+            columns.append([each.pair or "" for each in inputs])
         by_key: dict[Any, Any] = {}
         for task in tasks:
-            width = len(task.task.spec.text)
-            key = (self.texts.key(task.task), width)
+            key = self.texts.key(task.task)
             if key not in by_key:
-                by_key[key] = self.texts.encode(task.task, columns[:width])
-        encoded = [by_key[self.texts.key(task.task), len(task.task.spec.text)] for task in tasks]
+                by_key[key] = self.texts.encode(task.task, columns)
+        encoded = [by_key[self.texts.key(task.task)] for task in tasks]
         tokens = [rows[position] for position in range(len(inputs)) for rows, _ in encoded]
         are_truncated = [cut[position] for position in range(len(inputs)) for _, cut in encoded]
         return tokens, are_truncated
 
-    async def _wait(self, job: Job, request: Request) -> list[Logits]:
+    def _late(self) -> RefusedRequest:
+        message = f"no answer within {self.limits.seconds:g} seconds, and the rows were dropped; try again later"
+        return RefusedRequest(503, message, {"Retry-After": "1"})
+
+    async def _wait(self, job: Job, request: Request, deadline: float) -> list[Logits]:
         """The logits of a job; its rows are not computed any more if the client hangs up, or has waited too long."""
         logits = asyncio.wrap_future(job.future)
         hang_up = asyncio.ensure_future(_hang_up(request))
         try:
-            await asyncio.wait((logits, hang_up), timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED)
+            seconds = max(0.0, deadline - time.monotonic())
+            await asyncio.wait((logits, hang_up), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if logits.done():
                 return logits.result()
             if hang_up.done():
                 raise ClientDisconnect
-            message = f"no answer within {self.limits.seconds:g} seconds, and the rows were dropped; try again later"
-            raise RefusedRequest(503, message, {"Retry-After": "1"})
+            raise self._late()
         finally:
             logits.cancel()
             hang_up.cancel()
@@ -181,9 +191,12 @@ def _response(accepted: Accepted, logits: list[Logits]) -> schemas.PredictRespon
     results = []
     tasks_of_an_input = len(set(accepted.tasks))
     for row, (task, of_row) in enumerate(zip(accepted.tasks, logits, strict=True)):
-        if not np.isfinite(of_row).all():
-            raise RefusedRequest(500, f"task '{task.name}' gave no finite numbers; see --precision, or train it again")
-        prediction = prediction_of(task.task.spec, of_row)
+        try:
+            prediction = prediction_of(task.task.spec, of_row)
+        except RunError:
+            raise RefusedRequest(
+                500, f"task '{task.name}' gave no finite numbers; see --precision, or train it again"
+            ) from None
         results.append(
             schemas.Prediction(
                 input=row // tasks_of_an_input,

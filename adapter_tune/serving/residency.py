@@ -105,9 +105,18 @@ class ServedTasks:
             RefusedRequest: there is no such task.
         """
         with self._lock:
-            self.get(name).is_removed = True
-            del self._by_name[name]
-            self.metrics.adapters.set(len(self._by_name))
+            self._remove(self.get(name))
+
+    def discard(self, task: ServedTask) -> None:
+        """Serve this task no longer; without effect if it is removed already, whatever has its name now."""
+        with self._lock:
+            if not task.is_removed:
+                self._remove(task)
+
+    def _remove(self, task: ServedTask) -> None:
+        task.is_removed = True
+        del self._by_name[task.name]
+        self.metrics.adapters.set(len(self._by_name))
 
     def load(self, task: ServedTask) -> None:
         """Bring the adapter of a task into memory; the least recently used one goes if there is no room.

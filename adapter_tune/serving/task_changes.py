@@ -50,9 +50,11 @@ class TaskChanges:
         task = self.tasks.add(name, stored)
         try:
             await asyncio.wrap_future(self.batcher.load(task))
-        except AdapterTuneError as error:
-            self.tasks.remove(name)
-            raise _refusal(error, root) from None
+        except BaseException as error:
+            self.tasks.discard(task)
+            if isinstance(error, AdapterTuneError):
+                raise _refusal(error, root) from None
+            raise
         return task
 
     def remove(self, name: str) -> None:
@@ -96,10 +98,12 @@ def _folder_inside(root: Path, path: str) -> Path:
         if not run.is_relative_to(root):
             raise outside
         folder = adapter_folder(run).resolve()
-        if not all(file.resolve().is_relative_to(root) for file in (folder, *folder.glob("*"))):
+        if not folder.is_relative_to(root):
             raise outside
         if not ((folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()):
             raise RefusedRequest(404, "folder: no finished run in it; give a run folder below --adapters")
+        if not all(file.resolve().is_relative_to(root) for file in folder.rglob("*")):
+            raise outside
     except (ValueError, OSError, RuntimeError):  # a null character, a name that is too long, links in a circle
         raise RefusedRequest(422, "folder: not the name of a folder") from None
     return folder

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from adapter_tune.foundation.errors import RunError
 from adapter_tune.tasks.glue import Task
 
 
@@ -30,7 +31,13 @@ class Answer:
 
 
 def prediction_of(task: Task, logits: np.ndarray[Any, Any]) -> Prediction:
-    """What the logits (labels) of one row say."""
+    """What the logits (labels) of one row say.
+
+    Raises:
+        RunError: a logit is NaN or infinite.
+    """
+    if not np.isfinite(logits).all():
+        raise RunError(f"task {task.name}: the model gave NaN or infinite logits; train it again, or in float32")
     if task.is_regression:
         return Prediction(float(logits[0]), {})
     answer: str | list[str]

@@ -14,20 +14,14 @@ from hypothesis import strategies as st
 
 from adapter_tune.serving.batch_choice import MAX_PADDING, choose_rows
 from adapter_tune.serving.batcher import Batcher
+from adapter_tune.serving.jobs import Job
 from adapter_tune.serving.service import Service
+from tests.helpers import wait_for
 
 SINGLE = ("cola", "sst2", "topics")
 PAIRS = ("mnli", "rte", "stsb")
 TASKS = (*SINGLE, *PAIRS)
 WORDS = ("a dog", "the cat sees a big red bird", "a man eats", "the old woman sleeps in the house", "it")
-
-
-def wait_for(condition: Any) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.005)
-    raise AssertionError("it did not happen")
 
 
 def body_of(task: str, text: str) -> dict[str, Any]:
@@ -183,8 +177,6 @@ def test_an_adapter_whose_files_have_gone_fails_alone(
 
 
 def test_stopping_computes_what_was_accepted(make_service: Any, stalled: threading.Event) -> None:
-    from adapter_tune.serving.jobs import Job
-
     service = make_service(wait_ms=10_000)
     service.start()
     task = service.tasks.get("sst2")
@@ -200,3 +192,20 @@ def test_stopping_computes_what_was_accepted(make_service: Any, stalled: threadi
     stopping.join(20)
     assert not stopping.is_alive()
     assert all(len(job.future.result(0)) == 1 for job in jobs)
+
+
+def test_stopping_also_computes_rows_that_are_still_tokenised(make_service: Any) -> None:
+    service = make_service()
+    service.start()
+    task = service.tasks.get("sst2")
+    service.batcher.accept([task])
+    stopping = threading.Thread(target=service.stop)
+    stopping.start()
+    stopping.join(0.2)
+    assert stopping.is_alive()
+    (tokens,), _ = service.predictor.texts.encode(task.task, [["a dog"]])
+    job = Job([(task, tokens)])
+    service.batcher.submit(job)
+    stopping.join(20)
+    assert not stopping.is_alive()
+    assert len(job.future.result(0)) == 1

@@ -35,6 +35,7 @@ def expected(runs: Path, texts: list[list[str]], shared: TestClient) -> dict[str
         model: Any
         model, tokenizer = adapter_tune.load(runs / name / ADAPTER)
         spec: Any = type("Spec", (), {
+            "name": name,
             "labels": tuple(infos[name]["labels"]),
             "is_multi_label": infos[name]["kind"] == "multi_label",
             "is_regression": infos[name]["kind"] == "regression",

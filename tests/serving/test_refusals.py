@@ -18,17 +18,10 @@ from adapter_tune.serving.batcher import Batcher
 from adapter_tune.serving.gate import api_key
 from adapter_tune.serving.limits import Limits
 from adapter_tune.serving.service import Service
+from tests.helpers import wait_for
 
 JSON = {"content-type": "application/json"}
 TEXT = {"task": "sst2", "text": "a dog"}
-
-
-def wait_for(condition: Any) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.005)
-    raise AssertionError("it did not happen")
 
 
 def rows_in_queue(service: Service) -> int:
@@ -75,8 +68,8 @@ def error_of(answer: Any, status: int) -> str:
         (b'{"tasks": ["sst2", "cola", "sst2"], "text": "a"}', 422, "task 'sst2' is given twice"),
         (b'{"task": "sst2", "inputs": []}', 422, "inputs: List should have at least 1 item"),
         (b'{"task": "sst2", "inputs": [{"text": "a"}, {}]}', 422, "inputs[1].text is missing"),
-        (b'{"task": "sst2", "inputs": [{"text": "a", "label": 1}]}', 422, "unknown key 'inputs[0].label'"),
-        (b'{"task": "sst2", "text": "a", "temperature": 1}', 422, "unknown key 'temperature'"),
+        (b'{"task": "sst2", "inputs": [{"text": "a", "label": 1}]}', 422, "unknown key 'inputs[0].label'; see /docs"),
+        (b'{"task": "sst2", "text": "a", "temperature": 1}', 422, "unknown key 'temperature'; known keys: task, "),
         (b'{"task": "sst2", "text": "a", "\\ud800": 1}', 400, "half of a character"),
         (b'{"task": "sst2", "text": "\\ud800 a"}', 400, "half of a character"),
         (b'{"task": "sst2", "text": "a\\u0000"}', 422, "null character"),
@@ -89,12 +82,22 @@ def error_of(answer: Any, status: int) -> str:
         (json.dumps({"task": "sst2", "inputs": [{"text": "a"}] * 129}).encode(), 422, "129 texts for 1 task"),
         (json.dumps({"tasks": ["sst2", "cola"], "inputs": [{"text": "a"}] * 65}).encode(), 422, "130 rows"),
         (json.dumps({"task": "sst2", "inputs": [1] * 300_000}).encode(), 422, "inputs[0]: "),
+        (json.dumps({"tasks": ["sst2"] * 90_000, "text": "a"}).encode(), 422, "90,000 rows"),
         (b" " * (1 << 20) + b"1", 413, "larger than 1,048,576 bytes"),
     ],
 )  # fmt: skip
 def test_a_wrong_body_gets_one_line(shared: TestClient, body: bytes, status: int, words: str) -> None:
     assert words in error_of(shared.post("/v1/predict", content=body, headers=JSON), status)
     assert shared.post("/v1/predict", json=TEXT).status_code == 200
+
+
+def test_a_body_of_many_keys_is_refused_at_once(shared: TestClient) -> None:
+    """One thread tokenises for all requests, so a body that takes long would keep all of them waiting."""
+    keys = ", ".join(f'"{number}": 0' for number in range(30_000))
+    start = time.process_time()
+    answer = shared.post("/v1/predict", content=f'{{{keys}, "twice": 0, "twice": 1}}'.encode(), headers=JSON)
+    assert "key 'twice' is in it twice" in error_of(answer, 400)
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
@@ -189,6 +192,34 @@ def test_a_request_that_waits_too_long_is_told_so_and_is_not_computed(serve: Any
         stalled.set()
         wait_for(lambda: rows_in_queue(service) == 0)
     assert b"adapter_tune_batch_rows_sum 1.0" in service.metrics.text()  # the second row was not computed
+    assert client.post("/v1/predict", json=TEXT).status_code == 200
+
+
+def test_the_time_limit_holds_for_requests_that_wait_to_be_tokenised(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, service = serve(limits=Limits(seconds=0.3), wait_ms=0)
+    encode = service.predictor.texts.encode
+    go_on = threading.Event()
+    calls = []
+
+    def slow(*arguments: Any) -> Any:
+        calls.append(arguments)
+        go_on.wait(20)
+        return encode(*arguments)
+
+    monkeypatch.setattr(service.predictor.texts, "encode", slow)
+    with ThreadPoolExecutor(2) as threads:
+        answers = [threads.submit(client.post, "/v1/predict", json=TEXT) for _ in range(2)]
+        wait_for(lambda: service.predictor._requests == 2 and len(calls) == 1)
+        time.sleep(0.4)
+        go_on.set()
+        late = [answer.result() for answer in answers if answer.result().status_code != 200]
+    assert late  # the first one has an answer if it is ready
+    for answer in late:
+        assert "no answer within 0.3 seconds" in error_of(answer, 503)
+    assert len(calls) == 1  # the second one was not tokenised
+    wait_for(lambda: rows_in_queue(service) == 0)
     assert client.post("/v1/predict", json=TEXT).status_code == 200
 
 

@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ import torch
 from fastapi.testclient import TestClient
 from transformers import BertForPreTraining
 
-from tests.helpers import bert_config, save_tokenizer, saved_task
+from adapter_tune.foundation.errors import RunError
+from adapter_tune.multitask.model import MultiTask
+from tests.helpers import bert_config, save_tokenizer, saved_task, wait_for
 
 TEXT = {"task": "new", "text": "a dog"}
 
@@ -87,8 +88,12 @@ def test_paths_that_lead_outside_are_refused(client: TestClient, folder: Path) -
     shutil.copytree(allowed / "group" / "sst2", allowed / "files")
     (allowed / "files" / "adapter" / "tokenizer.json").unlink()
     (allowed / "files" / "adapter" / "tokenizer.json").symlink_to(folder / "outside" / "rte" / "adapter" / "README.md")
+    shutil.copytree(allowed / "group" / "sst2", allowed / "deep")
+    (allowed / "deep" / "adapter" / "additional_chat_templates").mkdir()
+    template = allowed / "deep" / "adapter" / "additional_chat_templates" / "other.jinja"
+    template.symlink_to(folder / "outside" / "rte" / "adapter" / "README.md")
     (allowed / "circle").symlink_to(allowed / "circle")
-    paths = ["../outside/rte", str(folder / "outside" / "rte"), "link", "group-link/rte", "inner", "files",
+    paths = ["../outside/rte", str(folder / "outside" / "rte"), "link", "group-link/rte", "inner", "files", "deep",
              "group/../../outside/rte", "/", "..", "/etc", "../outside/nothing", "circle"]  # fmt: skip
     for path in paths:
         answer = add(client, path)
@@ -106,6 +111,8 @@ def test_paths_that_lead_outside_are_refused(client: TestClient, folder: Path) -
     [
         ({"folder": "nothing"}, 404, "no finished run"),
         ({"folder": "group"}, 404, "no finished run"),
+        ({"folder": "someone/rte"}, 404, "no finished run"),  # not looked up on the Hub
+        ({"folder": "someone/rte@main"}, 404, "no finished run"),
         ({"folder": ""}, 422, "folder: String should have at least 1 character"),
         ({"folder": "a\0b"}, 422, "not the name of a folder"),
         ({"folder": "x" * 5000}, 422, "not the name of a folder"),
@@ -145,6 +152,51 @@ def test_runs_that_cannot_be_served_are_refused_without_their_paths(
     assert names(client) == ["cola"]
 
 
+@pytest.mark.parametrize(("error", "status"), [(RunError("damaged"), 422), (MemoryError("no memory"), 500)])
+def test_a_task_that_cannot_be_loaded_leaves_its_name_free(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(MultiTask, "add", raising(error))
+        assert add(client, "group/sst2", name="new").status_code == status
+    assert names(client) == ["cola"]
+    assert add(client, "group/sst2", name="new").status_code == 201
+
+
+def raising(error: Exception) -> Any:
+    def fail(*_: Any) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_task_that_cannot_be_loaded_does_not_take_another_of_its_name_with_it(
+    serve: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is loaded, it is removed, and another one gets its name."""
+    client, service = serve(folder / "served", adapters=folder / "allowed")
+    loading, go_on = threading.Event(), threading.Event()
+
+    def fail(*_: Any) -> None:
+        loading.set()
+        go_on.wait(20)
+        raise RunError("damaged")
+
+    monkeypatch.setattr(MultiTask, "add", fail)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(add, client, "group/sst2", name="new")
+        assert loading.wait(20)
+        old = service.tasks.get("new")
+        monkeypatch.undo()
+        assert client.delete("/v1/tasks/new").status_code == 204
+        second = threads.submit(add, client, "group/sst2", name="new")
+        wait_for(lambda: any(task is not old and task.name == "new" for task in service.tasks.all()))
+        go_on.set()
+        assert first.result().status_code == 422
+        assert second.result().status_code == 201
+    assert client.post("/v1/predict", json=TEXT).status_code == 200
+
+
 def test_a_task_that_is_removed_answers_what_was_accepted_and_only_then_goes(
     serve: Any, folder: Path, stalled: threading.Event
 ) -> None:
@@ -153,17 +205,13 @@ def test_a_task_that_is_removed_answers_what_was_accepted_and_only_then_goes(
     key = service.tasks.get("new").key
     with ThreadPoolExecutor(3) as threads:
         accepted = [threads.submit(client.post, "/v1/predict", json=TEXT) for _ in range(3)]
-        while service.batcher._unanswered.total() < 3:
-            time.sleep(0.005)
+        wait_for(lambda: service.batcher._unanswered.total() == 3)
         assert client.delete("/v1/tasks/new").status_code == 204
         assert client.post("/v1/predict", json=TEXT).status_code == 404
         assert key in service.tasks.model.tasks
         stalled.set()
         assert [each.result().status_code for each in accepted] == [200] * 3
-    for _ in range(1000):
-        if key not in service.tasks.model.tasks:
-            break
-        time.sleep(0.005)
+    wait_for(lambda: key not in service.tasks.model.tasks)
     assert list(service.tasks.model.tasks) == [service.tasks.get("cola").key]
 
 
