@@ -145,7 +145,7 @@ def expected_logits(folder: Path, backbone: str, options: dict[str, Any], head: 
 @pytest.mark.parametrize(
     ("options", "strategy"),
     [
-        (HOULSBY, {"name": "houlsby", "m": 4, "activation": "swish"}),
+        ({**HOULSBY, "ln_before": None}, {"name": "houlsby", "m": 4, "activation": "swish"}),
         ({**HOULSBY, "scaling": "learned", "leave_out": [0]}, {"name": "houlsby", "layers": [1], "scale": "learnt"}),
         ({**HOULSBY, "reduction_factor": {"0": 4, "default": 32}}, {"name": "houlsby", "m": [8, 1]}),
         ({**HOULSBY, "output_adapter": False}, {"name": "attention_only"}),
@@ -246,6 +246,7 @@ def test_names_of_its_predecessor_are_read(backbone: str, tmp_path: Path) -> Non
         ({"ln_before": True}, "ln_before is true, which has no counterpart here"),
         ({"ln_after": True}, "ln_after is true"),
         ({"original_ln_after": False}, "original_ln_after is false"),
+        ({"original_ln_after": None}, "original_ln_after is null"),
         ({"use_gating": True}, "use_gating is true"),
         ({"phm_layer": True}, "phm_layer is true"),
         ({"cross_adapter": True}, "cross_adapter is true"),
@@ -361,6 +362,7 @@ _DOWN = "encoder.layer.0.output.adapters.task.adapter_down.0.weight"
         (lambda t: {**t, f"bert.{_DOWN}": torch.zeros(1).expand(10**9, 10**6)}, "has more numbers than the file"),
         (lambda t: {**t, f"bert.{_DOWN}": torch.full((4, D), torch.nan).to(torch.float8_e4m3fn)}, "undefined numbers"),
         (lambda t: {**t, "bert.invertible_adapters.task.F.0.weight": torch.zeros(2)}, "invertible_adapters.task.F.0.w"),
+        (lambda t: {**t, _DOWN: t[f"bert.{_DOWN}"] + 1}, f"contains tensor {_DOWN} under two names"),
         (lambda t: list(t.values()), "is no dictionary of tensors"),
     ],
 )
