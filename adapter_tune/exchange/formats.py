@@ -46,7 +46,7 @@ class Export:
     """What is exported, and how."""
 
     run: Path
-    """A run folder, or the adapter folder in it."""
+    """A run folder, or the adapter folder in it; for ``export_run`` also ``ORG/NAME[@revision]`` on the Hub."""
     model: str | None = None
     """Path or id of the backbone, if it has moved since training."""
     safetensors: bool = False
