@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,12 @@ def import_adapter(folder: Path, output: Path, *, model: str | None = None, choi
     try:
         output.mkdir(parents=True, exist_ok=True)
         save_config(output, config)
-    except OSError as error:
-        raise RunError(f"cannot write to {output}: {error}; free some space or choose another --output") from error
-    return save_run(record, config, prepared, tokenizer)
+        return save_run(record, config, prepared, tokenizer)
+    except BaseException as error:
+        shutil.rmtree(output, ignore_errors=True)  # it was new or empty
+        if isinstance(error, OSError):
+            raise RunError(f"cannot write to {output}: {error}; free some space or choose another --output") from error
+        raise
 
 
 def _hub_id(model_id: str | None, folder: Path) -> str:
