@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from adapter_tune.foundation.errors import AdapterTuneError as AdapterTuneError
     from adapter_tune.multitask.model import MultiTask as MultiTask
     from adapter_tune.run_files.result import Result as Result
+    from adapter_tune.runs.loading import load as load
     from adapter_tune.runs.pipeline import pipeline as pipeline
-    from adapter_tune.runs.reload import load as load
     from adapter_tune.runs.run import run as run
     from adapter_tune.strategies import Strategy as Strategy
     from adapter_tune.strategies import strategy as strategy
@@ -39,7 +39,7 @@ _HOME = {
     "bypass": "adapters.surgery",
     "detach": "adapters.surgery",
     "count_parameters": "adapters.parameter_count",
-    "load": "runs.reload",
+    "load": "runs.loading",
     "pipeline": "runs.pipeline",
     "run": "runs.run",
     "strategy": "strategies",

@@ -34,7 +34,7 @@ from adapter_tune.foundation.errors import AdapterTuneError, FieldError
 from adapter_tune.run_files import adapter_files, checkpoints
 from adapter_tune.run_files.ablation_result import read_ablation
 from adapter_tune.run_files.result import read_result
-from adapter_tune.runs.reload import parse_stored
+from adapter_tune.runs.run_config import parse_stored
 from adapter_tune.strategies import REGISTRY
 from adapter_tune.sweeps.cells import cells, config_of
 from adapter_tune.sweeps.spec import Range, Sweep, read_sweep

@@ -14,8 +14,8 @@ from adapter_tune.foundation.errors import AdapterTuneError, RunError
 from adapter_tune.modeling.build import build_model
 from adapter_tune.run_files import checkpoints
 from adapter_tune.run_files.adapter_files import CONFIG, FORMAT, WEIGHTS
-from adapter_tune.runs import reload
-from adapter_tune.runs.reload import load
+from adapter_tune.runs import loading
+from adapter_tune.runs.loading import load
 from adapter_tune.runs.run import run
 from adapter_tune.training.trainer import AdapterTrainer
 
@@ -89,7 +89,7 @@ def test_a_changed_adapter_is_refused(
     folder = shutil.copytree(trained, tmp_path / "adapter")
     load(folder)
     if "trained parameters, but" in message:
-        monkeypatch.setattr(reload, "build_model", lambda *_: pytest.fail("it was built before it was checked"))
+        monkeypatch.setattr(loading, "build_model", lambda *_: pytest.fail("it was built before it was checked"))
     damage(folder)
     with pytest.raises(AdapterTuneError, match=message) as caught:
         load(folder)

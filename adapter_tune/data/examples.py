@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from adapter_tune.config.resolved import ResolvedConfig
+from adapter_tune.config.schema import DataConfig
 from adapter_tune.data.rows import Row
 from adapter_tune.data.splits import raw_split
 from adapter_tune.demo.location import DEMO
 from adapter_tune.tasks.glue import CUSTOM, Task
 
+_GLUE = DataConfig.model_fields["source"].default
 _ROWS = 200
 """So many of the first training rows are looked at."""
 _CHARACTERS = 200
@@ -19,9 +21,9 @@ _CHARACTERS = 200
 
 
 def has_public_data(config: ResolvedConfig) -> bool:
-    """Whether a run's data are a GLUE task from the Hub or the demo; the user's own data and folders are private."""
+    """Whether a run's data are GLUE's own on the Hub or the demo; any other data set may be private."""
     source = config.data.source
-    return config.task != CUSTOM and (source == DEMO or not Path(source).exists())
+    return config.task != CUSTOM and (source == DEMO or (source == _GLUE and not Path(source).exists()))
 
 
 def label_examples(config: ResolvedConfig) -> dict[str, list[str]]:

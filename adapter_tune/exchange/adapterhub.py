@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,11 +19,20 @@ from adapter_tune.exchange.adapterhub_tensors import (
     HubTensors,
     adapter_parameters,
 )
-from adapter_tune.exchange.formats import Export, Exported, Foreign, Format, Reader
+from adapter_tune.exchange.formats import (
+    Export,
+    Exported,
+    Foreign,
+    Format,
+    Own,
+    Reader,
+    has_adapter,
+    read_foreign_json,
+    write_foreign_json,
+)
 from adapter_tune.exchange.stored_run import StoredRun, open_run
 from adapter_tune.exchange.tensor_files import write_tensors
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.run_files.json_files import read_json
 from adapter_tune.strategies import Injection
 
 CONFIG = "adapter_config.json"
@@ -32,22 +40,15 @@ HEAD_CONFIG = "head_config.json"
 SECTION = "adapter_tune"
 """The key in the configuration under which we write what AdapterHub does not have."""
 
-_ANY_VERSION = 10**9
-"""Other libraries' files have no format number."""
 _VERSION = "adapters.1.3.0"
 """The version whose folders are written."""
 _LEGACY_ACTIVATIONS = {"gelu": "gelu_new", "gelu_orig": "gelu"}
 """Activations in folders without a version, and what they are called now."""
 
 
-class OwnSection(BaseModel):
-    """What we add to the configuration, because AdapterHub does not have it."""
+class OwnSection(Own):
+    """What we add to the configuration."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-    task: str
-    fingerprint: str
-    max_length: int
     layer_norm: Literal["adapter", "all", "none"]
     """The strategy's option: which LayerNorms are in ``NORMS``."""
 
@@ -68,7 +69,7 @@ class Settings(BaseModel):
 
 def is_adapter_hub(folder: Path) -> bool:
     """Whether a folder contains an adapter of AdapterHub."""
-    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in WEIGHTS)
+    return has_adapter(folder, CONFIG, WEIGHTS)
 
 
 def backbone_of(folder: Path) -> str | None:
@@ -105,9 +106,7 @@ def read_adapter_hub(folder: Path, backbone: Any) -> Foreign:
         head=plan.head,
         fill=tensors.fill,
         notes=[*notes, *tensors.notes],
-        fingerprint=None if own is None else own.fingerprint,
-        max_length=None if own is None else own.max_length,
-        task=None if own is None else own.task,
+        own=own,
     )
 
 
@@ -152,8 +151,8 @@ def _write(run: StoredRun, folder: Path, safetensors: bool) -> list[str]:
         max_length=run.adapter.max_length,
         layer_norm=cast(Injection, run.config.strategy).layer_norm,
     )
-    _write_json(folder / CONFIG, {**common, "config": options, SECTION: own.model_dump()})
-    _write_json(folder / HEAD_CONFIG, {**common, "config": head_options})
+    write_foreign_json(folder / CONFIG, {**common, "config": options, SECTION: own.model_dump()})
+    write_foreign_json(folder / HEAD_CONFIG, {**common, "config": head_options})
     tensors = {f"{LAYOUTS[backbone.model_type].base}.{key}": p for key, p in adapter_parameters(run.model, name)}
     number = 0 if safetensors else 1
     write_tensors(folder / WEIGHTS[number], {key: p.reshape(1) if p.dim() == 0 else p for key, p in tensors.items()})
@@ -168,7 +167,7 @@ def _write(run: StoredRun, folder: Path, safetensors: bool) -> list[str]:
 
 
 def _settings(folder: Path) -> Settings:
-    return read_json(folder / CONFIG, Settings, _ANY_VERSION, "copy it again")
+    return read_foreign_json(folder / CONFIG, Settings)
 
 
 def _options(settings: Settings, file: Path) -> BottleneckOptions:
@@ -183,7 +182,7 @@ def _read_head(folder: Path, settings: Settings, model_type: str) -> HeadPlan:
     file = folder / HEAD_CONFIG
     if not file.is_file():
         raise RunError(f"{folder}: contains no head ({HEAD_CONFIG}), so it cannot predict; save it with its head")
-    return read_head(read_json(file, HeadSettings, _ANY_VERSION, "copy it again"), settings.name, model_type, file)
+    return read_head(read_foreign_json(file, HeadSettings), settings.name, model_type, file)
 
 
 def _check_backbone(settings: Settings, backbone: Any, file: Path) -> None:
@@ -197,10 +196,6 @@ def _check_backbone(settings: Settings, backbone: Any, file: Path) -> None:
     for name, their, our in zip(("model_type", "hidden_size"), theirs, ours, strict=True):
         if their is not None and their != our:
             raise RunError(f"{file}: {name} is {their}, but the backbone has {our}; give its own backbone with --model")
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 FORMAT = Format(

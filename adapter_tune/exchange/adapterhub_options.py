@@ -101,7 +101,7 @@ def parse_options(section: Any, file: Path) -> BottleneckOptions:
         kind = section.get("architecture") if isinstance(section, dict) else section
         raise RunError(f"{file}: an adapter of kind {kind!r}; only bottleneck adapters can be imported")
     for name, value in _ONLY.items():
-        if (section.get(name) if section.get(name) is not None else value) != value:
+        if (section.get(name, value) or False) != value:  # null is false there
             raise RunError(
                 f"{file}: {name} is {json.dumps(section[name])}, which has no counterpart here; only adapters with "
                 f"{name} = {json.dumps(value)} can be imported"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from adapter_tune.adapters.families import SubLayer
 from adapter_tune.adapters.formula import Shape
@@ -15,6 +15,7 @@ from adapter_tune.adapters.model_parts import base_of, layer_norms
 from adapter_tune.adapters.surgery import sites
 from adapter_tune.exchange.adapterhub_head import HeadPlan, fill_head
 from adapter_tune.exchange.tensor_files import check_tensors, copy_tensors, read_tensors
+from adapter_tune.foundation.errors import RunError
 from adapter_tune.strategies import Injection
 
 WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
@@ -63,6 +64,9 @@ class HubTensors:
         name: of the adapter.
         plan: the head.
         model_type: of the backbone.
+
+    Raises:
+        RunError: a file is missing or damaged, or contains a tensor twice.
     """
 
     def __init__(self, folder: Path, name: str, plan: HeadPlan, model_type: str) -> None:
@@ -74,8 +78,12 @@ class HubTensors:
         self.norms_file = folder / NORMS
         self.norms = read_tensors(self.norms_file, self.norms_file)[1] if self.norms_file.is_file() else {}
         self.layout = LAYOUTS[model_type]
-        start = f"{self.layout.base}."
-        self.adapter = {_current_name(key).removeprefix(start): tensor for key, tensor in adapter.items()}
+        self.adapter: dict[str, Tensor] = {}
+        for key, tensor in adapter.items():
+            current = _current_name(key).removeprefix(f"{self.layout.base}.")
+            if current in self.adapter:
+                raise RunError(f"{self.file}: contains tensor {current} under two names; save the adapter again")
+            self.adapter[current] = tensor
         self.head = {}
         for key, tensor in head.items():
             is_other = key.startswith("heads.") and not key.startswith(tuple(f"{p}." for p in plan.prefixes.values()))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from adapter_tune.exchange.formats import Export, Exported, Format
 from adapter_tune.exchange.registry import FORMATS, get_format
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.run_files.hub_runs import local_run
 
 
 def export_run(export: Export, output: Path, format_name: str) -> Exported:
     """Write a run in another format.
 
     Args:
-        export: the run, and the options of the format.
+        export: the run, which may be ``ORG/NAME[@revision]`` on the Hub, and the options of the format.
         output: the folder to write, which must be new or empty.
         format_name: the name of the format.
 
@@ -29,6 +31,7 @@ def export_run(export: Export, output: Path, format_name: str) -> Exported:
     target = get_format(format_name)
     _check_options(export, target)
     check_new(output)
+    export = replace(export, run=local_run(export.run))  # once, so that everything is of the same commit
     try:
         with atomic_files.new_folder(output) as folder:
             return target.write(export, folder)
@@ -46,10 +49,12 @@ def _check_options(export: Export, target: Format) -> None:
 
 
 def check_new(output: Path) -> None:
-    """Refuse a path that is taken.
+    """Refuse a path that is taken, or that no folder can be renamed to.
 
     Raises:
-        UsageError: it is a file, or a folder with something in it.
+        UsageError: it is a file, a folder with something in it, or has no name of its own.
     """
+    if output.name in ("", ".."):
+        raise UsageError(f"--output: {output} is no new folder; give one with a name of its own")
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise UsageError(f"--output: {output} exists already; choose a new folder")

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapter_tune.run_files.json_files import read_json
 from adapter_tune.strategies import Strategy
+
+_ANY_VERSION = 10**9
+"""Other libraries' files have no format number."""
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+class Own(BaseModel):
+    """What we write into a folder of another library, which has no place for it and does not read it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    task: str
+    """The task's name here."""
+    fingerprint: str
+    """Of the backbone."""
+    max_length: int = Field(ge=2)
+    """Maximum number of tokens in a row."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +55,8 @@ class Foreign:
     """Copies the tensors into a classifier with the strategy applied; raises RunError if one does not fit."""
     notes: list[str] = field(default_factory=list)
     """What a user should know of the conversion."""
-    fingerprint: str | None = None
-    """Of the backbone; None if the folder does not have it, as other libraries do not store it."""
-    max_length: int | None = None
-    """Maximum number of tokens in a row; None if the folder does not have it."""
-    task: str | None = None
-    """The task's name here; None if the folder does not have it."""
+    own: Own | None = None
+    """What we have added to the folder; None if another library has written it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ class Export:
     """What is exported, and how."""
 
     run: Path
-    """A run folder, or the adapter folder in it."""
+    """A run folder, or the adapter folder in it; for ``export_run`` also ``ORG/NAME[@revision]`` on the Hub."""
     model: str | None = None
     """Path or id of the backbone, if it has moved since training."""
     safetensors: bool = False
@@ -106,3 +124,23 @@ class Format:
     """The options of an export that it takes: ``safetensors``, ``int8``."""
     reader: Reader | None = None
     """None if runs cannot be made of such folders."""
+
+
+def has_adapter(folder: Path, config: str, weights: tuple[str, ...]) -> bool:
+    """Whether a folder contains a configuration and one of the files with weights."""
+    return (folder / config).is_file() and any((folder / name).is_file() for name in weights)
+
+
+def read_foreign_json(path: Path, schema: type[Schema]) -> Schema:
+    """A JSON file of another library.
+
+    Raises:
+        UsageError: the file is missing.
+        RunError: it is damaged.
+    """
+    return read_json(path, schema, _ANY_VERSION, "copy it again")
+
+
+def write_foreign_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file as other libraries do: indented, with sorted keys."""
+    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")

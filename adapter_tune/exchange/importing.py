@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,12 @@ def import_adapter(folder: Path, output: Path, *, model: str | None = None, choi
     try:
         output.mkdir(parents=True, exist_ok=True)
         save_config(output, config)
-    except OSError as error:
-        raise RunError(f"cannot write to {output}: {error}; free some space or choose another --output") from error
-    return save_run(record, config, prepared, tokenizer)
+        return save_run(record, config, prepared, tokenizer)
+    except BaseException as error:
+        shutil.rmtree(output, ignore_errors=True)  # it was new or empty
+        if isinstance(error, OSError):
+            raise RunError(f"cannot write to {output}: {error}; free some space or choose another --output") from error
+        raise
 
 
 def _hub_id(model_id: str | None, folder: Path) -> str:
@@ -98,11 +102,11 @@ def _hub_id(model_id: str | None, folder: Path) -> str:
 def _configuration(
     section: ModelConfig, foreign: Foreign, choice: TaskChoice, backbone: Any, notes: list[str]
 ) -> ResolvedConfig:
-    task = choice.task or (foreign.task if foreign.task != CUSTOM else None)
-    length = _max_length(choice.max_length or foreign.max_length, backbone, notes)
+    own = foreign.own
+    task = choice.task or (CUSTOM if own is None else own.task)
+    length = _max_length(choice.max_length or (None if own is None else own.max_length), backbone, notes)
     data: dict[str, Any] = {"max_length": length}
-    if task is None or task == CUSTOM:
-        task = CUSTOM
+    if task == CUSTOM:
         data["custom"] = _custom(foreign.head, choice, notes)
     else:
         _check_task(get_task(task), foreign.head, notes)
@@ -171,11 +175,11 @@ def _max_length(length: int | None, backbone: Any, notes: list[str]) -> int:
 def _check_backbone(foreign: Foreign, prepared: PreparedModel, folder: Path, notes: list[str]) -> None:
     """Refuse another backbone, if the folder says which one it is, and a head that reads a pooler without weights."""
     model_id = prepared.config.id
-    if foreign.fingerprint is None:
+    if foreign.own is None:
         notes.append(f"the folder does not say which weights its backbone has; {model_id} is taken on trust")
-    elif foreign.fingerprint != prepared.fingerprint:
+    elif foreign.own.fingerprint != prepared.fingerprint:
         raise RunError(
-            f"{folder}: was trained on a backbone with fingerprint {foreign.fingerprint[:16]}, but {model_id} has "
+            f"{folder}: was trained on a backbone with fingerprint {foreign.own.fingerprint[:16]}, but {model_id} has "
             f"{prepared.fingerprint[:16]}; give its own backbone with --model"
         )
     if foreign.pooler != "frozen":

@@ -14,7 +14,7 @@ from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.modeling.backbone import load_saved_tokenizer
 from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.run_files.adapter_files import AdapterConfig
-from adapter_tune.runs.reload import load_prepared
+from adapter_tune.runs.loading import load_prepared
 
 _SEED = 0
 Batch = dict[str, Tensor]

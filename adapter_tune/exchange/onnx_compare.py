@@ -17,7 +17,7 @@ from adapter_tune.exchange.onnx_folder import INT8, MODEL
 from adapter_tune.exchange.onnx_predict import OnnxPredictor
 from adapter_tune.foundation.errors import AdapterTuneError
 from adapter_tune.runs.predict import Predictor, TextPredictor
-from adapter_tune.runs.reload import config_with_data
+from adapter_tune.runs.run_config import config_with_data
 from adapter_tune.training.scorer import DISTINCT, Scorer
 
 SCORED_ROWS = 1000

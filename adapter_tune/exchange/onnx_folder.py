@@ -13,7 +13,7 @@ from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import RunError, UsageError, unknown_name
 from adapter_tune.run_files.json_files import read_json
-from adapter_tune.runs.reload import parse_stored
+from adapter_tune.runs.run_config import parse_task
 
 FILE = "adapter_tune.json"
 MODEL = "model.onnx"
@@ -46,13 +46,9 @@ class OnnxRun(BaseModel):
         """The configuration of the run, as far as predictions need it.
 
         Raises:
-            RunError: the task is not known, or its labels are others.
+            RunError: a value is wrong, or the labels are not those of the task.
         """
-        values = {"task": self.task, "data": {"max_length": self.max_length, "custom": self.data}}
-        config = parse_stored(values, file)
-        if list(config.task_spec.labels) != self.labels:
-            raise RunError(f"{file}: labels {self.labels} are not those of {self.task}; the file is damaged")
-        return config
+        return parse_task({"task": self.task}, self.labels, self.max_length, self.data, file)
 
 
 def write_onnx_run(folder: Path, run: OnnxRun) -> None:

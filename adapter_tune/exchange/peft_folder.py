@@ -7,10 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from adapter_tune.exchange.formats import Export, Exported, Foreign, Format, Head, Reader
+from adapter_tune.exchange.formats import (
+    Export,
+    Exported,
+    Foreign,
+    Format,
+    Head,
+    Own,
+    Reader,
+    has_adapter,
+    read_foreign_json,
+    write_foreign_json,
+)
 from adapter_tune.exchange.peft_modules import PeftPlan, Source, lora_paths, peft_name, plan_of, saved_modules
 from adapter_tune.exchange.peft_options import PeftSettings, check_peft_settings
 from adapter_tune.exchange.stored_run import StoredRun, open_run
@@ -24,30 +34,21 @@ WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 OWN = "adapter_tune.json"
 """What peft has no place for; peft does not read it."""
 
-_ANY_VERSION = 10**9
-"""peft's files have no format number."""
 
-
-class OwnFile(BaseModel):
-    """``adapter_tune.json``: what we add to a folder, because peft does not have it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+class OwnFile(Own):
+    """``adapter_tune.json``."""
 
     format: int = 1
-    task: str
     problem: Literal["classification", "multi_label", "regression"]
     labels: list[str]
     """Class names by id; empty for regression."""
-    max_length: int = Field(ge=2)
-    fingerprint: str
 
 
 def is_peft(folder: Path) -> bool:
     """Whether a folder contains an adapter of peft; adapters of ours have the same names of files."""
-    config = folder / CONFIG
-    if not config.is_file() or not any((folder / name).is_file() for name in WEIGHTS):
+    if not has_adapter(folder, CONFIG, WEIGHTS):
         return False
-    return '"peft_type"' in config.read_text(encoding="utf-8", errors="replace")
+    return '"peft_type"' in (folder / CONFIG).read_text(encoding="utf-8", errors="replace")
 
 
 def backbone_of(folder: Path) -> str | None:
@@ -80,9 +81,7 @@ def read_peft(folder: Path, backbone: Any) -> Foreign:
         head=_head(plan, own),
         fill=partial(_fill, tensors=tensors, file=file),
         notes=_notes(settings, plan, own),
-        fingerprint=None if own is None else own.fingerprint,
-        max_length=None if own is None else own.max_length,
-        task=None if own is None else own.task,
+        own=own,
     )
 
 
@@ -139,11 +138,11 @@ def _write_config(run: StoredRun, strategy: Lora, folder: Path) -> None:
         modules_to_save=saved_modules(run.model),
     )
     values = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
-    (folder / CONFIG).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_foreign_json(folder / CONFIG, values)
 
 
 def _settings(folder: Path) -> PeftSettings:
-    return read_json(folder / CONFIG, PeftSettings, _ANY_VERSION, "copy it again")
+    return read_foreign_json(folder / CONFIG, PeftSettings)
 
 
 def _own_file(folder: Path, plan: PeftPlan) -> OwnFile | None:

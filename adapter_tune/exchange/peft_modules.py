@@ -22,6 +22,7 @@ from adapter_tune.adapters.model_parts import (
     pooler_parameters,
 )
 from adapter_tune.exchange.peft_options import PeftSettings
+from adapter_tune.exchange.peft_patterns import without_patterns
 from adapter_tune.exchange.tensor_files import check_tensors
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.strategies.lora import Lora, load_peft
@@ -166,8 +167,10 @@ def _saved_shapes(model: Any, settings: PeftSettings, source: Source) -> dict[st
     """The shapes of the tensors that peft saves with these settings, by name."""
     peft = load_peft()
     try:
-        wrapped = peft.get_peft_model(model, peft.LoraConfig(**settings.lora_options()))
-    except (ValueError, TypeError, AttributeError, re.error) as error:
+        peft.LoraConfig(**settings.lora_options())  # refuses options that contradict each other
+        plain = without_patterns(settings, [name for name, _ in model.named_modules()], source.config)
+        wrapped = peft.get_peft_model(model, peft.LoraConfig(**plain.lora_options()))
+    except (ValueError, TypeError, AttributeError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise RunError(
             f"{source.config}: does not fit the backbone ({reason}); give its own backbone with --model"

@@ -22,7 +22,7 @@ from adapter_tune.run_files.hub_checks import ADAPTER_FILES, TOKENIZER_CONFIG, T
 from adapter_tune.run_files.model_card import model_card
 from adapter_tune.run_files.public_record import public_record
 from adapter_tune.run_files.result import FILE, RunRecord, read_run, save_record
-from adapter_tune.runs.reload import load
+from adapter_tune.runs.loading import load
 from adapter_tune.runs.save import CONFIG as RUN_CONFIG
 
 log = logging.getLogger("adapter_tune")

@@ -22,8 +22,7 @@ from adapter_tune.run_files.adapter_files import (
     read_weights,
     saved_tensors,
 )
-from adapter_tune.run_files.hub_runs import local_run
-from adapter_tune.runs.reload import adapter_run_config
+from adapter_tune.runs.run_config import adapter_run_config
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def read_run_config(run: Path, model: str | None = None) -> tuple[Path, AdapterC
         UsageError: the folder contains no adapter.
         RunError: the adapter's configuration is damaged.
     """
-    folder = adapter_folder(local_run(run))
+    folder = adapter_folder(run)
     adapter = read_adapter_config(folder)
     return folder, adapter, adapter_run_config(folder, adapter, model)
 
@@ -64,7 +63,7 @@ def open_run(run: Path, model: str | None = None) -> StoredRun:
     """Read a run's adapter folder; of the backbone only the configuration is read.
 
     Args:
-        run: a run folder, or the adapter folder in it; or ``ORG/NAME[@revision]`` on the Hub.
+        run: a run folder, or the adapter folder in it.
         model: path or id of the backbone, if it has moved since training.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from adapter_tune.foundation.errors import RunError
+from adapter_tune.foundation.errors import RunError, first_line
 
 
 def read_tensors(safe: Path, pickled: Path) -> tuple[Path, dict[str, Tensor]]:
@@ -24,8 +25,8 @@ def read_tensors(safe: Path, pickled: Path) -> tuple[Path, dict[str, Tensor]]:
         The file that was read, and its tensors by name.
 
     Raises:
-        RunError: both are missing, or the file is damaged, contains anything but tensors of floating point numbers, or
-            would execute code.
+        RunError: both are missing, or the file is damaged or compressed, contains anything but tensors of floating
+            point numbers, or would execute code.
     """
     if safe.is_file():
         return safe, _floats(safe, _read_safe(safe))
@@ -89,24 +90,43 @@ def _read_safe(path: Path) -> dict[str, Tensor]:
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
+        if zipfile.is_zipfile(path):
+            _check_not_compressed(path)
         tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (RunError, MemoryError):
+        raise
     except pickle.UnpicklingError:
         raise RunError(
             f"{path}: contains other objects than tensors, which could execute code when they are read; nothing was "
             "executed; ask its author for a safetensors file"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # torch's reader raises many kinds, also TypeError and IndexError
+        reason = first_line(error)
         raise RunError(f"{path}: cannot be read ({reason}); the file is damaged or incomplete, copy it again") from None
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise RunError(f"{path}: is no dictionary of tensors; give a folder that the other library saved")
     return {str(name): tensor for name, tensor in tensors.items()}
 
 
+def _check_not_compressed(path: Path) -> None:
+    """Refuse a compressed file, which could fill the memory; ``torch.save`` never compresses."""
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise RunError(f"{path}: is compressed, which torch.save never does; save the adapter again")
+
+
 def _floats(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors in float32, after checks that need no more memory than the file has bytes."""
+    size = 0
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point() or tensor.layout != torch.strided:
-            raise RunError(f"{path}: tensor {name} is {tensor.dtype} ({tensor.layout}), which no adapter here has")
+        if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_nested or tensor.is_meta:
+            kind = f"{tensor.dtype}, {tensor.layout} on {tensor.device}"
+            raise RunError(f"{path}: tensor {name} is of a kind that no adapter here has ({kind})")
+        size += tensor.numel() * tensor.element_size()
+        if size > path.stat().st_size:  # a view can repeat its numbers
+            raise RunError(f"{path}: tensor {name} has more numbers than the file; save the adapter again")
+    floats = {name: tensor.float() for name, tensor in tensors.items()}
+    for name, tensor in floats.items():
         if not bool(torch.isfinite(tensor).all()):
             raise RunError(f"{path}: tensor {name} contains infinite or undefined numbers; save the adapter again")
-    return {name: tensor.float() for name, tensor in tensors.items()}
+    return floats

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError, first_line
-from adapter_tune.foundation.hub_errors import causes, unwritable_cache
+from adapter_tune.foundation.errors import UsageError, first_line
+from adapter_tune.foundation.hub_errors import as_one_line, causes, unwritable_cache
 
 _NAME = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(.+))?", re.ASCII)
 
@@ -82,34 +81,22 @@ def offline_variable() -> str | None:
     return None
 
 
-@contextmanager
-def reading(name: HubName) -> Iterator[None]:
+def reading(name: HubName) -> AbstractContextManager[None]:
     """Turn any error of the Hub's library in the block into one line about a run that is read.
 
     Raises:
         RunError: in place of any other error, except this package's own errors and MemoryError.
     """
-    try:
-        yield
-    except (AdapterTuneError, MemoryError):
-        raise
-    except Exception as error:
-        raise RunError(f"{name}: no such folder, and {_reading_problem(error, name)}") from error
+    return as_one_line(lambda error: f"{name}: no such folder, and {_reading_problem(error, name)}")
 
 
-@contextmanager
-def pushing(name: HubName) -> Iterator[None]:
+def pushing(name: HubName) -> AbstractContextManager[None]:
     """Turn any error of the Hub's library in the block into one line about a run that is pushed.
 
     Raises:
         RunError: in place of any other error, except this package's own errors and MemoryError.
     """
-    try:
-        yield
-    except (AdapterTuneError, MemoryError):
-        raise
-    except Exception as error:
-        raise RunError(f"cannot push to {name}: {_pushing_problem(error, name)}") from error
+    return as_one_line(lambda error: f"cannot push to {name}: {_pushing_problem(error, name)}")
 
 
 def _reading_problem(error: Exception, name: HubName) -> str:

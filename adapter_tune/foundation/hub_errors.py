@@ -6,8 +6,8 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -76,7 +76,24 @@ def uses_proxy() -> bool:
 
 
 @contextmanager
-def loading(what: str, name: str, local: str) -> Iterator[None]:
+def as_one_line(line: Callable[[Exception], str]) -> Iterator[None]:
+    """Turn any error that a library raises in the block into one line.
+
+    Args:
+        line: the line about an error: its cause and the fix.
+
+    Raises:
+        RunError: in place of any other error, except this package's own errors and MemoryError.
+    """
+    try:
+        yield
+    except (AdapterTuneError, MemoryError):
+        raise
+    except Exception as error:
+        raise RunError(line(error)) from error
+
+
+def loading(what: str, name: str, local: str) -> AbstractContextManager[None]:
     """Turn any error that a loading library raises in the block into one line.
 
     Args:
@@ -87,12 +104,7 @@ def loading(what: str, name: str, local: str) -> Iterator[None]:
     Raises:
         RunError: in place of any other error, except this package's own errors and MemoryError.
     """
-    try:
-        yield
-    except (AdapterTuneError, MemoryError):
-        raise
-    except Exception as error:
-        raise RunError(f"{what} {name}: {_reason(error, what, name, local)}") from error
+    return as_one_line(lambda error: f"{what} {name}: {_reason(error, what, name, local)}")
 
 
 def resolved_revision(model_id: str, revision: str | None) -> str | None:

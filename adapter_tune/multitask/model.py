@@ -24,7 +24,7 @@ from adapter_tune.multitask.shared_layers import SharedLayers
 from adapter_tune.multitask.task_parts import TaskReader
 from adapter_tune.run_files.adapter_files import AdapterConfig, adapter_folder, read_adapter_config, tokenizer_digest
 from adapter_tune.run_files.hub_runs import local_run
-from adapter_tune.runs.reload import adapter_run_config
+from adapter_tune.runs.run_config import adapter_run_config
 from adapter_tune.tasks.glue import Task
 
 

@@ -16,7 +16,7 @@ from adapter_tune.multitask.model import MultiTask
 from adapter_tune.multitask.task_parts import check_can_share
 from adapter_tune.run_files.adapter_files import ADAPTER, CONFIG, AdapterConfig, adapter_folder, read_adapter_config
 from adapter_tune.run_files.hub_runs import local_run
-from adapter_tune.runs.reload import adapter_run_config
+from adapter_tune.runs.run_config import adapter_run_config
 from adapter_tune.tasks.glue import CUSTOM
 
 

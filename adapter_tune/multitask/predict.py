@@ -27,7 +27,7 @@ from adapter_tune.multitask.model import LoadedTask, MultiTask
 from adapter_tune.multitask.open_runs import open_runs, run_folder, task_names
 from adapter_tune.multitask.texts import TaskTexts
 from adapter_tune.runs.predict import WINDOW, check_free, names_of_columns, prediction_columns
-from adapter_tune.runs.reload import stored_training
+from adapter_tune.runs.run_config import stored_training
 from adapter_tune.tasks.predictions import Answer, prediction_of
 from adapter_tune.training.loop import given_threads
 

@@ -12,7 +12,7 @@ from adapter_tune.data.rows import Row
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.multitask.open_runs import task_names
 from adapter_tune.run_files.adapter_files import read_adapter_config
-from adapter_tune.runs.reload import adapter_run_config
+from adapter_tune.runs.run_config import adapter_run_config
 from adapter_tune.tasks.glue import Task
 
 log = logging.getLogger("adapter_tune")

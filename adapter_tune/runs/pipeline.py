@@ -9,7 +9,7 @@ import transformers
 
 from adapter_tune.run_files.adapter_files import adapter_folder, read_adapter_config
 from adapter_tune.run_files.hub_runs import local_run
-from adapter_tune.runs.reload import load
+from adapter_tune.runs.loading import load
 
 
 def pipeline(run: str | Path, *, model: str | None = None, **options: Any) -> transformers.Pipeline:

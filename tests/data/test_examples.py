@@ -38,4 +38,5 @@ def test_only_glue_of_the_hub_and_the_demo_is_public(make_config: Any, glue: str
     assert has_public_data(make_config("rte", data={"source": "nyu-mll/glue"}))
     assert has_public_data(make_config("rte", data={"source": "demo"}))
     assert not has_public_data(make_config("rte", data={"source": glue}))
+    assert not has_public_data(make_config("rte", data={"source": "someone/private-glue"}))
     assert label_examples(make_config("rte", data={"source": glue})) == {}

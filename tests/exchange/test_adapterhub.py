@@ -4,7 +4,10 @@
 """
 
 import json
+import random
+import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from adapter_tune.exchange.adapterhub_options import _factor
 from adapter_tune.exchange.exporting import export_run
 from adapter_tune.exchange.formats import Export
 from adapter_tune.exchange.importing import TaskChoice, import_adapter
+from adapter_tune.exchange.tensor_files import read_tensors
 from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
 from tests.helpers import SHAPE, TOKENIZER, bert_config, save_tokenizer, saved_task
 
@@ -141,7 +145,7 @@ def expected_logits(folder: Path, backbone: str, options: dict[str, Any], head: 
 @pytest.mark.parametrize(
     ("options", "strategy"),
     [
-        (HOULSBY, {"name": "houlsby", "m": 4, "activation": "swish"}),
+        ({**HOULSBY, "ln_before": None}, {"name": "houlsby", "m": 4, "activation": "swish"}),
         ({**HOULSBY, "scaling": "learned", "leave_out": [0]}, {"name": "houlsby", "layers": [1], "scale": "learnt"}),
         ({**HOULSBY, "reduction_factor": {"0": 4, "default": 32}}, {"name": "houlsby", "m": [8, 1]}),
         ({**HOULSBY, "output_adapter": False}, {"name": "attention_only"}),
@@ -242,6 +246,7 @@ def test_names_of_its_predecessor_are_read(backbone: str, tmp_path: Path) -> Non
         ({"ln_before": True}, "ln_before is true, which has no counterpart here"),
         ({"ln_after": True}, "ln_after is true"),
         ({"original_ln_after": False}, "original_ln_after is false"),
+        ({"original_ln_after": None}, "original_ln_after is null"),
         ({"use_gating": True}, "use_gating is true"),
         ({"phm_layer": True}, "phm_layer is true"),
         ({"cross_adapter": True}, "cross_adapter is true"),
@@ -350,8 +355,14 @@ _DOWN = "encoder.layer.0.output.adapters.task.adapter_down.0.weight"
         (without(f"bert.{_DOWN}"), f"tensor {_DOWN} is missing"),
         (lambda t: {**t, f"bert.{_DOWN}": torch.zeros(3, D)}, rf"tensor {_DOWN} is \(3, 32\), not \(4, 32\)"),
         (lambda t: {**t, f"bert.{_DOWN}": torch.full((4, D), torch.nan)}, "contains infinite or undefined numbers"),
-        (lambda t: {**t, f"bert.{_DOWN}": torch.zeros(4, D, dtype=torch.long)}, "is torch.int64"),
+        (lambda t: {**t, f"bert.{_DOWN}": torch.zeros(4, D, dtype=torch.long)}, r"no adapter here has \(torch.int64"),
+        (lambda t: {**t, f"bert.{_DOWN}": torch.zeros(4, D, device="meta")}, r"torch.strided on meta\)"),
+        (lambda t: {**t, f"bert.{_DOWN}": torch.zeros(4, D).to_sparse()}, r"torch.sparse_coo on cpu\)"),
+        (lambda t: {**t, f"bert.{_DOWN}": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])}, "no adapter"),
+        (lambda t: {**t, f"bert.{_DOWN}": torch.zeros(1).expand(10**9, 10**6)}, "has more numbers than the file"),
+        (lambda t: {**t, f"bert.{_DOWN}": torch.full((4, D), torch.nan).to(torch.float8_e4m3fn)}, "undefined numbers"),
         (lambda t: {**t, "bert.invertible_adapters.task.F.0.weight": torch.zeros(2)}, "invertible_adapters.task.F.0.w"),
+        (lambda t: {**t, _DOWN: t[f"bert.{_DOWN}"] + 1}, f"contains tensor {_DOWN} under two names"),
         (lambda t: list(t.values()), "is no dictionary of tensors"),
     ],
 )
@@ -361,6 +372,40 @@ def test_tensors_that_do_not_fit_are_refused_by_name(change: Any, message: str, 
     with pytest.raises(RunError, match=message):
         imported(folder, backbone, tmp_path / "run")
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_compressed_file_is_refused(backbone: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "hub", HOULSBY)
+    file = folder / "pytorch_adapter.bin"
+    with zipfile.ZipFile(file) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    with pytest.raises(RunError, match=r"pytorch_adapter.bin: is compressed"):
+        imported(folder, backbone, tmp_path / "run")
+
+
+def test_any_damage_of_a_pickle_gives_one_line(tmp_path: Path) -> None:
+    tensors = {"a": torch.ones(3), "b": torch.ones(2, 2)}
+    for zipped in (True, False):
+        torch.save(tensors, tmp_path / "whole.bin", _use_new_zipfile_serialization=zipped)
+        content = (tmp_path / "whole.bin").read_bytes()
+        rng = random.Random(0)
+        for _ in range(150):
+            damaged = bytearray(content)
+            place = rng.randrange(len(damaged))
+            if rng.random() < 0.5:
+                damaged[place] = rng.randrange(256)
+            else:
+                damaged = damaged[:place]
+            file = tmp_path / "damaged.bin"
+            file.write_bytes(damaged)
+            with suppress(RunError):
+                read_tensors(tmp_path / "none", file)
+    (tmp_path / "empty.bin").touch()
+    with pytest.raises(RunError, match=r"empty.bin: cannot be read \(.+\)"):
+        read_tensors(tmp_path / "none", tmp_path / "empty.bin")
 
 
 @pytest.mark.parametrize("name", ["pytorch_adapter.bin", "pytorch_model_head.bin"])

@@ -142,6 +142,40 @@ def test_the_command_line_exports_and_imports(
     assert "exists already; choose a new folder" in capsys.readouterr().err
 
 
+def test_an_import_that_cannot_be_written_leaves_nothing(
+    hub: Path, backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "run"
+    for function in ("save_record", "save_adapter"):
+        with monkeypatch.context() as patch, pytest.raises(RunError, match=f"cannot write to {output}: disk is full"):
+            patch.setattr(f"adapter_tune.runs.save.{function}", full_disk)
+            import_adapter(hub, output, model=backbone, choice=TaskChoice())
+        assert not output.exists()
+    with monkeypatch.context() as patch, pytest.raises(RunError, match=f"cannot write to {output}: disk is full"):
+        patch.setattr("adapter_tune.exchange.importing.save_config", full_disk)
+        import_adapter(hub, output, model=backbone, choice=TaskChoice())
+    assert not output.exists()
+    import_adapter(hub, output, model=backbone, choice=TaskChoice())
+
+
+def full_disk(*_: Any) -> None:
+    raise OSError("disk is full")
+
+
+@pytest.mark.parametrize("output", [".", "..", "new/.."])
+def test_an_output_without_a_name_is_refused(
+    output: str, trained: Path, hub: Path, backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(UsageError, match=r"--output: .* is no new folder; give one with a name of its own"):
+        export_run(Export(trained), Path(output), "adapterhub")
+    with pytest.raises(UsageError, match=r"--output: .* is no new folder"):
+        import_adapter(hub, Path(output), model=backbone, choice=TaskChoice())
+    assert list(tmp_path.iterdir()) == [tmp_path / "empty"]
+    assert not any((tmp_path / "empty").iterdir())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

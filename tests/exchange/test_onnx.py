@@ -237,16 +237,22 @@ def other_labels(folder: Path) -> None:
     (folder / "adapter_tune.json").write_text(json.dumps({**about, "labels": ["yes", "no"]}))
 
 
+def own_file(folder: Path) -> None:
+    about = json.loads((folder / "adapter_tune.json").read_text())
+    (folder / "adapter_tune.json").write_text(json.dumps({**about, "data": {"train_file": "/etc/hosts"}}))
+
+
 @pytest.mark.parametrize(
     ("change", "path", "error", "message"),
     [
         (lambda folder: damaged(folder, "model.onnx"), "", RunError, r"model.onnx: is missing or has changed since"),
         (lambda folder: (folder / "model.onnx").unlink(), "", RunError, r"model.onnx: is missing or has changed since"),
         (other_labels, "", RunError, r"labels \['yes', 'no'\] are not those of rte"),
+        (own_file, "", RunError, r"data.train_file should not be in it; the file is damaged"),
         (lambda folder: None, "model-int4.onnx", UsageError, r"unknown model 'model-int4.onnx'; did you mean"),
         (lambda folder: None, "missing", UsageError, r"no adapter_tune.json in .*missing; give a folder that"),
     ],
-    ids=["damaged", "removed", "other labels", "unknown", "no folder"],
+    ids=["damaged", "removed", "other labels", "own file", "unknown", "no folder"],
 )
 def test_a_wrong_folder_is_refused(
     change: Any, path: str, error: type[AdapterTuneError], message: str, exported: Any, tmp_path: Path

@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification
 import adapter_tune
 from adapter_tune import MultiTask
 from adapter_tune.cli import main
+from adapter_tune.exchange import peft_patterns
 from adapter_tune.exchange.exporting import export_run
 from adapter_tune.exchange.formats import Export
 from adapter_tune.exchange.importing import TaskChoice, import_adapter
@@ -36,6 +37,8 @@ TARGETS = {
     "modernbert": ["Wqkv", "Wo"],
 }
 """Target modules as users of peft write them."""
+SLOW = r"(\w|\w\w|\.)+[!?]"
+"""A regular expression that takes years on the name of a module."""
 
 
 @pytest.fixture(scope="module", params=dict(BACKBONES).items(), ids=lambda b: b[0])
@@ -116,6 +119,9 @@ def test_what_peft_saved_is_imported_with_its_logits(family: tuple[str, str], tm
          {"projections": ["key", "feed_forward_input"], "layers": [0]}),
         ({"target_modules": ["dense"], "exclude_modules": ["pooler.dense", "attention.output.dense"]},
          {"projections": ["feed_forward_input", "feed_forward_output"]}),
+        ({"target_modules": ["query", "key"], "exclude_modules": r".*\.(1\.\w+\.self\.\w+|\w+\.key)"},
+         {"projections": ["query"], "layers": [0]}),
+        ({"target_modules": ["query"], "layers_to_transform": [1], "layers_pattern": "layer"}, {"layers": [1]}),
         ({"modules_to_save": ["LayerNorm"]}, {"layer_norm": "all"}),
         ({"modules_to_save": ["classifier"], "task_type": None, "target_modules": ["query"]},
          {"projections": ["query"]}),
@@ -207,15 +213,26 @@ def copied(folder: Path, target: Path) -> Path:
         ({"target_modules": ["key"]}, "attention.self.key.lora_A.weight is missing"),
         ({"target_modules": ["query"]}, "attention.self.value.lora_A.weight has no counterpart"),
         ({"target_modules": ["nothing"]}, "does not fit the backbone ("),
-        ({"target_modules": "(", "peft_version": "0"}, "does not fit the backbone ("),
+        ({"target_modules": "(", "peft_version": "0"}, "target_modules is no regular expression (missing )"),
+        ({"target_modules": ".*nothing"}, "does not fit the backbone ("),
+        ({"target_modules": SLOW}, "target_modules is a regular expression that takes too long"),
+        ({"exclude_modules": SLOW}, "exclude_modules is a regular expression that takes too long"),
+        ({"layers_to_transform": [0], "layers_pattern": SLOW}, "layers_pattern includes '(\\\\w|"),
+        ({"modules_to_save": [SLOW]}, "modules_to_save includes '(\\\\w|"),
         ({"target_modules": []}, "does not fit the backbone ("),
         ({"modules_to_save": ["pooler"]}, "bert.pooler.dense.weight is missing"),
     ],
     ids=str,
 )
 def test_options_without_a_counterpart_are_refused_by_name(
-    changes: dict[str, Any], message: str, folder: Path, backbone: str, tmp_path: Path
+    changes: dict[str, Any],
+    message: str,
+    folder: Path,
+    backbone: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(peft_patterns, "_SECONDS", 0.1)
     with pytest.raises(RunError) as error:
         imported(changed(copied(folder, tmp_path / "peft"), **changes), backbone, tmp_path / "run")
     assert message in str(error.value)

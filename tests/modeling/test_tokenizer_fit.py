@@ -19,8 +19,9 @@ from adapter_tune.data.splits import encode_texts, load_rows
 from adapter_tune.foundation.errors import RunError
 from adapter_tune.modeling.backbone import load_tokenizer
 from adapter_tune.modeling.build import build_model
+from adapter_tune.runs.loading import load
 from adapter_tune.runs.predict import Predictor
-from adapter_tune.runs.reload import load, predictor
+from adapter_tune.runs.reload import predictor
 from adapter_tune.runs.run import run
 from tests.helpers import SHAPE, TOKENIZER, rows_of, save_tokenizer
 

@@ -19,9 +19,11 @@ from adapter_tune import MultiTask
 from adapter_tune.cli import main
 from adapter_tune.config.schema import InitConfig
 from adapter_tune.exchange.exporting import export_run
-from adapter_tune.exchange.formats import Export
+from adapter_tune.exchange.formats import Export, Exported, Format
 from adapter_tune.exchange.importing import TaskChoice, import_adapter
 from adapter_tune.exchange.pushing import Pushed, push_run
+from adapter_tune.exchange.registry import FORMATS
+from adapter_tune.exchange.stored_run import read_run_config
 from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
 from adapter_tune.run_files.hub_runs import local_run
 from adapter_tune.run_files.public_record import last_part, without_paths
@@ -29,6 +31,7 @@ from adapter_tune.run_files.result import read_run
 from adapter_tune.runs.predict import predict_text
 from adapter_tune.runs.reload import ablate_run, evaluate_run, predictor
 from adapter_tune.runs.run import run
+from adapter_tune.runs.run_config import config_with_data
 from adapter_tune.runs.submit import submit
 from tests.helpers import rows_of
 from tests.hub_server import FULL, READ, TOKEN, HubServer
@@ -108,6 +111,24 @@ def test_eval_predict_ablate_and_export_take_its_name(
     )
     export_run(Export(name), tmp_path / "exported", format_name="adapterhub")
     assert (tmp_path / "exported" / "adapter_config.json").is_file()
+
+
+def test_an_export_reads_model_and_data_of_one_commit(
+    pushed: Pushed, glue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    sources = []
+
+    def write(export: Export, folder: Path) -> Exported:  # as an export with 8-bit weights reads a run
+        assert read_run_config(export.run)[2].task == "rte"
+        sources.append(config_with_data(export.run, export.moved).data.source)
+        return Exported()
+
+    monkeypatch.setitem(FORMATS, "probe", Format(name="probe", title="a probe", write=write))
+    export = Export(Path(pushed.repository), moved={"data.source": glue})
+    export_run(export, tmp_path / "exported", format_name="probe")
+    assert sources == [glue]
+    assert sum(message.startswith("using ") for message in caplog.messages) == 1
 
 
 def test_multitask_and_several_runs_take_its_name(

@@ -17,7 +17,8 @@ from adapter_tune.modeling.build import build_model
 from adapter_tune.report.collect import collect
 from adapter_tune.run_files.init_from import start_from
 from adapter_tune.runs import run as run_module
-from adapter_tune.runs.reload import evaluate_run, load
+from adapter_tune.runs.loading import load
+from adapter_tune.runs.reload import evaluate_run
 from adapter_tune.runs.resolve import resolve_run
 from adapter_tune.runs.run import run
 from adapter_tune.strategies import REGISTRY

@@ -20,7 +20,8 @@ from adapter_tune.modeling.build import build_model
 from adapter_tune.run_files import checkpoints
 from adapter_tune.run_files.result import Result, finished_runs, read_result
 from adapter_tune.runs import run as run_module
-from adapter_tune.runs.reload import evaluate_run, load
+from adapter_tune.runs.loading import load
+from adapter_tune.runs.reload import evaluate_run
 from adapter_tune.runs.run import run
 from adapter_tune.strategies import REGISTRY
 from adapter_tune.tasks.glue import TASKS
