@@ -55,5 +55,5 @@ def import_(
     from adapter_tune.exchange.importing import TaskChoice, import_adapter
     from adapter_tune.report.exchange_output import show_import
 
-    choice = TaskChoice(task, text_column or "text", text_pair_column, label_column or "label", max_length)
+    choice = TaskChoice(task, text_column, text_pair_column, label_column, max_length)
     show_import(import_adapter(folder, output, model=model, choice=choice))

@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from adapter_tune.exchange.loaded_run import LoadedRun
 from adapter_tune.run_files.adapter_files import CARD
-from adapter_tune.run_files.model_card import on_hub
+from adapter_tune.run_files.model_card import cell, on_hub
 from adapter_tune.run_files.result import versions
 from adapter_tune.strategies import described
 
@@ -54,7 +54,7 @@ def write_card(run: LoadedRun, folder: Path, *, library: str, about: str, exampl
     values: dict[str, Any] = {
         "name": name,
         "task": task,
-        "labels": ", ".join(task.labels) or "a number",
+        "labels": ", ".join(map(cell, task.labels)) or "a number",
         "strategy": described(run.config.strategy.to_dict()),
         "backbone": backbone if on_hub(backbone) else Path(backbone).name,
         "about": about,

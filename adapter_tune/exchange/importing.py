@@ -29,10 +29,11 @@ class TaskChoice:
     """What an imported adapter is for, as far as its folder does not say it."""
 
     task: str | None = None
-    """A task of GLUE; None for the user's own data."""
-    text_column: str = "text"
+    """A task of GLUE, or custom; None for that of an exported run, or for the user's own data."""
+    text_column: str | None = None
     text_pair_column: str | None = None
-    label_column: str = "label"
+    label_column: str | None = None
+    """Columns of the user's own data; None for ``text``, no second text, and ``label``."""
     max_length: int | None = None
     """Maximum number of tokens in a row; None for the folder's or the default."""
 
@@ -109,6 +110,7 @@ def _configuration(
     if task == CUSTOM:
         data["custom"] = _custom(foreign.head, choice, notes)
     else:
+        _check_no_columns(task, choice)
         _check_task(get_task(task), foreign.head, notes)
     values = {
         "task": task,
@@ -130,13 +132,28 @@ def _custom(head: Head, choice: TaskChoice, notes: list[str]) -> dict[str, Any]:
         labels = tuple(f"LABEL_{number}" for number in range(head.num_labels))
         notes.append("the head does not name its classes; they are called LABEL_0, LABEL_1, ...")
     return {
-        "text_column": choice.text_column,
+        "text_column": choice.text_column or "text",
         "text_pair_column": choice.text_pair_column,
-        "label_column": choice.label_column,
+        "label_column": choice.label_column or "label",
         "problem": head.problem,
         "labels": None if head.problem == "regression" else list(labels or ()),
         "metric": DEFAULT_METRICS[head.problem],
     }
+
+
+def _check_no_columns(task: str, choice: TaskChoice) -> None:
+    """Refuse columns for a task of GLUE, which has its own.
+
+    Raises:
+        UsageError: one is given.
+    """
+    for name in ("text_column", "text_pair_column", "label_column"):
+        if getattr(choice, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} is only for your own data, and the adapter is for task {task}; remove it, or give --task "
+                "custom"
+            )
 
 
 def _check_task(task: Task, head: Head, notes: list[str]) -> None:

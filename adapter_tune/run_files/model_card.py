@@ -44,7 +44,7 @@ def model_card(result: RunRecord, repository: str | None = None) -> str:
         fingerprint=result.model.fingerprint[:16],
         trained=f"{result.parameters.trained:,}",
         trained_percent=f"{result.parameters.trained_percent:.2f}",
-        labels=[_cell(label) for label in _labels(result)],
+        labels=[cell(label) for label in _labels(result)],
         examples=_examples(result),
         counts=_counts(result),
         configuration=_configuration(result),
@@ -78,10 +78,10 @@ def _labels(result: RunRecord) -> list[str]:
 def _examples(result: RunRecord) -> list[tuple[str, str]]:
     """Every label with an example, for a table; none for private data."""
     examples = result.examples if isinstance(result, Result) else {}
-    return [(_cell(label), _cell(" / ".join(texts))) for label, texts in examples.items()]
+    return [(cell(label), cell(" / ".join(texts))) for label, texts in examples.items()]
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A text that means only itself in a cell of a table."""
     line = " ".join(text.split())
     return re.sub(r"([\\`*_{}\[\]<>#|~!&])", r"\\\1", line)

@@ -183,6 +183,7 @@ def test_an_output_without_a_name_is_refused(
         (["import", "missing", "--output", "NEW"], "missing: no such folder; give the folder of an adapter"),
         (["import", "RUN", "--output", "NEW"], "contains no adapter of a known format"),
         (["import", "HUB", "--output", "NEW", "--task", "rte", "--text-column", "a"], "--text-column is only for your"),
+        (["import", "OURS", "--output", "NEW", "--label-column", "a"], "--label-column is only for your own data, and"),
         (["import", "HUB", "--output", "NEW", "--task", "mnli"], "classification with 3 outputs, but the head is for"),
         (["import", "HUB", "--output", "NEW", "--task", "sst2"], "its classes are negative, positive, but the head's"),
         (["import", "HUB", "--output", "NEW", "--task", "stsb"], "regression with 1 outputs"),
@@ -200,7 +201,8 @@ def test_wrong_words_are_refused(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    places = {"RUN": str(trained), "HUB": str(hub), "NEW": str(tmp_path / "new")}
+    export_run(Export(trained), tmp_path / "ours", "adapterhub")
+    places = {"RUN": str(trained), "HUB": str(hub), "OURS": str(tmp_path / "ours"), "NEW": str(tmp_path / "new")}
     words = [places.get(word, word) for word in words]
     if words[0] == "import":
         words += ["--model", backbone]

@@ -10,6 +10,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 import adapter_tune
 from adapter_tune.cli import main
+from adapter_tune.config.resolved import resolved
+from adapter_tune.config.schema import parse_config
 from adapter_tune.exchange import merged
 from adapter_tune.exchange.exporting import export_run
 from adapter_tune.exchange.formats import Export
@@ -109,3 +111,13 @@ def test_its_card_shows_how_a_pipeline_uses_it(
 def test_options_of_other_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--safetensors is only for --format adapterhub and peft; remove it"):
         export_run(Export(tmp_path, safetensors=True), tmp_path / "out", "merged")
+
+
+def test_names_of_classes_mean_only_themselves_in_its_card(backbone: str, tmp_path: Path) -> None:
+    names = {"text_column": "text", "label_column": "label", "labels": ["<b>*a*", "b"]}
+    custom = {**names, "problem": "classification", "metric": "accuracy"}
+    values: dict[str, Any] = {"task": "custom", "model": backbone, "strategy": {"name": "head"}}
+    values["data"] = {"custom": custom, "max_length": 32}
+    saved_run(tmp_path / "run", resolved(parse_config(values)))
+    export_run(Export(tmp_path / "run"), tmp_path / "out", "merged")
+    assert r"(labels: \<b\>\*a\*, b)" in (tmp_path / "out" / "README.md").read_text()

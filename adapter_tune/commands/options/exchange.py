@@ -46,7 +46,7 @@ ImportTask = Annotated[
         "--task",
         metavar="NAME",
         autocompletion=completion.tasks,
-        help="GLUE task that the adapter is for. Default: your own data.",
+        help="GLUE task that the adapter is for, or custom. Default: that of an exported run, or your own data.",
     ),
 ]
 ImportTextColumn = Annotated[
@@ -67,7 +67,12 @@ ImportLabelColumn = Annotated[
 ]
 ImportMaxLength = Annotated[
     int | None,
-    typer.Option("--max-length", min=2, metavar="NUMBER", help="Maximum number of tokens in a row. Default: 128."),
+    typer.Option(
+        "--max-length",
+        min=2,
+        metavar="NUMBER",
+        help="Maximum number of tokens in a row. Default: that of an exported run, or 128.",
+    ),
 ]
 ImportFolder = Annotated[Path, typer.Option("--output", metavar="FOLDER", help="New run folder to write.")]
 
