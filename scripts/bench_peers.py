@@ -5,6 +5,12 @@ padded to 128 tokens. adapter-tune runs twice: with its defaults, and at the pee
 PyTorch's dropout). Example:
 
     python scripts/bench_peers.py --model sentence-transformers/all-MiniLM-L6-v2 --seeds 3
+
+With --scores, only the scores are compared: adapter-tune with its defaults, once more without training the LayerNorms,
+and AdapterHub's Houlsby adapter, which never trains them; in bf16, with batches as long as their longest row, all
+seeds. Example:
+
+    python scripts/bench_peers.py --scores --model sentence-transformers/all-mpnet-base-v2 --tasks mrpc,cola --seeds 2
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ import venv
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -28,6 +34,8 @@ PEERS = {
 }
 COMMON = ["accelerate", "datasets", "scikit-learn", "scipy"]
 PADDED = ["training.precision=float32", "data.padding=max_length"]
+METRICS = {"cola": "matthews_correlation", "mrpc": "f1", "stsb": "pearson"}
+"""Those of other tasks is accuracy."""
 
 
 def environment(folder: Path, name: str) -> Path:
@@ -69,6 +77,8 @@ def peer(python: Path, name: str, task: str, seed: int, args: argparse.Namespace
     with tempfile.TemporaryDirectory() as folder:
         values = {**shared_values(task, seed, folder, args), "rows": args.rows}
         command = [str(python), str(HERE / "peers" / f"{name}.py"), *flags(values)]
+        if args.scores:
+            command.append("--fast")
         out = subprocess.run(command, check=True, capture_output=True, text=True)
     return dict(json.loads(out.stdout.strip().splitlines()[-1]))
 
@@ -77,11 +87,12 @@ def ours(sets: list[str], task: str, seed: int, args: argparse.Namespace) -> dic
     """One run of adapter-tune, by its own command."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "adapter_tune", "train", *flags(shared_values(task, seed, folder, args))]
-        for value in (f"data.max_train_samples={args.rows}", *sets):
+        rows = args.rows or "null"
+        for value in (f"data.max_train_samples={rows}", *sets):
             command += ["--set", value]
         subprocess.run(command, check=True, capture_output=True)
         result = json.loads(next(Path(folder).glob("*/result.json")).read_text())
-    metric = "pearson" if task == "stsb" else "accuracy"
+    metric = METRICS.get(task, "accuracy")
     speed = {key: result["speed"][key] for key in ("train_examples_per_second", "eval_examples_per_second")}
     return {
         **speed,
@@ -97,11 +108,13 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--tasks", default="rte,stsb,sst2")
     parser.add_argument("--m", type=int, default=64)
-    parser.add_argument("--rows", type=int, default=1000, help="training rows per task")
+    parser.add_argument("--rows", type=int, default=1000, help="training rows per task; 0: all")
     parser.add_argument("--epochs", type=float, default=2)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--scores", action="store_true", help="compare scores, with the fastest settings of each")
     parser.add_argument("--who", help="only these libraries, separated by commas; default: all")
     parser.add_argument(
         "--once", default="peft_lora,at equal settings", help="libraries that run with the first seed only"
@@ -109,24 +122,44 @@ def main() -> None:
     parser.add_argument("--envs", type=Path, default=Path("peer-environments"))
     parser.add_argument("--json", type=Path, help="also write every run to this file")
     args = parser.parse_args()
-    pythons = {name: environment(args.envs.resolve(), name) for name in PEERS}
+    peers = ["adapterhub"] if args.scores else list(PEERS)
+    pythons = {name: environment(args.envs.resolve(), name) for name in peers}
     runs: dict[str, Callable[[str, int], dict[str, Any]]] = {
         "adapter-tune": partial(ours, [], args=args),
         "at equal settings": partial(ours, PADDED, args=args),
-        **{name: partial(peer, pythons[name], name, args=args) for name in PEERS},
+        **{name: partial(peer, pythons[name], name, args=args) for name in peers},
     }
+    if args.scores:
+        runs["without LayerNorms"] = partial(ours, ["strategy.layer_norm=none"], args=args)
+        runs = {name: runs[name] for name in ("adapter-tune", "without LayerNorms", "adapterhub")}
+        args.once = ""
     if args.who:
         runs = {name: runs[name] for name in args.who.split(",")}
     results: list[dict[str, Any]] = []
     for task in args.tasks.split(","):
-        for seed in range(args.seeds):
+        for seed in range(args.first_seed, args.first_seed + args.seeds):
             for name, run in runs.items():
-                if seed == 0 or name not in args.once.split(","):
+                if seed == args.first_seed or name not in args.once.split(","):
                     results.append({"task": task, "seed": seed, "name": name, **run(task, seed)})
                     print(json.dumps(results[-1]), file=sys.stderr, flush=True)
                     if args.json:
                         args.json.write_text(json.dumps(results, indent=2) + "\n")
-    print(table(results, list(runs)))
+    print((score_table if args.scores else table)(results, list(runs)))
+
+
+def score_table(results: list[dict[str, Any]], names: list[str]) -> str:
+    """Markdown: the score of every seed times 100, and their mean with the standard error."""
+    lines = ["| task | who | trained | scores | mean |", "| --- | --- | --: | --- | --: |"]
+    for task in dict.fromkeys(run["task"] for run in results):
+        for name in names:
+            mine = [run for run in results if (run["task"], run["name"]) == (task, name)]
+            scores = [100 * run["score"] for run in mine]
+            if not scores:
+                continue
+            error = f" ± {stdev(scores) / len(scores) ** 0.5:.1f}" if len(scores) > 1 else ""
+            cells = [task, name, f"{mine[0]['trained']:,}", ", ".join(f"{score:.1f}" for score in scores)]
+            lines.append(f"| {' | '.join([*cells, f'{mean(scores):.1f}{error}'])} |")
+    return "\n".join(lines)
 
 
 def table(results: list[dict[str, Any]], names: list[str]) -> str:

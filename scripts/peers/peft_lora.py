@@ -5,7 +5,7 @@ from peft import LoraConfig, TaskType, get_peft_model
 from transformers import AutoModelForSequenceClassification, Trainer
 
 args = common.parsed()
-train, validation, labels = common.prepared(args)
+train, validation, labels, _ = common.prepared(args)
 model = AutoModelForSequenceClassification.from_pretrained(args.model, num_labels=labels)
 model = get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS, r=max(1, args.m // 8)))
 common.report(
