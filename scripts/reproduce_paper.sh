@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The paper's experiments, from sweeps to the report, with the command line only. Run it again to resume.
-#     scripts/reproduce_paper.sh [--demo|--minilm|--bert-base|--bert-large] [FOLDER]
-# --demo (the default) needs no network; --minilm takes several hours on two cores; the others need GPUs (WORKERS=N
+#     scripts/reproduce_paper.sh [--demo|--minilm|--mpnet|--bert-base|--bert-large] [FOLDER]
+# --demo (the default) needs no network; --minilm and --mpnet take several hours on two cores; the others need GPUs (WORKERS=N
 # processes on this machine, more machines with scripts/slurm_sweep.sh). 'adapter-tune sweep NAME --dry-run' estimates the time.
 set -euo pipefail
 kind=--demo
@@ -14,9 +14,11 @@ case $kind in # the sweeps, and whose runs are ablated: those of plain adapters 
         sweeps="table-1-demo sizes-small top-n-small layer-norm-small initialisation-small extensions-small" ;;
     --minilm) sweeps="minilm-rates minilm-mnli minilm-extensions minilm-initialisation minilm-sizes"
         ablated="minilm-mnli minilm-sizes" ;;
+    --mpnet) sweeps="mpnet-rates mpnet-base mpnet-sizes mpnet-mnli mpnet-initialisation"
+        ablated="mpnet-base mpnet-mnli" ;;
     --bert-base) sweeps="sizes top-n layer-norm initialisation extensions"; ablated=sizes ;;
     --bert-large) sweeps="glue-64 glue"; ablated=glue-64 ;;
-    *) echo "usage: $0 [--demo|--minilm|--bert-base|--bert-large] [FOLDER]" >&2; exit 2 ;;
+    *) echo "usage: $0 [--demo|--minilm|--mpnet|--bert-base|--bert-large] [FOLDER]" >&2; exit 2 ;;
 esac
 
 for name in $sweeps; do
