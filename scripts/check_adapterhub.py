@@ -47,9 +47,40 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "pfeiffer": {"name": "pfeiffer", "m": 6},
     "pfeiffer, both": {"name": "pfeiffer", "m": 6, "sub_layer": "both", "layer_norm": "adapter", "scale": 0.5},
     "parallel": {"name": "parallel", "m": 8, "sub_layer": "feed_forward", "scale": 4.0},
+    "houlsby, norms": {"name": "houlsby", "m": 4, "input_norm": True, "output_norm": "adapter", "layer_norm": "none"},
+    "houlsby, sum": {"name": "houlsby", "m": 4, "output_norm": "sum", "scale": "channel"},
+    "pfeiffer, skip": {"name": "pfeiffer", "m": 6, "sub_layer": "both", "skip": "norm", "input_norm": True},
+    "parallel, norms": {"name": "parallel", "m": 8, "input_norm": True, "output_norm": "adapter"},
+    "adapter_plus": {"name": "adapter_plus", "m": 6},
+    "adapter_plus, norms": {
+        "name": "adapter_plus",
+        "m": 6,
+        "sub_layer": "both",
+        "input_norm": True,
+        "output_norm": "sum",
+    },
 }
 THEIRS = ("seq_bn", "double_seq_bn", "par_bn")
 """AdapterHub's configurations, with its defaults."""
+BEHIND_NORM = {"original_ln_before": True, "residual_before_ln": False}
+PLUS = {**BEHIND_NORM, "original_ln_after": False, "scaling": "channel"}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "ln_before": {"ln_before": True},
+    "ln_after": {"ln_after": True},
+    "adapter_residual_before_ln": {"ln_after": True, "adapter_residual_before_ln": True},
+    "residual after the norm, without effect": {"residual_before_ln": False},
+    "original_ln_before": {"original_ln_before": True, "scaling": "learned"},
+    "original_ln_before, ln_before, ln_after": {"original_ln_before": True, "ln_before": True, "ln_after": True},
+    "residual after the norm": BEHIND_NORM,
+    "residual after the norm, sum": {**BEHIND_NORM, "ln_after": True, "adapter_residual_before_ln": True},
+    "channels": {"scaling": "channel"},
+    "plus": PLUS,
+    "plus, both norms": {**PLUS, "ln_before": True, "ln_after": True},
+    "plus, sum": {**PLUS, "ln_after": True, "adapter_residual_before_ln": True},
+    "parallel, both norms": {"is_parallel": True, "ln_before": True, "ln_after": True, "scaling": 2.0},
+    "parallel, sum without effect": {"is_parallel": True, "ln_after": True, "adapter_residual_before_ln": True},
+}
+"""Options of a ``DoubleSeqBnConfig``."""
 HEADS = {"distilbert": "relu", "electra": "gelu", "deberta-v2": "gelu"}
 """The activation in the heads of families where it is not AdapterHub's default."""
 
@@ -164,6 +195,8 @@ def _save_theirs(folder: Path) -> None:
     for family in FAMILIES:
         backbone = folder / family / "backbone"
         cases: dict[str, Any] = {name: name for name in THEIRS}
+        cases["adapter_plus"] = adapters.AdapterPlusConfig(reduction_factor=4, stochastic_depth=0.0)
+        cases.update({name: adapters.DoubleSeqBnConfig(**options) for name, options in VARIANTS.items()})
         if family == "bert":
             for name in ("gelu", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_python", "leakyrelu", "relu6", "silu"):
                 cases[name] = adapters.SeqBnConfig(non_linearity=name, reduction_factor=7, ln_before=False)
@@ -180,7 +213,8 @@ def _save_theirs(folder: Path) -> None:
                     model = AutoModelForSequenceClassification.from_pretrained(backbone, num_labels=3)
                     adapters.init(model)
                 model.add_adapter("task", config=config)
-                _save_with_logits(model, folder / family / "saved" / f"{name}, {kind}", number % 2 == 1)
+                is_safe = number % 2 == 1 and not getattr(config, "ln_before", False)  # a tensor with two names
+                _save_with_logits(model, folder / family / "saved" / f"{name}, {kind}", is_safe)
     model = adapters.AutoAdapterModel.from_pretrained(folder / "bert" / "backbone")
     model.add_adapter("task", config=adapters.DoubleSeqBnConfig(non_linearity="gelu"))
     model.add_classification_head("task", num_labels=3)

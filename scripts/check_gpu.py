@@ -240,7 +240,7 @@ def trainer_of(kind, steps, strategy="houlsby", tune=None, first=None, **options
     folder = WORK / f"loop-{time.monotonic_ns()}"
     values = {"task": "mnli", "model": model, "strategy": own, "training": training, "output": str(folder)}
     config = resolved(parse_config(values))
-    built = bench._random_model(config)
+    built = bench.random_model(config)
     if tune is not None:
         tune(built)
     words = built.model.config.vocab_size

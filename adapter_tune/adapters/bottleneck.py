@@ -30,7 +30,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 _MOMENTUM = 0.1
 """Share of a batch in the running statistics of batch normalisation, as in torch."""
 
-Insertion = Literal["serial", "parallel", "multiplicative", "after_norm"]
+Insertion = Literal["serial", "parallel", "multiplicative", "after_norm", "norm_skip", "after_sub_layer"]
+OutputNorm = Literal["none", "adapter", "sum"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class BottleneckConfig:
     norm: Literal["none", "layer", "batch"]
     init_std: float
     dropout: float
-    scale: float | Literal["learnt"]
+    scale: float | Literal["learnt", "channel"]
+    input_norm: bool = False
+    output_norm: OutputNorm = "none"
 
 
 class AttentionMaskHolder:
@@ -111,10 +114,12 @@ class TokenBatchNorm(nn.BatchNorm1d):
 class Bottleneck(nn.Module):
     """``up(activation(down(x)))``: d -> m -> d, without the skip connection; 2md + d + m parameters.
 
-    Each layer of depth beyond the first adds m^2 + m, a norm adds 2m per layer of depth, a learnt scale adds 1.
+    Each layer of depth beyond the first adds m^2 + m, a norm adds 2m per layer of depth, a learnt scale adds 1 (d for
+    one per channel), and the LayerNorms of input and output add 2d each.
     Weights start from a normal distribution of standard deviation ``init_std``, cut at two standard deviations; biases
     start at zero. The weights of ``up`` start at zero where small weights do not make the output small: after a norm,
-    and after an activation that is not zero at zero. Parameters are float32, whatever type the backbone has.
+    and after an activation that is not zero at zero; so does the weight of the output's LayerNorm. Parameters are
+    float32, whatever type the backbone has.
 
     Args:
         d: hidden size of the backbone.
@@ -134,6 +139,7 @@ class Bottleneck(nn.Module):
     ) -> None:
         super().__init__()
         factory: dict[str, Any] = {"device": device, "dtype": torch.float32}
+        self.input_norm = nn.LayerNorm(d, **factory) if config.input_norm else nn.Identity()
         self.down = nn.Linear(d, m, **factory)
         self.between = nn.ModuleList(nn.Linear(m, m, **factory) for _ in range(config.depth - 1))
         norms: dict[str, Callable[[], nn.Module]] = {
@@ -145,7 +151,10 @@ class Bottleneck(nn.Module):
         self.activation = ACTIVATIONS[config.activation]()
         self.dropout = nn.Dropout(config.dropout)
         self.up = nn.Linear(m, d, **factory)
-        self.scale = nn.Parameter(torch.ones((), **factory)) if config.scale == "learnt" else float(config.scale)
+        self.scale = _scale(config.scale, d, factory)
+        self.output_norm = nn.LayerNorm(d, **factory) if config.output_norm == "adapter" else nn.Identity()
+        self.sum_norm = nn.LayerNorm(d, **factory) if config.output_norm == "sum" else None
+        """Normalises the sum of the output and what it is added to (``Adapted`` does this)."""
         self._init_weights(config)
 
     def _init_weights(self, config: BottleneckConfig) -> None:
@@ -154,15 +163,26 @@ class Bottleneck(nn.Module):
             nn.init.zeros_(linear.bias)
         if config.norm != "none" or self.activation(torch.zeros(())) != 0:
             nn.init.zeros_(self.up.weight)
+        if isinstance(self.output_norm, nn.LayerNorm):
+            nn.init.zeros_(self.output_norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """``x``: (..., d); the result has the same shape."""
+        x = self.input_norm(x)
         for linear, norm in zip((self.down, *self.between), self.norm, strict=True):
             x = self.activation(norm(linear(x)))
         out: Tensor = self.up(self.dropout(x))
-        if isinstance(self.scale, float) and self.scale == 1:
-            return out
-        return out * self.scale
+        dtype = out.dtype
+        if not (isinstance(self.scale, float) and self.scale == 1):
+            out = out * self.scale
+        normed: Tensor = self.output_norm(out)
+        return normed.to(dtype)  # factors per channel and the LayerNorm are float32
+
+
+def _scale(scale: float | Literal["learnt", "channel"], d: int, factory: dict[str, Any]) -> nn.Parameter | float:
+    if isinstance(scale, float | int):
+        return float(scale)
+    return nn.Parameter(torch.ones(() if scale == "learnt" else d, **factory))
 
 
 class Adapted(nn.Module):
@@ -172,18 +192,20 @@ class Adapted(nn.Module):
     of the dropout, x the input of the sub-layer and A the adapter (a ``Bottleneck``, or any module from d to d values),
     the result is
 
-        serial          h + A(h)         the adapter of the paper, its skip connection included
-        parallel        h + A(x)
-        multiplicative  h * (1 + A(x))
-        after_norm      h + A(N(h + x))  N is the LayerNorm that follows the residual addition
+        serial           h + A(h)         the adapter of the paper, its skip connection included
+        parallel         h + A(x)
+        multiplicative   h * (1 + A(x))
+        after_norm       h + A(n)         n = N(h + x); N is the LayerNorm that follows the residual addition
+        norm_skip        n + A(n)
+        after_sub_layer  h                and A is added to what N computes afterwards: n + A(n) (``follow_norm``)
 
-    and h itself while ``bypassed``.
+    and h itself while ``bypassed``. If A has a ``sum_norm``, the sum is normalised by it.
 
     Args:
         dropout: the module that is replaced.
         adapter: A.
-        insertion: one of the four above.
-        norm: N, for ``after_norm``; it stays where it is in the model.
+        insertion: one of those above.
+        norm: N, for ``after_norm`` and ``norm_skip``; it stays where it is in the model.
     """
 
     def __init__(
@@ -209,28 +231,46 @@ class Adapted(nn.Module):
         """``x``: (..., d), the output of the sub-layer's projection."""
         hidden = self.without_adapter(x)
         sub_layer_input, self.input = self.input, None
-        return hidden if self.bypassed else self.adapt(hidden, sub_layer_input)
+        return hidden if self.bypassed or self.follows_norm else self.adapt(hidden, sub_layer_input)
+
+    def follow_norm(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Adapt what N computes, n: (..., d); a forward hook of N, for ``after_sub_layer``."""
+        return output if self.bypassed else self.adapt(output, None)
 
     def adapt(self, hidden: Tensor, sub_layer_input: Tensor | None) -> Tensor:
-        """What the adapter makes of h; the sub-layer's input x is needed for all insertions but serial."""
-        adapter_output: Tensor = self.adapter(self._adapter_input(hidden, sub_layer_input))
-        if self.insertion == "multiplicative":
-            return hidden * (1 + adapter_output)
-        return hidden + adapter_output
+        """What the adapter makes of h, or of n for ``after_sub_layer``.
 
-    def _adapter_input(self, hidden: Tensor, sub_layer_input: Tensor | None) -> Tensor | None:
-        if self.insertion == "serial":
+        Args:
+            hidden: (..., d)
+            sub_layer_input: x, for the insertions that read it.
+        """
+        adapter_input = self._adapter_input(hidden, sub_layer_input)
+        adapter_output: Tensor = self.adapter(adapter_input)
+        if self.insertion == "multiplicative":
+            out = hidden * (1 + adapter_output)
+        else:
+            out = (adapter_input if self.insertion == "norm_skip" else hidden) + adapter_output
+        sum_norm = getattr(self.adapter, "sum_norm", None)
+        return out if sum_norm is None else sum_norm(out).to(out.dtype)
+
+    def _adapter_input(self, hidden: Tensor, sub_layer_input: Tensor | None) -> Tensor:
+        if self.insertion in ("serial", "after_sub_layer"):
             return hidden
-        if self.insertion != "after_norm":
+        assert sub_layer_input is not None
+        if self.insertion in ("parallel", "multiplicative"):
             return sub_layer_input
         assert self.norm is not None
-        assert sub_layer_input is not None
         normed: Tensor = self.norm(hidden + sub_layer_input)
         return normed
 
     @property
+    def follows_norm(self) -> bool:
+        """Whether the adapter changes what the LayerNorm computes, and not what it reads."""
+        return self.insertion == "after_sub_layer"
+
+    @property
     def norm(self) -> nn.Module | None:
-        """The LayerNorm that the adapter reads; None for all insertions but ``after_norm``."""
+        """The LayerNorm that the adapter computes itself; None where it reads no LayerNorm's output, or follows it."""
         return self._norm[0]
 
     def read_norm(self, norm: nn.Module) -> None:

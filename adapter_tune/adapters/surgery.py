@@ -84,11 +84,14 @@ def attach(model: nn.Module, site: Site, adapter: nn.Module, insertion: Insertio
     original = _original_of(model)
     host = site.host
     adapted_class = Adapted if site.paths.dropout else AdaptedProjection
-    norm = site.norm if insertion == "after_norm" else None
+    norm = site.norm if insertion in ("after_norm", "norm_skip") else None
     adapted = adapted_class(cast(nn.Linear, host), adapter, insertion, norm)
     adapted.train(host.training)
     site.put(adapted)
-    if insertion != "serial":
+    if adapted.follows_norm:
+        assert site.norm is not None
+        original.hooks.append(site.norm.register_forward_hook(adapted.follow_norm))
+    elif insertion != "serial":
         entry = site.module.get_submodule(site.paths.entry)
         original.hooks.append(entry.register_forward_pre_hook(adapted.capture_input, with_kwargs=True))
     return adapted

@@ -71,7 +71,7 @@ class _Worker:
         """Train and evaluate; return the totals."""
         with tempfile.TemporaryDirectory() as folder:
             config = self.config.with_values({"output": folder})
-            prepared = _random_model(config)
+            prepared = random_model(config)
             splits = self._random_splits(config, cast(Any, prepared.model.config).vocab_size)
             tokenizer = AutoTokenizer.from_pretrained(located_model(DEMO))  # pads with id 0, as BERT's own
             callbacks: list[TrainerCallback] = [_ReportCallback(self)]
@@ -194,7 +194,7 @@ class _ReportCallback(TrainerCallback):
 
 def has_frozen_layers(config: RunConfig) -> bool:
     """Return whether a strategy leaves the lowest layers frozen; the model is built without weights."""
-    return frozen_layers(_random_model(resolved(config), "meta").model) > 0
+    return frozen_layers(random_model(resolved(config), "meta").model) > 0
 
 
 def backbone_config(config: ResolvedConfig) -> Any:
@@ -227,7 +227,7 @@ def operations_per_token(model: nn.Module, cached_layers: int = 0) -> int:
     return operations
 
 
-def _random_model(config: ResolvedConfig, device: str = "cpu") -> PreparedModel:
+def random_model(config: ResolvedConfig, device: str = "cpu") -> PreparedModel:
     """Return a model of the backbone's shape with random weights, prepared as in a run."""
     torch.manual_seed(config.training.seed)
     with torch.device(device):

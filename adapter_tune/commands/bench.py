@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapter_tune.commands.common import as_yaml
+from adapter_tune.commands.common import as_yaml, check_only_for
 from adapter_tune.commands.options import general, training
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
@@ -27,16 +28,22 @@ def bench(
     batch_size: training.BatchSize = None,
     steps: training.Steps = 20,
     frozen_layer_cache: training.FrozenLayerCache = False,
+    onnx: training.BenchOnnx = None,
     set_: training.Set = None,
     as_json: general.Json = False,
 ) -> None:
-    """Compare the speed and the memory of strategies.
+    """Compare the speed and the memory of strategies, or the speed of exported ONNX models.
 
     Trains and evaluates models with random weights on random rows.
     """
     import json
     from dataclasses import asdict
 
+    if onnx is not None:
+        given = {"--strategy": strategy, "--m": m, "--kept": frozen_layer_cache, "--set": set_}
+        check_only_for("bench without --onnx", {flag: "" if value else None for flag, value in given.items()})
+        _bench_onnx(onnx, lengths, steps, _batch_size(batch_size), model, as_json)
+        return
     from adapter_tune.adapters.published_sizes import published_size
 
     flags = {
@@ -68,6 +75,30 @@ def bench(
         print(json.dumps({**about, "strategies": rows}, indent=2))
     else:
         show_bench(rows, about)
+
+
+def _bench_onnx(path: Path, lengths: str, turns: int, batch_size: int | None, model: str | None, as_json: bool) -> None:
+    """Time exported models beside torch, and print the result."""
+    import json
+    from dataclasses import asdict
+
+    prepare_libraries()
+    from adapter_tune.bench.exported import bench_exported
+    from adapter_tune.report.command_output import show_bench_exported
+
+    measurements, about = bench_exported(path, lengths, turns, batch_size, model)
+    rows = [asdict(measurement) for measurement in measurements]
+    if as_json:
+        print(json.dumps({**about, "models": rows}, indent=2))
+    else:
+        show_bench_exported(rows, about)
+
+
+def _batch_size(text: str | None) -> int | None:
+    size = as_yaml("--batch-size", text)
+    if size is None or (type(size) is int and size > 0):
+        return size
+    raise UsageError(f"--batch-size: should be a whole number above 0, got {text}")
 
 
 def _compose(text: str, m: str | None, flags: dict[str, Any], sets: list[str]) -> RunConfig:

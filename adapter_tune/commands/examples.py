@@ -20,7 +20,7 @@ EXAMPLES = {
     "sweep": ("sweep paper/sweeps/sizes-small --dry-run", "sweep my-sweep.yaml --workers 2"),
     "report": ("report runs", "report runs sweeps --output report"),
     "serve": ("serve runs", "serve runs --port 9000 --resident 64"),
-    "bench": ("bench --m 64 --steps 10", "bench --strategy full --strategy 'houlsby layers=top-6'"),
+    "bench": ("bench --strategy full --strategy 'houlsby layers=top-6'", "bench --onnx model --lengths rte --steps 5"),
     "env": ("env", "env --json"),
     "list": ("list tasks", "list strategies houlsby"),
     "config show": ("config show default", "config show paper/sweeps/glue"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from adapter_tune.adapters.bottleneck import Insertion
+from adapter_tune.adapters.bottleneck import OutputNorm
 from adapter_tune.adapters.families import SubLayer
 from adapter_tune.foundation.errors import FieldError, RunError, UsageError
 from adapter_tune.foundation.validation_messages import first_problem
@@ -38,19 +38,13 @@ _ACTIVATIONS = {
 }
 """AdapterHub's names, and ours. Several of its GELUs are the same approximation with tanh, to within rounding."""
 
-_ONLY: dict[str, Any] = {
-    "original_ln_after": True,
-    "ln_before": False,
-    "ln_after": False,
-    "use_gating": False,
-    "cross_adapter": False,
-    "phm_layer": False,
-    "stochastic_depth": 0.0,
-}
+_SCALINGS = {"learnt": "learned", "channel": "channel"}
+"""Trained factors, by our names."""
+
+_ONLY: dict[str, Any] = {"use_gating": False, "cross_adapter": False, "phm_layer": False}
 """Options with a single value that has a counterpart here."""
 
 _UNUSED = (
-    "adapter_residual_before_ln",  # without ln_after
     "init_weights",
     "init_weights_seed",
     "inv_adapter_reduction_factor",  # without inv_adapter
@@ -69,6 +63,20 @@ _UNUSED = (
 """Options that decide only how weights start, or that are unused by adapters with the values in ``_ONLY``."""
 
 
+_BEHIND_NORM: dict[tuple[bool, bool | str], dict[str, str] | str] = {
+    (True, True): {"name": "pfeiffer"},
+    (True, False): {"name": "pfeiffer", "skip": "norm"},
+    (False, False): {"name": "adapter_plus"},
+    (True, "post_add"): "which adds the sub-layer's input twice",
+    (False, True): "which leaves the sub-layer's input out of its sum",
+    (False, "post_add"): "which normalises nothing but what the adapter reads (X-MOD)",
+}
+"""The strategy for original_ln_after and residual_before_ln, with original_ln_before; or why there is none."""
+
+Flag = Annotated[bool, BeforeValidator(lambda value: False if value is None else value)]
+"""True or false; null is false there."""
+
+
 class BottleneckOptions(BaseModel):
     """The options that decide what an adapter computes. The defaults are AdapterHub's."""
 
@@ -78,12 +86,17 @@ class BottleneckOptions(BaseModel):
     output_adapter: bool
     reduction_factor: float | dict[str, float]
     non_linearity: str
-    original_ln_before: bool = False
-    residual_before_ln: bool | str = True
-    is_parallel: bool = False
+    original_ln_before: Flag = False
+    original_ln_after: Flag = True
+    residual_before_ln: Annotated[bool | str, BeforeValidator(lambda value: False if value is None else value)] = True
+    ln_before: Flag = False
+    ln_after: Flag = False
+    adapter_residual_before_ln: Flag = False
+    is_parallel: Flag = False
     scaling: float | str = 1.0
     leave_out: list[int] | None = Field(default=None)
     dropout: float = 0.0
+    stochastic_depth: float | None = 0.0
     inv_adapter: str | None = None
 
 
@@ -137,17 +150,19 @@ def strategy_of(options: BottleneckOptions, d: int, layers: int, file: Path) -> 
             f"reduction_factor {options.reduction_factor:g} does not divide the hidden size {d}; AdapterHub rounds "
             f"down: m = {m}"
         )
-    if options.dropout:
-        notes.append(
-            f"dropout {options.dropout:g} acts in AdapterHub's training only, after the up-projection; it is not "
-            "imported"
-        )
+    for name in ("dropout", "stochastic_depth"):
+        if value := getattr(options, name):
+            notes.append(
+                f"{name} {value:g} acts in AdapterHub's training only, after the up-projection; it is not imported"
+            )
     values = {
         **_insertion(options, file),
         "m": m if is_uniform else sizes,
         "layers": "all" if all(sizes) or not is_uniform else [layer for layer, size in enumerate(sizes) if size],
         "activation": _activation(options, file),
         "scale": _scale(options, file),
+        "input_norm": options.ln_before,
+        "output_norm": _output_norm(options),
         "layer_norm": "none",
     }
     try:
@@ -179,19 +194,24 @@ def options_of(strategy: Strategy, d: int, layers: int) -> tuple[dict[str, Any],
     sizes = strategy.sizes(layers)
     sub_layers = strategy.chosen_sub_layers()
     names = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
+    insertion = strategy.chosen_insertion()
     options = {
         "mh_adapter": "attention" in sub_layers,
         "output_adapter": "feed_forward" in sub_layers,
         "reduction_factor": _factors(sizes, d),
         "non_linearity": names.get(strategy.activation, "linear"),
-        "original_ln_before": strategy.insertion == "after_norm",
-        "residual_before_ln": True,
-        "is_parallel": strategy.insertion == "parallel",
-        "scaling": "learned" if strategy.scale == "learnt" else float(strategy.scale),
+        "original_ln_before": insertion in ("after_norm", "norm_skip", "after_sub_layer"),
+        "original_ln_after": insertion != "after_sub_layer",
+        "residual_before_ln": insertion not in ("norm_skip", "after_sub_layer"),
+        "ln_before": strategy.input_norm,
+        "ln_after": strategy.output_norm != "none",
+        "adapter_residual_before_ln": strategy.output_norm == "sum",
+        "is_parallel": insertion == "parallel",
+        "scaling": _SCALINGS.get(str(strategy.scale), strategy.scale),
         "leave_out": [layer for layer, size in enumerate(sizes) if not size],
         "dropout": 0.0,
+        "stochastic_depth": 0.0,
         "inv_adapter": None,
-        "adapter_residual_before_ln": False,
         "init_weights": "houlsby",
         **_ONLY,
     }
@@ -203,6 +223,9 @@ def _check_exportable(strategy: Injection) -> None:
         f"strategy {strategy.name}": strategy.insertion == "multiplicative",
         f"strategy.depth={strategy.depth}": strategy.depth != 1,
         f"strategy.norm={strategy.norm}": strategy.norm != "none",
+        f"strategy.output_norm=sum with strategy {strategy.name}": (
+            strategy.insertion == "parallel" and strategy.output_norm == "sum"
+        ),
     }
     for option, is_refused in problems.items():
         if is_refused:
@@ -247,19 +270,42 @@ def _insertion(options: BottleneckOptions, file: Path) -> dict[str, str]:
     if not sub_layers:
         raise RunError(f"{file}: mh_adapter and output_adapter are both false, so it contains no adapter")
     only = sub_layers[0] if len(sub_layers) == 1 else None
-    insertion: Insertion = "serial"
+    if options.original_ln_before and not options.is_parallel:
+        return {**_behind_norm(options, file), "sub_layer": only or "both"}
+    if not options.original_ln_after:
+        where = "with is_parallel" if options.is_parallel else "without original_ln_before"
+        raise RunError(
+            f"{file}: original_ln_after is false {where}, which leaves out the sub-layer's input and LayerNorm; such "
+            "adapters cannot be imported"
+        )
     if options.is_parallel:
-        insertion = "parallel"
-    elif options.original_ln_before:
-        insertion = "after_norm"
-        if options.residual_before_ln is not True:
-            raise RunError(
-                f"{file}: residual_before_ln is {json.dumps(options.residual_before_ln)} with original_ln_before, "
-                "which has no counterpart here; only adapters with residual_before_ln = true can be imported"
-            )
-    if insertion == "serial":
-        return {"name": f"{only}_only" if only else "houlsby"}
-    return {"name": "parallel" if options.is_parallel else "pfeiffer", "sub_layer": only or "both"}
+        return {"name": "parallel", "sub_layer": only or "both"}
+    if isinstance(options.residual_before_ln, str):
+        raise RunError(
+            f"{file}: residual_before_ln is {json.dumps(options.residual_before_ln)} without original_ln_before, which "
+            "AdapterHub cannot compute; save the adapter again"
+        )
+    return {"name": f"{only}_only" if only else "houlsby"}
+
+
+def _behind_norm(options: BottleneckOptions, file: Path) -> dict[str, str]:
+    """The strategy whose adapters read what the LayerNorm after the sub-layer computes."""
+    chosen = (options.original_ln_after, options.residual_before_ln)
+    strategy = _BEHIND_NORM.get(chosen, "which AdapterHub does not know")
+    if isinstance(strategy, dict):
+        return strategy
+    known = [key for key, value in _BEHIND_NORM.items() if isinstance(value, dict)]
+    allowed = " or ".join(f"{json.dumps(after)} and {json.dumps(residual)}" for after, residual in known)
+    raise RunError(
+        f"{file}: original_ln_after and residual_before_ln are {json.dumps(chosen[0])} and {json.dumps(chosen[1])}, "
+        f"{strategy}; only adapters with {allowed} can be imported"
+    )
+
+
+def _output_norm(options: BottleneckOptions) -> OutputNorm:
+    if not options.ln_after:
+        return "none"
+    return "sum" if options.adapter_residual_before_ln and not options.is_parallel else "adapter"
 
 
 def _activation(options: BottleneckOptions, file: Path) -> str:
@@ -273,11 +319,12 @@ def _activation(options: BottleneckOptions, file: Path) -> str:
 
 
 def _scale(options: BottleneckOptions, file: Path) -> float | str:
-    if options.scaling == "learned":
-        return "learnt"
+    for ours, theirs in _SCALINGS.items():
+        if options.scaling == theirs:
+            return ours
     if isinstance(options.scaling, str) or options.scaling <= 0:
         raise RunError(
             f"{file}: scaling is {json.dumps(options.scaling)}, which has no counterpart here; only adapters with a "
-            "factor above 0, or with 'learned', can be imported"
+            "factor above 0, 'learned' or 'channel' can be imported"
         )
     return options.scaling

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from adapter_tune.adapters.bottleneck import Bottleneck
 from adapter_tune.adapters.families import SubLayer
 from adapter_tune.adapters.formula import Shape
 from adapter_tune.adapters.model_parts import base_of, layer_norms
@@ -102,12 +104,9 @@ class HubTensors:
         for layer, m in enumerate(strategy.sizes(shape.layers)):
             for sub_layer in strategy.chosen_sub_layers() if m else ():
                 place = _place(self.layout, layer, sub_layer, self.name)
-                expected[f"{place}.adapter_down.0.weight"] = (m, shape.d)
-                expected[f"{place}.adapter_down.0.bias"] = (m,)
-                expected[f"{place}.adapter_up.weight"] = (shape.d, m)
-                expected[f"{place}.adapter_up.bias"] = (shape.d,)
-                if strategy.scale == "learnt":
-                    expected[f"{place}.scaling"] = (1,)
+                bottleneck = Bottleneck(shape.d, m, strategy.bottleneck_config(), torch.device("meta"))
+                for key, parameter in _own_parameters(bottleneck):
+                    expected[f"{place}.{key}"] = tuple(parameter.shape) or (1,)
         check_tensors(expected, self.adapter, self.file)
         check_tensors(self.plan.shapes(shape.d), self.head, self.head_file)
 
@@ -138,12 +137,25 @@ def adapter_parameters(model: Any, name: str) -> Iterator[tuple[str, nn.Paramete
         if site.adapted is None:
             continue
         place = _place(layout, site.layer, site.sub_layer, name)
-        bottleneck = site.adapted.adapter
-        for ours, theirs in (("down", "adapter_down.0"), ("up", "adapter_up")):
-            for part, parameter in getattr(bottleneck, ours).named_parameters():
-                yield f"{place}.{theirs}.{part}", parameter
-        if isinstance(bottleneck.scale, nn.Parameter):
-            yield f"{place}.scaling", bottleneck.scale
+        for key, parameter in _own_parameters(site.adapted.adapter):
+            yield f"{place}.{key}", parameter
+
+
+def _own_parameters(bottleneck: Bottleneck) -> Iterator[tuple[str, nn.Parameter]]:
+    """The parameters of one adapter by AdapterHub's names in it."""
+    has_input_norm = isinstance(bottleneck.input_norm, nn.LayerNorm)
+    modules = (
+        ("adapter_norm_before", bottleneck.input_norm),
+        ("adapter_down.0", bottleneck.input_norm),  # one LayerNorm under two names; the second one decides there, too
+        (f"adapter_down.{int(has_input_norm)}", bottleneck.down),
+        ("adapter_up", bottleneck.up),
+        ("adapter_norm_after", bottleneck.sum_norm or bottleneck.output_norm),
+    )
+    for name, module in modules:
+        for part, parameter in module.named_parameters():
+            yield f"{name}.{part}", parameter
+    if isinstance(bottleneck.scale, nn.Parameter):
+        yield "scaling", bottleneck.scale
 
 
 def _current_name(key: str) -> str:

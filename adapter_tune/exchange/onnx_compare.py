@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,7 +14,7 @@ from transformers import EvalPrediction
 from adapter_tune.data.splits import load_rows
 from adapter_tune.exchange.formats import Compared, Export
 from adapter_tune.exchange.loaded_run import LoadedRun
-from adapter_tune.exchange.onnx_folder import INT8, MODEL
+from adapter_tune.exchange.onnx_folder import MODEL_NAMES
 from adapter_tune.exchange.onnx_predict import OnnxPredictor
 from adapter_tune.foundation.errors import AdapterTuneError
 from adapter_tune.runs.predict import Predictor, TextPredictor
@@ -24,6 +25,8 @@ SCORED_ROWS = 1000
 """Rows of each split that are scored at most."""
 _TIMED_ROWS = 64
 _TURNS = 5
+ON_CPU = {"training.device": "cpu", "training.precision": "float32"}
+"""How a run in torch computes beside exported models."""
 Rows = list[dict[str, Any]]
 
 
@@ -48,15 +51,12 @@ def compare(
     Returns:
         One entry for each model, that of the run first, and notes on what was not measured.
     """
-    on_cpu = {"training.device": "cpu", "training.precision": "float32"}
-    torch_model = Predictor(run.config.with_values(on_cpu), run.tokenizer, run.prepared)
+    torch_model = Predictor(run.config.with_values(ON_CPU), run.tokenizer, run.prepared)
     predictors: dict[str, TextPredictor] = {"torch float32": torch_model, **models}
     splits, notes = _validation_rows(export, run, limit)
     rows = next(iter(splits.values()))[0] if splits else _random_rows(run)
-    speeds = _rows_per_second(predictors, rows[:_TIMED_ROWS])
-    sizes = {"torch float32": sum(4 * p.numel() for p in run.model.parameters())}
-    for name, file in zip(models, (MODEL, INT8), strict=False):
-        sizes[name] = sum(path.stat().st_size for path in folder.glob(f"{file}*"))
+    speeds = rows_per_second(predictors, rows[:_TIMED_ROWS])
+    sizes = {"torch float32": sum(4 * p.numel() for p in run.model.parameters()), **sizes_of(models, folder)}
     compared = []
     for name, predictor in predictors.items():
         scores = {split: _scores(predictor, *labelled) for split, labelled in splits.items()}
@@ -85,18 +85,36 @@ def _validation_rows(
 def _random_rows(run: LoadedRun) -> Rows:
     rng = np.random.default_rng(0)
     longest = run.config.data.max_length
-    vocabulary = run.model.config.vocab_size
+    lengths = rng.integers(longest // 8 + 1, longest + 1, _TIMED_ROWS)
+    return random_rows(run.inputs, lengths, run.model.config.vocab_size)
+
+
+def random_rows(inputs: Sequence[str], lengths: Iterable[int], vocabulary: int) -> Rows:
+    """Rows of random tokens.
+
+    Args:
+        inputs: the names of a model's inputs.
+        lengths: the number of tokens of each row.
+        vocabulary: the number of tokens that there are.
+    """
+    rng = np.random.default_rng(0)
     rows = []
-    for length in rng.integers(longest // 8 + 1, longest + 1, _TIMED_ROWS):
-        values = {"input_ids": rng.integers(0, vocabulary, length).tolist(), "attention_mask": [1] * int(length)}
-        rows.append({name: values.get(name, [0] * int(length)) for name in run.inputs})
+    for length in map(int, lengths):
+        values = {"input_ids": rng.integers(0, vocabulary, length).tolist(), "attention_mask": [1] * length}
+        rows.append({name: values.get(name, [0] * length) for name in inputs})
     return rows
 
 
-def _rows_per_second(predictors: dict[str, TextPredictor], rows: Rows) -> dict[str, float]:
+def sizes_of(models: Iterable[str], folder: Path) -> dict[str, int]:
+    """The size of each model's files in a folder, in bytes, by the name of the model."""
+    files = {name: file for file, name in MODEL_NAMES.items()}
+    return {name: sum(path.stat().st_size for path in folder.glob(f"{files[name]}*")) for name in models}
+
+
+def rows_per_second(predictors: dict[str, TextPredictor], rows: Rows, turns: int = _TURNS) -> dict[str, float]:
     """The median speed of each; they take turns, so that other load on the machine slows all of them alike."""
     seconds: dict[str, list[float]] = {name: [] for name in predictors}
-    for turn in range(_TURNS + 1):
+    for turn in range(turns + 1):
         for name, predictor in predictors.items():
             start = time.perf_counter()
             predictor.logits(rows)

@@ -17,7 +17,7 @@ from adapter_tune.exchange.cards import write_card
 from adapter_tune.exchange.formats import Export, Exported, Format
 from adapter_tune.exchange.loaded_run import LoadedRun, load_run, save_tokenizer
 from adapter_tune.exchange.onnx_compare import compare
-from adapter_tune.exchange.onnx_folder import INT8, MODEL, OnnxRun, onnx_package, write_onnx_run
+from adapter_tune.exchange.onnx_folder import INT8, MODEL, MODEL_NAMES, OnnxRun, onnx_package, write_onnx_run
 from adapter_tune.exchange.onnx_int8 import quantize
 from adapter_tune.exchange.onnx_predict import OnnxPredictor, open_session
 from adapter_tune.exchange.stored_run import read_run_config
@@ -70,8 +70,8 @@ def write_onnx(export: Export, folder: Path) -> Exported:
     run = load_run(place, adapter, config, export.model)
     expected = [run.logits(batch).numpy() for batch in run.batches()]
     _export(run, folder / MODEL)
-    predictors = {"ONNX float32": _predictor(run, folder / MODEL)}
-    difference = _difference(predictors["ONNX float32"], run, expected)
+    predictors = {MODEL_NAMES[MODEL]: _predictor(run, folder / MODEL)}
+    difference = _difference(predictors[MODEL_NAMES[MODEL]], run, expected)
     if not difference <= TOLERANCE:
         raise RunError(
             f"{export.run}: the ONNX model computes other logits (difference {difference:.1e}, {TOLERANCE:g} is "
@@ -79,7 +79,7 @@ def write_onnx(export: Export, folder: Path) -> Exported:
         )
     if export.int8:
         quantize(folder / MODEL, folder / INT8)
-        predictors["ONNX int8"] = _predictor(run, folder / INT8)
+        predictors[MODEL_NAMES[INT8]] = _predictor(run, folder / INT8)
     _write_other_files(run, folder)
     facts = [f"largest difference of a logit from the run's, in onnxruntime: {difference:.1e}"]
     if not export.int8:
@@ -168,6 +168,8 @@ def _write_other_files(run: LoadedRun, folder: Path) -> None:
             max_length=run.config.data.max_length,
             inputs=run.inputs,
             data=run.adapter.data,
+            model=run.adapter.model,
+            strategy=run.adapter.strategy,
             sha256={},
         ),
     )

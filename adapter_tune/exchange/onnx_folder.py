@@ -18,6 +18,8 @@ from adapter_tune.runs.run_config import parse_task
 FILE = "adapter_tune.json"
 MODEL = "model.onnx"
 INT8 = "model-int8.onnx"
+MODEL_NAMES = {MODEL: "ONNX float32", INT8: "ONNX int8"}
+"""What the models are called, by their files."""
 FORMAT = 1
 """Version of the folder; a reader refuses a newer one."""
 
@@ -39,6 +41,10 @@ class OnnxRun(BaseModel):
     """The model's inputs; each is (rows, tokens), of 64-bit integers."""
     data: dict[str, Any] = {}
     """With task custom: columns, class names, metric, as in an adapter's configuration."""
+    model: dict[str, Any] = {}
+    """The backbone, as in an adapter's configuration; only to build the same model in torch."""
+    strategy: dict[str, Any] = {}
+    """The strategy of the run, likewise."""
     sha256: dict[str, str]
     """SHA-256 of the models' files by name."""
 
@@ -49,6 +55,20 @@ class OnnxRun(BaseModel):
             RunError: a value is wrong, or the labels are not those of the task.
         """
         return parse_task({"task": self.task}, self.labels, self.max_length, self.data, file)
+
+    def torch_config(self, file: Path, model: str | None = None) -> ResolvedConfig:
+        """The configuration of the run, as far as a model of the same shape in torch needs it.
+
+        Args:
+            file: this file, for messages.
+            model: path or id of the backbone, if it has moved since the export.
+
+        Raises:
+            RunError: a value is wrong, or the labels are not those of the task.
+        """
+        backbone = {**self.model, "id": model, "revision": None} if model else self.model
+        sections = {"task": self.task, "model": backbone, "strategy": self.strategy}
+        return parse_task(sections, self.labels, self.max_length, self.data, file)
 
 
 def write_onnx_run(folder: Path, run: OnnxRun) -> None:

@@ -31,6 +31,16 @@ class CurrentGroups:
         self.groups: tuple[Group, ...] = ()
 
 
+HOOKS = (
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+)
+"""The attributes of a module that have its hooks of the forward pass."""
+
+
 class ByTask(nn.Module):
     """A module of the backbone, and what tasks have in its place.
 
@@ -45,7 +55,7 @@ class ByTask(nn.Module):
         self.current = current
         self.own: dict[str, Any] = {}
         """By task. Not submodules: a task can have any name, and comes and goes."""
-        for name in ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"):
+        for name in HOOKS:
             setattr(self, name, getattr(shared, name))
             setattr(shared, name, OrderedDict())
 
@@ -57,13 +67,15 @@ class ByTask(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x``: (rows, ..., d_in) -> (rows, ..., d_out), as the backbone's module."""
-        parts = [
-            (group.rows, None if group.task is None else self.own.get(group.task)) for group in self.current.groups
-        ]
+        parts = self.parts()
         if all(own is None for _, own in parts):
             out: Tensor = self.shared(x)
             return out
         return self.by_task(x, parts)
+
+    def parts(self) -> list[tuple[slice, Any]]:
+        """The rows of every group of the current batch, and what its task has here; None for what the backbone has."""
+        return [(group.rows, None if group.task is None else self.own.get(group.task)) for group in self.current.groups]
 
     def by_task(self, x: Tensor, parts: list[tuple[slice, Any]]) -> Tensor:
         """The rows of every group, given what its task has here: None for what the backbone has."""
@@ -150,11 +162,23 @@ class OwnAdapter(ByTask):
         hidden: Tensor = self.shared(x)
         outputs = []
         for rows, own in parts:
-            if own is None:
+            if own is None or own.follows_norm:
                 outputs.append(hidden[rows])
             else:
                 outputs.append(own.adapt(hidden[rows], None if self.input is None else self.input[rows]))
         return _joined(outputs)
+
+    def follow_norm(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Adapt what the LayerNorm after the sub-layer computes (rows, tokens, d); a forward hook of it."""
+        parts = self.parts()
+        if not any(own is not None and own.follows_norm for _, own in parts):
+            return output
+        return _joined(
+            [
+                own.adapt(output[rows], None) if own is not None and own.follows_norm else output[rows]
+                for rows, own in parts
+            ]
+        )
 
 
 def _joined(outputs: list[Tensor]) -> Tensor:

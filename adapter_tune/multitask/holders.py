@@ -67,6 +67,8 @@ class Holders:
             holder = OwnAdapter(shared, self.current)
             entry = site.module.get_submodule(site.paths.entry)
             entry.register_forward_pre_hook(holder.capture_input, with_kwargs=True)
+            if site.norm is not None:
+                site.norm.register_forward_hook(holder.follow_norm)
         elif isinstance(shared, nn.Linear):
             holder = OwnLinear(shared, self.current)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.backbone import LoadedBackbone, head_options
 from adapter_tune.modeling.build import prepare
 from adapter_tune.modeling.precision import ComputeSettings, cast_frozen_weights
-from adapter_tune.multitask.by_task import ByTask, LowRankUpdate
+from adapter_tune.multitask.by_task import HOOKS, ByTask, LowRankUpdate
 from adapter_tune.run_files.adapter_files import (
     WEIGHTS,
     AdapterConfig,
@@ -185,12 +186,14 @@ def _is_lora(module: nn.Module) -> bool:
 
 
 def _copy(module: nn.Module) -> nn.Module:
-    """A module with its own places for tensors and submodules; what else it has is the template's.
+    """A module with its own places for tensors and submodules; what else it has is the template's, but for hooks.
 
-    A deep copy takes four times as long, and loading an adapter keeps the others waiting.
+    A deep copy takes four times as long, and loading an adapter keeps the others waiting. The hooks of the template
+    belong to its own adapters; those of the backbone are on the holder in the module's place.
     """
     copied = module.__new__(type(module))
     copied.__dict__.update(module.__dict__)
+    copied.__dict__.update({name: OrderedDict() for name in HOOKS})
     copied.__dict__["_parameters"] = dict(module._parameters)
     copied.__dict__["_buffers"] = dict(module._buffers)
     children = module._modules.items()

@@ -156,6 +156,28 @@ def show_bench(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
     show("time of a training step", ["", "", ""], bars)
 
 
+def show_bench_exported(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
+    """Print the speed of exported models beside that of torch.
+
+    Args:
+        rows: a measurement of each model, as ``bench_exported`` returns them.
+        about: what the numbers depend on, as ``bench_exported`` returns it.
+    """
+    from adapter_tune.strategies import described
+
+    title = (
+        f"{about['model']}, {described(about['strategy'])}, {about['lengths']} tokens, batch {about['batch_size']}, "
+        f"{about['device']} ({about['threads']} threads); {about['turns']} turns of {about['rows']} rows"
+    )
+    header = ["model", "size", "batch ms", "row ms", "rows/s", "tokens/s", "ratio to torch"]
+    cells = []
+    for row in rows:
+        times = [f"{row[key]:,.1f}" for key in ("batch_ms", "row_ms", "rows_per_second")]
+        size = _bytes(row["model_bytes"])
+        cells.append([row["name"], size, *times, f"{row['tokens_per_second']:,.0f}", f"{row['speed']:.2f}"])
+    show(title, header, cells)
+
+
 def _bench_cells(row: dict[str, Any]) -> list[str]:
     phases = ("forward_ms", "backward_ms", "optimiser_ms", "step_ms")
     return [

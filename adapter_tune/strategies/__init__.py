@@ -4,6 +4,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from adapter_tune.strategies.adapters import (
+    AdapterPlus,
     AttentionOnly,
     FeedForwardOnly,
     Houlsby,
@@ -19,6 +20,7 @@ from adapter_tune.strategies.lora import Lora
 __all__ = [
     "REGISTRY",
     "SIZES",
+    "AdapterPlus",
     "AttentionOnly",
     "Bias",
     "FeedForwardOnly",

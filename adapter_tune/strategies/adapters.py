@@ -37,6 +37,9 @@ Activation = Literal[
 ]
 
 
+Scale = Annotated[float, Field(gt=0, le=1000)] | Literal["learnt", "channel"]
+
+
 def _check_size(value: object) -> object:
     """Return a bottleneck size, or a list with one per layer, as it is; a pydantic validator."""
     if isinstance(value, tuple | list):
@@ -84,8 +87,12 @@ class Injection(Strategy):
     """Dropout in the bottleneck, before the up-projection."""
     layer_norm: Literal["adapter", "all", "none"] = "adapter"
     """Trained LayerNorms: adapter (those after an adapter, 2d in the formula), all (as in the released code), none."""
-    scale: Annotated[float, Field(gt=0, le=1000)] | Literal["learnt"] = 1.0
-    """Factor on the adapter's output; learnt means a trained factor (initially 1), one more parameter."""
+    scale: Scale = 1.0
+    """Factor on the adapter's output; learnt: a trained factor (initially 1), channel: one for each of its d values."""
+    input_norm: bool = False
+    """Whether the adapter begins with a LayerNorm of its own; adds 2d parameters."""
+    output_norm: Literal["none", "adapter", "sum"] = "none"
+    """A LayerNorm of its own on the adapter's output (adapter), or after the addition (sum); adds 2d parameters."""
 
     def sizes(self, layers: int) -> list[int]:
         """Return the bottleneck size of each layer; 0 means no adapter.
@@ -113,6 +120,8 @@ class Injection(Strategy):
             init_std=self.init_std,
             dropout=self.dropout,
             scale=self.scale,
+            input_norm=self.input_norm,
+            output_norm=self.output_norm,
         )
 
     def apply(self, model: nn.Module) -> None:
@@ -132,7 +141,7 @@ class Injection(Strategy):
                 continue
             device = cast("Any", site.projection).weight.device
             adapter = Bottleneck(d, m, config, device, mask_holder)
-            attach(model, site, adapter, self.insertion)
+            attach(model, site, adapter, self.chosen_insertion())
             unfreeze(adapter)
             if self.layer_norm == "adapter" and site.norm is not None:
                 unfreeze(site.norm)
@@ -165,8 +174,12 @@ class Injection(Strategy):
         """The sub-layers that get an adapter."""
         return self.sub_layers
 
+    def chosen_insertion(self) -> Insertion:
+        """How the adapters are inserted."""
+        return self.insertion
+
     def _check_norms(self, after_sub_layers: bool) -> None:
-        if self.insertion == "after_norm" and not after_sub_layers:
+        if self.insertion in ("after_norm", "after_sub_layer") and not after_sub_layers:
             raise UsageError(
                 f"strategy {self.name}: its adapters read the LayerNorm after a sub-layer, and this backbone has its "
                 "LayerNorms before them; choose another strategy, such as feed_forward_only"
@@ -184,12 +197,16 @@ class Injection(Strategy):
             size += 2 * m * self.depth
         if self.scale == "learnt":
             size += 1
-        return size
+        return size + d * self._extra_vectors()
+
+    def _extra_vectors(self) -> int:
+        """Number of vectors of d parameters that options add to an adapter."""
+        return 2 * self.input_norm + 2 * (self.output_norm != "none") + (self.scale == "channel")
 
     def _terms(self, m: int, shape: Shape) -> dict[str, str]:
         """The terms of the formula for one adapter: each in symbols, and in numbers."""
         d = shape.d
-        times_d = 1 + self._norm_after_adapter(shape) // d
+        times_d = 1 + self._norm_after_adapter(shape) // d + self._extra_vectors()
         terms = {"2md": f"2*{m}*{d}"}
         terms[f"{times_d}d" if times_d > 1 else "d"] = f"{times_d}*{d}"
         terms["m"] = f"{m}"
@@ -291,3 +308,28 @@ class Pfeiffer(AnySubLayer):
     """Activation between the projections; AdapterHub uses ReLU."""
     layer_norm: Literal["adapter", "all", "none"] = "none"
     """Trained LayerNorms: adapter (those after an adapter), all, none (as in AdapterHub)."""
+    skip: Literal["sub_layer", "norm"] = "sub_layer"
+    """What the adapter's output is added to: h (sub_layer, as in AdapterHub's seq_bn), or the LayerNorm's output."""
+
+    def chosen_insertion(self) -> Insertion:
+        """How the adapters are inserted."""
+        return "after_norm" if self.skip == "sub_layer" else "norm_skip"
+
+
+@strategy("adapter_plus")
+class AdapterPlus(AnySubLayer):
+    """One adapter per layer, after the whole feed-forward sub-layer, with a factor per channel; the norm is frozen."""
+
+    paper: ClassVar[str] = "Steitz and Roth 2024, as in AdapterHub (AdapterPlusConfig)"
+    insertion: ClassVar[Insertion] = "after_sub_layer"
+    drawing: ClassVar[str] = """
+        x -> attention -> dropout -> + x -> LayerNorm -> x'
+        x' -> feed-forward -> dropout -> + x' -> LayerNorm -> [adapter]
+        [adapter]: n -> down (d to m) -> activation -> up (m to d) -> * scale -> + n"""
+
+    sub_layer: Literal["both", "attention", "feed_forward"] = "feed_forward"
+    """Sub-layers that get adapters: both, attention, feed_forward."""
+    layer_norm: Literal["adapter", "all", "none"] = "none"
+    """Trained LayerNorms: adapter (those before an adapter), all, none (as in AdapterHub)."""
+    scale: Scale = "channel"
+    """Factor on the adapter's output; channel: a trained one for each of its d values, learnt: one trained factor."""

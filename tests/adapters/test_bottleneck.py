@@ -75,6 +75,10 @@ def test_the_dropout_comes_before_the_adapter() -> None:
         (config(norm="layer"), 2 * M),
         (config(norm="batch", depth=2), 4 * M + M * M + M),
         (config(scale="learnt"), 1),
+        (config(scale="channel"), D),
+        (config(input_norm=True), 2 * D),
+        (config(output_norm="adapter", scale="channel"), 3 * D),
+        (config(input_norm=True, output_norm="sum"), 4 * D),
         (config(scale=4.0, dropout=0.5), 0),
     ],
 )
@@ -101,6 +105,47 @@ def test_scale_and_dropout_act_on_what_is_added() -> None:
         assert not torch.allclose(scaled.train()(x), 4 * plain(x))
 
 
+def test_norms_and_factors_per_channel_are_where_the_docstring_says() -> None:
+    torch.manual_seed(0)
+    options = {"init_std": 0.5, "scale": "channel", "input_norm": True}
+    x = torch.randn(2, 3, D)
+    plain = Bottleneck(D, M, config(init_std=0.5))
+    for output_norm in ("none", "adapter", "sum"):
+        adapter = Bottleneck(D, M, config(output_norm=output_norm, **options))
+        adapter.load_state_dict(plain.state_dict(), strict=False)
+        for name in ("scale", "input_norm.weight", "input_norm.bias"):
+            nn.init.normal_(adapter.get_parameter(name))
+        inner = adapter.get_parameter("scale") * plain(adapter.input_norm(x))
+        expected = {"none": x + inner, "adapter": x + adapter.output_norm(inner)}
+        if adapter.sum_norm is not None:
+            expected["sum"] = adapter.sum_norm(x + inner)
+        elif output_norm == "adapter":
+            nn.init.normal_(adapter.get_parameter("output_norm.weight"))
+            expected["adapter"] = x + adapter.output_norm(inner)
+        assert torch.allclose(Adapted(nn.Identity(), adapter)(x), expected[output_norm], atol=1e-6)
+
+
+def test_a_narrow_output_stays_narrow() -> None:
+    adapter = Bottleneck(D, M, config(scale="channel", input_norm=True, output_norm="sum"))
+    x = torch.randn(2, 3, D).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert Adapted(nn.Identity(), adapter)(x).dtype == torch.bfloat16
+
+
+def test_an_adapter_after_the_sub_layer_changes_what_the_norm_computes() -> None:
+    torch.manual_seed(0)
+    adapter = Bottleneck(D, M, config(init_std=0.5))
+    norm = nn.LayerNorm(D)
+    h = torch.randn(2, 3, D)
+    adapted = Adapted(nn.Identity(), adapter, "after_sub_layer")
+    assert torch.equal(adapted(h), h)
+    norm.register_forward_hook(adapted.follow_norm)
+    plain = nn.functional.layer_norm(h, (D,))
+    assert torch.equal(norm(h), plain + adapter(plain))
+    adapted.bypassed = True
+    assert torch.equal(norm(h), plain)
+
+
 def test_insertions_are_the_formulas_of_the_docstring() -> None:
     torch.manual_seed(0)
     adapter = Bottleneck(D, M, config(init_std=0.5))
@@ -113,6 +158,7 @@ def test_insertions_are_the_formulas_of_the_docstring() -> None:
         "parallel": h + adapter(x),
         "multiplicative": h * (1 + adapter(x)),
         "after_norm": h + adapter(norm(h + x)),
+        "norm_skip": norm(h + x) + adapter(norm(h + x)),
     }
     for insertion, result in expected.items():
         adapted = Adapted(nn.Identity(), adapter, insertion, norm)  # type: ignore[arg-type]

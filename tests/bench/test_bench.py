@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification
 from adapter_tune.bench import bench
 from adapter_tune.bench.bench import Measurement, _with_ratios
 from adapter_tune.bench.row_lengths import QUANTILES, sample_lengths
-from adapter_tune.bench.worker import _random_model, has_frozen_layers, operations_per_token
+from adapter_tune.bench.worker import has_frozen_layers, operations_per_token, random_model
 from adapter_tune.cli import main
 from adapter_tune.config.compose import compose
 from adapter_tune.foundation.errors import RunError, UsageError
@@ -131,7 +131,7 @@ def test_a_model_on_the_bench_is_of_the_type_that_a_run_loads(backbone: str, tmp
     shutil.copytree(backbone, tmp_path / "half")
     path = tmp_path / "half" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "dtype": "float16"}))
-    prepared = _random_model(make_config(model=str(tmp_path / "half")))
+    prepared = random_model(make_config(model=str(tmp_path / "half")))
     assert {p.dtype for p in prepared.model.parameters()} == {torch.float32}
 
 

@@ -133,7 +133,7 @@ WRONG: list[tuple[str, list[str], str]] = [
     (
         "task: rte\nstrategy: {scale: learned}\n",
         [],
-        r"my.yaml:2: strategy.scale: should be a valid number or 'learnt', got 'learned' \(strategy houlsby\)",
+        r"my.yaml:2: strategy.scale: should be a valid number or 'learnt' or 'channel', got 'learned' \(strategy houl",
     ),
     ("task: rte\ndata: {custom: {holdout: 0.2}}\n", [], r"my.yaml:2: data.custom.holdout: is only for task custom"),
     ("task: rte\ndata: {custom: {digest: abc}}\n", [], r"my.yaml:2: data.custom.digest: is only for task custom"),

@@ -32,6 +32,7 @@ IDS = torch.arange(5, 5 + 4 * 7).view(4, 7)
 PLACES = {"mh_adapter": "attention.output", "output_adapter": "output"}
 HOULSBY = {"mh_adapter": True, "output_adapter": True, "reduction_factor": 8, "non_linearity": "swish"}
 PFEIFFER = {**HOULSBY, "mh_adapter": False, "original_ln_before": True, "non_linearity": "relu", "reduction_factor": 16}
+PLUS = {**PFEIFFER, "original_ln_after": False, "residual_before_ln": False, "scaling": "channel"}
 HEAD = {
     "head_type": "classification",
     "num_labels": 3,
@@ -60,12 +61,21 @@ def adapter_tensors(options: dict[str, Any], prefix: str = "bert.") -> dict[str,
             if not options[option]:
                 continue
             name = f"{prefix}encoder.layer.{layer}.{place}.adapters.task"
-            tensors[f"{name}.adapter_down.0.weight"] = torch.randn(m, D) * 0.3
-            tensors[f"{name}.adapter_down.0.bias"] = torch.randn(m) * 0.3
+            down = "adapter_down.0"
+            if options.get("ln_before"):  # one LayerNorm under two names
+                down = "adapter_down.1"
+                for part in ("weight", "bias"):
+                    tensors[f"{name}.adapter_norm_before.{part}"] = torch.randn(D)
+                    tensors[f"{name}.adapter_down.0.{part}"] = tensors[f"{name}.adapter_norm_before.{part}"]
+            tensors[f"{name}.{down}.weight"] = torch.randn(m, D) * 0.3
+            tensors[f"{name}.{down}.bias"] = torch.randn(m) * 0.3
             tensors[f"{name}.adapter_up.weight"] = torch.randn(D, m) * 0.3
             tensors[f"{name}.adapter_up.bias"] = torch.randn(D) * 0.3
-            if options.get("scaling") == "learned":
-                tensors[f"{name}.scaling"] = torch.tensor([1.7])
+            if options.get("ln_after"):
+                tensors[f"{name}.adapter_norm_after.weight"] = torch.randn(D)
+                tensors[f"{name}.adapter_norm_after.bias"] = torch.randn(D)
+            if isinstance(options.get("scaling"), str):
+                tensors[f"{name}.scaling"] = torch.randn(D if options["scaling"] == "channel" else 1)
     return tensors
 
 
@@ -109,17 +119,33 @@ def block(own: nn.Module, place: str, options: dict[str, Any], tensors: dict[str
     activation = {"swish": nn.SiLU(), "relu": nn.ReLU(), "gelu_new": nn.GELU("tanh")}[options["non_linearity"]]
     name = f"bert.encoder.layer.{place}.adapters.task"
 
+    def layer_norm(x: torch.Tensor, which: str) -> torch.Tensor:
+        return nn.functional.layer_norm(x, (D,), tensors[f"{name}.{which}.weight"], tensors[f"{name}.{which}.bias"])
+
     def adapter(x: torch.Tensor) -> Any:
-        down = x @ tensors[f"{name}.adapter_down.0.weight"].T + tensors[f"{name}.adapter_down.0.bias"]
-        up = activation(down) @ tensors[f"{name}.adapter_up.weight"].T + tensors[f"{name}.adapter_up.bias"]
-        return up * (tensors[f"{name}.scaling"] if options.get("scaling") == "learned" else options.get("scaling", 1))
+        down = "adapter_down.0"
+        if options.get("ln_before"):
+            x = layer_norm(x, "adapter_norm_before")
+            down = "adapter_down.1"
+        x = activation(x @ tensors[f"{name}.{down}.weight"].T + tensors[f"{name}.{down}.bias"])
+        up = x @ tensors[f"{name}.adapter_up.weight"].T + tensors[f"{name}.adapter_up.bias"]
+        scaling = options.get("scaling", 1)
+        return up * (tensors[f"{name}.scaling"] if isinstance(scaling, str) else scaling)
+
+    def added(output: Any, residual: torch.Tensor) -> Any:
+        if not options.get("ln_after"):
+            return output + residual
+        if options.get("adapter_residual_before_ln") and not options.get("is_parallel"):
+            return layer_norm(output + residual, "adapter_norm_after")
+        return layer_norm(output, "adapter_norm_after") + residual
 
     def forward(hidden_states: torch.Tensor, input_tensor: torch.Tensor) -> Any:
         h = dense(hidden_states)
         if options.get("is_parallel"):
-            return norm(h + adapter(input_tensor) + input_tensor)
+            return norm(added(adapter(input_tensor), h) + input_tensor)
         x = norm(h + input_tensor) if options.get("original_ln_before") else h
-        return norm(h + adapter(x) + input_tensor)
+        out = added(adapter(x), h if options.get("residual_before_ln", True) else x)
+        return norm(out + input_tensor) if options.get("original_ln_after", True) else out
 
     return forward
 
@@ -155,6 +181,23 @@ def expected_logits(folder: Path, backbone: str, options: dict[str, Any], head: 
         (
             {**PFEIFFER, "original_ln_before": False, "is_parallel": True, "scaling": 4.0},
             {"name": "parallel", "sub_layer": "feed_forward", "scale": 4.0},
+        ),
+        ({**PFEIFFER, "residual_before_ln": False}, {"name": "pfeiffer", "skip": "norm", "output_norm": "none"}),
+        ({**HOULSBY, "residual_before_ln": False, "stochastic_depth": 0.1}, {"name": "houlsby", "scale": 1.0}),
+        (PLUS, {"name": "adapter_plus", "sub_layer": "feed_forward", "scale": "channel"}),
+        (
+            {**PLUS, "mh_adapter": True, "ln_before": True, "ln_after": True},
+            {"name": "adapter_plus", "sub_layer": "both", "input_norm": True, "output_norm": "adapter"},
+        ),
+        ({**HOULSBY, "ln_before": True, "scaling": "learned"}, {"name": "houlsby", "input_norm": True}),
+        ({**HOULSBY, "ln_after": True}, {"name": "houlsby", "output_norm": "adapter"}),
+        (
+            {**PFEIFFER, "ln_after": True, "adapter_residual_before_ln": True},
+            {"name": "pfeiffer", "skip": "sub_layer", "output_norm": "sum"},
+        ),
+        (
+            {**HOULSBY, "is_parallel": True, "ln_after": True, "adapter_residual_before_ln": True, "ln_before": True},
+            {"name": "parallel", "sub_layer": "both", "output_norm": "adapter"},
         ),
         (
             {**HOULSBY, "reduction_factor": 0.5, "non_linearity": "gelu_new"},
@@ -243,19 +286,32 @@ def test_names_of_its_predecessor_are_read(backbone: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ln_before": True}, "ln_before is true, which has no counterpart here"),
-        ({"ln_after": True}, "ln_after is true"),
-        ({"original_ln_after": False}, "original_ln_after is false"),
-        ({"original_ln_after": None}, "original_ln_after is null"),
+        ({"ln_before": True}, "adapter_norm_before.weight is missing"),
+        ({"original_ln_after": False}, "original_ln_after is false without original_ln_before, which leaves out the"),
+        ({"original_ln_after": None}, "original_ln_after is false without original_ln_before"),
+        ({"original_ln_after": False, "is_parallel": True}, "original_ln_after is false with is_parallel"),
+        (
+            {"original_ln_after": False, "original_ln_before": True},
+            "original_ln_after and residual_before_ln are false and true, which leaves the sub-layer's input out",
+        ),
+        (
+            {"original_ln_after": False, "original_ln_before": True, "residual_before_ln": "post_add"},
+            'are false and "post_add", which normalises nothing but what the adapter reads (X-MOD); only adapters with '
+            "true and true or true and false or false and false can be imported",
+        ),
+        (
+            {"original_ln_before": True, "residual_before_ln": "post_add"},
+            "which adds the sub-layer's input twice",
+        ),
+        ({"original_ln_before": True, "residual_before_ln": "x"}, 'are true and "x", which AdapterHub does not know'),
+        ({"residual_before_ln": "post_add"}, 'is "post_add" without original_ln_before, which AdapterHub cannot'),
         ({"use_gating": True}, "use_gating is true"),
         ({"phm_layer": True}, "phm_layer is true"),
         ({"cross_adapter": True}, "cross_adapter is true"),
-        ({"stochastic_depth": 0.1}, "stochastic_depth is 0.1"),
         ({"inv_adapter": "nice"}, "inv_adapter is 'nice'"),
-        ({"original_ln_before": True, "residual_before_ln": False}, "residual_before_ln is false with original_ln_bef"),
-        ({"original_ln_before": True, "residual_before_ln": "post_add"}, 'residual_before_ln is "post_add"'),
         ({"non_linearity": "quick_gelu"}, "non_linearity is 'quick_gelu'"),
-        ({"scaling": "channel"}, 'scaling is "channel"'),
+        ({"scaling": "channel"}, "tensor encoder.layer.0.attention.output.adapters.task.scaling is missing"),
+        ({"scaling": "row"}, 'scaling is "row"'),
         ({"scaling": 0.0}, "scaling is 0.0"),
         ({"reduction_factor": 0}, "reduction_factor is 0"),
         ({"reduction_factor": {"0": 4}}, "reduction_factor has no value for layer 1, and no default"),
@@ -463,6 +519,9 @@ EXPORTED: dict[str, Any] = {
     "feed-forward": {"name": "feed_forward_only", "m": 40, "activation": "leaky_relu"},
     "pfeiffer": {"name": "pfeiffer", "m": 5},
     "parallel": {"name": "parallel", "m": 3, "sub_layer": "attention", "scale": 2.5},
+    "norms": {"name": "houlsby", "m": 3, "input_norm": True, "output_norm": "adapter", "scale": "channel"},
+    "sum": {"name": "pfeiffer", "m": 3, "skip": "norm", "input_norm": True, "output_norm": "sum"},
+    "plus": {"name": "adapter_plus", "m": 3, "input_norm": True, "layer_norm": "adapter"},
 }
 
 
@@ -474,7 +533,7 @@ def test_what_is_exported_is_imported_bit_by_bit(name: str, backbone: str, make_
     saved_task(tmp_path / "run", config, seed=number)
     export = Export(tmp_path / "run", safetensors=number % 2 == 1)
     notes = export_run(export, tmp_path / "hub", "adapterhub").notes
-    assert any("LayerNorms were trained" in note for note in notes) == (name not in ("attention", "pfeiffer"))
+    assert any("LayerNorms were trained" in note for note in notes) == (name not in ("attention", "pfeiffer", "sum"))
     import_adapter(tmp_path / "hub", tmp_path / "back", model=backbone, choice=TaskChoice())
     one, other = (load_file(tmp_path / path / "adapter_model.safetensors") for path in ("run", "back/adapter"))
     assert one.keys() == other.keys()
@@ -500,6 +559,7 @@ def test_an_exported_adapter_is_refused_on_another_backbone(
         ({"name": "multiplicative", "m": 4}, "strategy multiplicative has no counterpart"),
         ({"name": "houlsby", "m": 4, "depth": 2}, "strategy.depth=2 has no counterpart"),
         ({"name": "houlsby", "m": 4, "norm": "layer"}, "strategy.norm=layer has no counterpart"),
+        ({"name": "parallel", "output_norm": "sum"}, "strategy.output_norm=sum with strategy parallel has no counter"),
         ({"name": "lora", "r": 2}, "strategy lora has no counterpart"),
         ({"name": "head"}, "strategy head has no counterpart"),
     ],

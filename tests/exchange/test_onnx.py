@@ -12,6 +12,8 @@ import pytest
 import torch
 
 import adapter_tune
+from adapter_tune.adapters.parameter_count import count_parameters
+from adapter_tune.bench.exported import bench_exported
 from adapter_tune.cli import main
 from adapter_tune.config.resolved import resolved
 from adapter_tune.config.schema import parse_config
@@ -28,7 +30,7 @@ from tests.helpers import CONFIGS, rows_of, save_family, saved_run
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-STRATEGIES = ("houlsby", "parallel", "lora", "pfeiffer")
+STRATEGIES = ("houlsby", "parallel", "lora", "pfeiffer", "adapter_plus")
 CASES = [(strategy, family) for family in CONFIGS for strategy in STRATEGIES]
 
 
@@ -167,7 +169,7 @@ def test_numbers_and_several_labels(task: str, make_config: Any, tmp_path: Path,
 @pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "family"), CASES)
 def test_every_family_with_adapters_and_lora(strategy: str, family: str, make_config: Any, tmp_path: Path) -> None:
-    if strategy == "pfeiffer" and family == "modernbert":
+    if strategy in ("pfeiffer", "adapter_plus") and family == "modernbert":
         pytest.skip("it has no LayerNorms after its sub-layers")
     check_export(strategy, family, make_config, tmp_path)
 
@@ -276,6 +278,38 @@ def test_a_file_that_is_no_model_is_refused(exported: Any, tmp_path: Path) -> No
         onnx_predictor(tmp_path)
 
 
+def test_exported_models_are_timed_beside_the_same_model_in_torch(
+    exported: Any, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = exported[0]
+    words = ["--lengths", "5", "--steps", "1", "--batch-size", "32"]
+    main(["bench", "--onnx", str(folder), *words, "--json"])
+    output = json.loads(capsys.readouterr().out)
+    in_torch, onnx, int8 = output["models"]
+    assert [model["name"] for model in output["models"]] == ["torch float32", "ONNX float32", "ONNX int8"]
+    assert output["strategy"]["name"] == "parallel"
+    parameters = count_parameters(adapter_tune.load(run)[0]).total
+    assert in_torch["model_bytes"] == 4 * parameters
+    assert onnx["model_bytes"] == (folder / "model.onnx").stat().st_size > int8["model_bytes"]
+    for model in output["models"]:
+        assert model["batch_ms"] == pytest.approx(32 * model["row_ms"])
+        assert model["tokens_per_second"] == pytest.approx(5 * model["rows_per_second"])
+    main(["bench", "--onnx", str(folder / "model-int8.onnx"), *words])
+    table = capsys.readouterr().out
+    assert "ONNX int8" in table
+    assert "ONNX float32" not in table
+
+
+def test_an_export_that_does_not_name_its_strategy_is_not_timed(exported: Any, tmp_path: Path) -> None:
+    for file in exported[0].iterdir():
+        shutil.copy(file, tmp_path)
+    about = json.loads((tmp_path / "adapter_tune.json").read_text())
+    (tmp_path / "adapter_tune.json").write_text(json.dumps({**about, "strategy": {}}))
+    with pytest.raises(UsageError, match="does not name the run's backbone and strategy; export the run again"):
+        bench_exported(tmp_path, "rte", 1)
+    assert onnx_predictor(tmp_path).task.name == "rte"  # predictions do not need it
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -283,6 +317,13 @@ def test_a_file_that_is_no_model_is_refused(exported: Any, tmp_path: Path) -> No
         (["predict", "--onnx", "OUT", "--split", "test", "--output", "a.csv"], "--split is only for runs; remove it"),
         (["predict", "--onnx", "OUT", "--text", "a"], "task rte reads sentence1 and sentence2; give --text and"),
         (["predict", "--onnx", "OUT", "--text", "a", "--model", "b"], "--model is only for runs; remove it"),
+        (["bench", "--onnx", "OUT", "--strategy", "houlsby"], "--strategy is only for bench without --onnx; remove it"),
+        (["bench", "--onnx", "OUT", "--m", "8"], "--m is only for bench without --onnx; remove it"),
+        (["bench", "--onnx", "OUT", "--kept"], "--kept is only for bench without --onnx; remove it"),
+        (["bench", "--onnx", "OUT", "--set", "training.epochs=1"], "--set is only for bench without --onnx; remove it"),
+        (["bench", "--onnx", "OUT", "--batch-size", "0"], "--batch-size: should be a whole number above 0, got 0"),
+        (["bench", "--onnx", "OUT", "--lengths", "900"], "--lengths: 900 tokens per row are not possible"),
+        (["bench", "--onnx", "RUN"], "no adapter_tune.json in"),
         (["export", "RUN", "--format", "merged", "--int8", "--output", "NEW"], "--int8 is only for --format onnx"),
         (["export", "RUN", "--format", "onnx", "--data-source", "a", "--output", "NEW"], "--data-source is only for"),
     ],

@@ -54,8 +54,9 @@ def test_every_cell_is_that_of_the_plain_way_to_the_bit(family: str, kind: Any) 
     check_cells(model_of(CONFIGS.get(family, DEBERTA)), kind)
 
 
-def test_so_it_is_with_adapters_that_read_the_layer_norm() -> None:
-    check_cells(model_of(CONFIGS["bert"], {"name": "pfeiffer", "sub_layer": "both"}), None)
+@pytest.mark.parametrize("name", ["pfeiffer", "adapter_plus"])
+def test_so_it_is_with_adapters_that_read_the_layer_norm(name: str) -> None:
+    check_cells(model_of(CONFIGS["bert"], {"name": name, "sub_layer": "both"}), None)
 
 
 def check_cells(model: Any, kind: Any) -> None:

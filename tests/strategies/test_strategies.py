@@ -63,7 +63,7 @@ def perturb(model: Any) -> None:
 
 def is_refused(model: Any, name: str) -> bool:
     """Whether the strategy reads LayerNorms that this backbone does not have."""
-    if name != "pfeiffer" or sites(model)[0].norm is not None:
+    if name not in ("pfeiffer", "adapter_plus") or sites(model)[0].norm is not None:
         return False
     with pytest.raises(UsageError, match="its adapters read the LayerNorm after a sub-layer"):
         applied(model, name)
@@ -97,7 +97,9 @@ def injections() -> st.SearchStrategy[Any]:
             "init_std": st.floats(1e-4, 1),
             "dropout": st.floats(0, 0.9),
             "layer_norm": st.sampled_from(["adapter", "all", "none"]),
-            "scale": st.just("learnt") | st.floats(0.1, 10),
+            "scale": st.sampled_from(["learnt", "channel"]) | st.floats(0.1, 10),
+            "input_norm": st.booleans(),
+            "output_norm": st.sampled_from(["none", "adapter", "sum"]),
         },
     ) | st.fixed_dictionaries(
         {
@@ -117,8 +119,9 @@ def others() -> st.SearchStrategy[Any]:
             "layer_norm": st.sampled_from(["all", "none"]),
         },
     )
+    skip = st.fixed_dictionaries({"name": st.just("pfeiffer"), "skip": st.sampled_from(["sub_layer", "norm"])})
     plain = st.sampled_from([{"name": name} for name in REGISTRY if name not in INJECTIONS])
-    return top | lora | plain
+    return top | lora | skip | plain
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -144,9 +147,11 @@ def test_formula_and_model_agree_whatever_the_options(options: Any, backbone: An
 
 
 @pytest.mark.parametrize("name", INJECTIONS)
-@pytest.mark.parametrize("norm", ["layer", "batch"])
-def test_behind_a_norm_it_starts_as_the_frozen_model_exactly(bert: Any, batch: Any, name: str, norm: str) -> None:
-    assert torch.equal(logits(applied(bert, {"name": name, "norm": norm}), batch), logits(bert, batch))
+@pytest.mark.parametrize("norm", [{"norm": "layer"}, {"norm": "batch"}, {"output_norm": "adapter"}], ids=str)
+def test_with_a_norm_inside_it_starts_as_the_frozen_model_exactly(
+    bert: Any, batch: Any, name: str, norm: dict[str, str]
+) -> None:
+    assert torch.equal(logits(applied(bert, {"name": name, **norm}), batch), logits(bert, batch))
 
 
 @pytest.mark.parametrize("name", INJECTIONS)
@@ -181,14 +186,17 @@ def test_detached_the_model_is_the_one_it_was(model: Any, batch: Any, name: str)
         expected.load_state_dict(head, strict=False)
         assert torch.equal(logits(one, batch), logits(expected, batch))
         assert not any(p.requires_grad for p in base_of(one).parameters())
-        assert not any(m._forward_pre_hooks for m in one.modules())
+        assert not any(m._forward_pre_hooks or m._forward_hooks for m in one.modules())
     with pytest.raises(RunError, match="no adapters to remove"):
         detach(adapted)
     prepare(adapted, parse_strategy({"name": name, "m": 4}), train_pooler=False)  # and it can be adapted again
 
 
-def test_bypassed_adapters_are_as_if_they_were_not_there(model: Any, batch: Any) -> None:
-    adapted = applied(model, {"name": "houlsby", "m": 4})
+@pytest.mark.parametrize("name", ["houlsby", "adapter_plus"])
+def test_bypassed_adapters_are_as_if_they_were_not_there(model: Any, batch: Any, name: str) -> None:
+    if is_refused(model, name):
+        return
+    adapted = applied(model, {"name": name, "m": 4, **({"sub_layer": "both"} if name == "adapter_plus" else {})})
     perturb(adapted)
     before = logits(adapted, batch)
     without = copy.deepcopy(adapted)

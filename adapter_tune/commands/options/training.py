@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -127,7 +128,19 @@ Lengths = Annotated[
 Steps = Annotated[
     int,
     typer.Option(
-        "--steps", min=1, max=100_000, metavar="NUMBER", help="Number of measured training steps for each strategy."
+        "--steps",
+        min=1,
+        max=100_000,
+        metavar="NUMBER",
+        help="Number of measured training steps for each strategy; with --onnx, of turns of each model.",
+    ),
+]
+BenchOnnx = Annotated[
+    Path | None,
+    typer.Option(
+        "--onnx",
+        metavar="FOLDER|FILE",
+        help="Time the ONNX models in a folder that 'export --format onnx' wrote, or one of them, beside torch.",
     ),
 ]
 FrozenLayerCache = Annotated[
