@@ -1,7 +1,8 @@
 """Adapters exchanged with AdapterHub's own package, both ways, on tiny random backbones: the logits must be equal.
 
 AdapterHub has an environment of its own (made once, in --envs). What ``adapter-tune export`` writes is loaded there,
-and what ``save_adapter`` writes there, with its own defaults, is imported here. Example:
+and what ``save_adapter`` writes there, with its own defaults, is imported here, also adapters on a language adapter
+(``Stack``). Example:
 
     python scripts/check_adapterhub.py
 """
@@ -50,6 +51,9 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 }
 THEIRS = ("seq_bn", "double_seq_bn", "par_bn")
 """AdapterHub's configurations, with its defaults."""
+ABOVE_A_LANGUAGE = ("seq_bn", "double_seq_bn")
+"""Those that are also stacked on language adapters."""
+HEAD_PARTS = ("heads", "classifier", "pre_classifier", "pooler")
 HEADS = {"distilbert": "relu", "electra": "gelu", "deberta-v2": "gelu"}
 """The activation in the heads of families where it is not AdapterHub's default."""
 
@@ -142,7 +146,14 @@ def _import_theirs(folder: Path) -> None:
     from adapter_tune.exchange.importing import TaskChoice, import_adapter
 
     for hub in sorted(folder.glob("saved/*/hub")):
-        import_adapter(hub, hub.with_name("run"), model=str(folder / "backbone"), choice=TaskChoice())
+        language = hub.with_name("language")
+        import_adapter(
+            hub,
+            hub.with_name("run"),
+            model=str(folder / "backbone"),
+            language_adapter=str(language) if language.is_dir() else None,
+            choice=TaskChoice(),
+        )
         model, _ = adapter_tune.load(hub.with_name("run"))
         torch.save(_logits(model, folder), hub.with_name("got.pt"))
 
@@ -181,6 +192,7 @@ def _save_theirs(folder: Path) -> None:
                     adapters.init(model)
                 model.add_adapter("task", config=config)
                 _save_with_logits(model, folder / family / "saved" / f"{name}, {kind}", number % 2 == 1)
+        _save_on_languages(folder, family)
     model = adapters.AutoAdapterModel.from_pretrained(folder / "bert" / "backbone")
     model.add_adapter("task", config=adapters.DoubleSeqBnConfig(non_linearity="gelu"))
     model.add_classification_head("task", num_labels=3)
@@ -188,13 +200,37 @@ def _save_theirs(folder: Path) -> None:
     _save_legacy(folder / "bert" / "saved" / "legacy" / "hub")
 
 
-def _save_with_logits(model: Any, place: Path, safetensors: bool) -> None:
+def _save_on_languages(folder: Path, family: str) -> None:
+    """Adapters of tasks, each stacked on a language adapter."""
+    import adapters
+    from adapters.composition import Stack
+
+    languages = {
+        "seq_bn_inv": adapters.SeqBnInvConfig(),
+        "seq_bn_inv as published": adapters.SeqBnInvConfig(reduction_factor=2, leave_out=[1], non_linearity="gelu"),
+        "double_seq_bn_inv": adapters.DoubleSeqBnInvConfig(inv_adapter_reduction_factor=3),
+        "no invertible adapter": adapters.SeqBnConfig(reduction_factor=4),
+    }
+    for number, (name, language) in enumerate(languages.items()):
+        for config in ABOVE_A_LANGUAGE:
+            torch.manual_seed(number)
+            model: Any = adapters.AutoAdapterModel.from_pretrained(folder / family / "backbone")
+            model.add_adapter("de", config=language)
+            model.add_adapter("task", config=config)
+            model.add_classification_head("task", num_labels=3, activation_function=HEADS.get(family, "tanh"))
+            place = folder / family / "saved" / f"{config} on {name}"
+            _save_with_logits(model, place, number % 2 == 1, Stack("de", "task"))
+            model.save_adapter(str(place / "language"), "de", with_head=False, use_safetensors=number % 2 == 0)
+
+
+def _save_with_logits(model: Any, place: Path, safetensors: bool, active: Any = "task") -> None:
+    parts = ("adapters.task", "adapters.de")  # also those of "invertible_adapters"
     for name, parameter in model.named_parameters():
-        if "adapters.task" in name or name.startswith(("heads", "classifier", "pre_classifier", "pooler")):
+        if any(part in name for part in parts) or name.startswith(HEAD_PARTS):
             parameter.data.normal_(std=0.3)
     place.mkdir(parents=True)
     model.save_adapter(str(place / "hub"), "task", use_safetensors=safetensors)
-    model.set_active_adapters("task")
+    model.set_active_adapters(active)
     torch.save(_logits(model, place.parent.parent), place / "expected.pt")
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict
-
+from adapter_tune.adapterhub.folder import CONFIG, LAYOUTS, WEIGHTS, check_backbone, options_in
+from adapter_tune.adapterhub.folder import Settings as HubSettings
+from adapter_tune.adapterhub.options import options_of, strategy_of
 from adapter_tune.adapters.families import shape_of
 from adapter_tune.exchange.adapterhub_head import LAYOUTS as HEAD_LAYOUTS
 from adapter_tune.exchange.adapterhub_head import HeadPlan, HeadSettings, read_head, written_head
-from adapter_tune.exchange.adapterhub_options import BottleneckOptions, options_of, parse_options, strategy_of
 from adapter_tune.exchange.adapterhub_tensors import (
     HEAD_WEIGHTS,
-    LAYOUTS,
     NORMS,
-    WEIGHTS,
     HubTensors,
     adapter_parameters,
 )
@@ -27,23 +25,20 @@ from adapter_tune.exchange.formats import (
     Own,
     Reader,
     has_adapter,
-    read_foreign_json,
     write_foreign_json,
 )
 from adapter_tune.exchange.stored_run import StoredRun, open_run
-from adapter_tune.exchange.tensor_files import write_tensors
 from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.foundation.tensor_files import write_tensors
+from adapter_tune.run_files.json_files import read_foreign_json
 from adapter_tune.strategies import Injection
 
-CONFIG = "adapter_config.json"
 HEAD_CONFIG = "head_config.json"
 SECTION = "adapter_tune"
 """The key in the configuration under which we write what AdapterHub does not have."""
 
 _VERSION = "adapters.1.3.0"
 """The version whose folders are written."""
-_LEGACY_ACTIVATIONS = {"gelu": "gelu_new", "gelu_orig": "gelu"}
-"""Activations in folders without a version, and what they are called now."""
 
 
 class OwnSection(Own):
@@ -53,17 +48,9 @@ class OwnSection(Own):
     """The strategy's option: which LayerNorms are in ``NORMS``."""
 
 
-class Settings(BaseModel):
-    """``adapter_config.json``."""
+class Settings(HubSettings):
+    """``adapter_config.json``, perhaps with our section."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, protected_namespaces=())
-
-    name: str
-    model_type: str | None = None
-    model_name: str | None = None
-    hidden_size: int | None = None
-    version: str | None = None
-    config: Any
     adapter_tune: OwnSection | None = None
 
 
@@ -81,6 +68,21 @@ def backbone_of(folder: Path) -> str | None:
     return _settings(folder).model_name or None
 
 
+def check_task_adapter(folder: Path) -> None:
+    """Refuse a language adapter, which has no head and predicts nothing.
+
+    Raises:
+        UsageError: it is one.
+        RunError: the configuration is damaged, or has an option without a counterpart here.
+    """
+    settings = _settings(folder)
+    if options_in(settings, folder / CONFIG).inv_adapter is not None:
+        raise UsageError(
+            f"{folder}: a language adapter ({settings.name}), which predicts nothing by itself; train the adapter of a "
+            f"task on it: adapter-tune train ... --set model.language_adapter={folder}"
+        )
+
+
 def read_adapter_hub(folder: Path, backbone: Any) -> Foreign:
     """Read a folder that AdapterHub's ``save_adapter`` wrote, or ``adapter-tune export``.
 
@@ -93,9 +95,9 @@ def read_adapter_hub(folder: Path, backbone: Any) -> Foreign:
     """
     settings = _settings(folder)
     file = folder / CONFIG
-    _check_backbone(settings, backbone, file)
+    check_backbone(settings, backbone, file)
     shape = shape_of(backbone)
-    strategy, notes = strategy_of(_options(settings, file), shape.d, shape.layers, file)
+    strategy, notes = strategy_of(options_in(settings, file), shape.d, shape.layers, file)
     own = settings.adapter_tune
     plan = _read_head(folder, settings, backbone.model_type)
     tensors = HubTensors(folder, settings.name, plan, backbone.model_type)
@@ -170,14 +172,6 @@ def _settings(folder: Path) -> Settings:
     return read_foreign_json(folder / CONFIG, Settings)
 
 
-def _options(settings: Settings, file: Path) -> BottleneckOptions:
-    section = settings.config
-    if settings.version is None and isinstance(section, dict) and "non_linearity" in section:
-        name = section["non_linearity"]
-        section = {**section, "non_linearity": _LEGACY_ACTIVATIONS.get(name, name)}
-    return parse_options(section, file)
-
-
 def _read_head(folder: Path, settings: Settings, model_type: str) -> HeadPlan:
     file = folder / HEAD_CONFIG
     if not file.is_file():
@@ -185,23 +179,10 @@ def _read_head(folder: Path, settings: Settings, model_type: str) -> HeadPlan:
     return read_head(read_foreign_json(file, HeadSettings), settings.name, model_type, file)
 
 
-def _check_backbone(settings: Settings, backbone: Any, file: Path) -> None:
-    """Refuse a backbone of another kind or size than the adapter's, or of a family without such adapters."""
-    if backbone.model_type not in LAYOUTS:
-        raise RunError(
-            f"{file}: AdapterHub has no adapters for {backbone.model_type} backbones; choose another --model"
-        )
-    theirs = (settings.model_type, settings.hidden_size)
-    ours = (backbone.model_type, shape_of(backbone).d)
-    for name, their, our in zip(("model_type", "hidden_size"), theirs, ours, strict=True):
-        if their is not None and their != our:
-            raise RunError(f"{file}: {name} is {their}, but the backbone has {our}; give its own backbone with --model")
-
-
 FORMAT = Format(
     name="adapterhub",
     title="AdapterHub's adapters package",
     write=write_adapter_hub,
     options=frozenset({"safetensors"}),
-    reader=Reader(is_in=is_adapter_hub, backbone=backbone_of, read=read_adapter_hub),
+    reader=Reader(is_in=is_adapter_hub, backbone=backbone_of, read=read_adapter_hub, check=check_task_adapter),
 )

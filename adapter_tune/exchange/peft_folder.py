@@ -18,15 +18,14 @@ from adapter_tune.exchange.formats import (
     Own,
     Reader,
     has_adapter,
-    read_foreign_json,
     write_foreign_json,
 )
 from adapter_tune.exchange.peft_modules import PeftPlan, Source, lora_paths, peft_name, plan_of, saved_modules
 from adapter_tune.exchange.peft_options import PeftSettings, check_peft_settings
 from adapter_tune.exchange.stored_run import StoredRun, open_run
-from adapter_tune.exchange.tensor_files import copy_tensors, read_tensors, write_tensors
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.run_files.json_files import read_json
+from adapter_tune.foundation.tensor_files import copy_tensors, read_tensors, write_tensors
+from adapter_tune.run_files.json_files import read_foreign_json, read_json
 from adapter_tune.strategies.lora import Lora, load_peft
 
 CONFIG = "adapter_config.json"
