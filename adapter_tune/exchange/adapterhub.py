@@ -9,6 +9,7 @@ from adapter_tune.adapterhub.folder import CONFIG, LAYOUTS, WEIGHTS, check_backb
 from adapter_tune.adapterhub.folder import Settings as HubSettings
 from adapter_tune.adapterhub.options import options_of, strategy_of
 from adapter_tune.adapters.families import shape_of
+from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.exchange.adapterhub_head import LAYOUTS as HEAD_LAYOUTS
 from adapter_tune.exchange.adapterhub_head import HeadPlan, HeadSettings, read_head, written_head
 from adapter_tune.exchange.adapterhub_tensors import (
@@ -136,6 +137,7 @@ def _write(run: StoredRun, folder: Path, safetensors: bool) -> list[str]:
         raise UsageError(f"AdapterHub has no adapters for {backbone.model_type} backbones; export other runs")
     shape = shape_of(backbone)
     options, notes = options_of(run.config.strategy, shape.d, shape.layers)
+    notes += _language_notes(run.config)
     name = run.config.task
     head_options, head = written_head(run, name)
     norms = run.trained_norms()
@@ -166,6 +168,26 @@ def _write(run: StoredRun, folder: Path, safetensors: bool) -> list[str]:
             "and without them the scores are not those of the run; strategy.layer_norm=none trains none"
         )
     return notes
+
+
+def _language_notes(config: ResolvedConfig) -> list[str]:
+    """Say how a run on a language adapter is loaded.
+
+    Raises:
+        UsageError: AdapterHub would compute something else.
+    """
+    language = config.model.language_adapter
+    if language is None:
+        return []
+    if cast(Injection, config.strategy).insertion == "parallel":
+        raise UsageError(
+            f"strategy {config.strategy.name} on a language adapter: AdapterHub's Stack leaves out the language "
+            "adapter where a parallel adapter is above it; export the run with --format onnx"
+        )
+    return [
+        f"trained on the language adapter in {language}, which is not exported: load both in AdapterHub and activate "
+        f"them with Stack(LANGUAGE, '{config.task}'); adapter-tune import takes it with --language-adapter"
+    ]
 
 
 def _settings(folder: Path) -> Settings:

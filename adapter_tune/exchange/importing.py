@@ -20,8 +20,8 @@ from adapter_tune.foundation.errors import FieldError, RunError, UsageError
 from adapter_tune.modeling.backbone import load_config, load_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model
 from adapter_tune.modeling.language import resolved_section
-from adapter_tune.run_files.result import Backbone, ImportedRun, Speed, Storage, versions
-from adapter_tune.runs.save import save_config, save_run
+from adapter_tune.run_files.result import ImportedRun, Speed, Storage, versions
+from adapter_tune.runs.save import save_config, save_run, used_backbone
 from adapter_tune.tasks.glue import CUSTOM, Task, get_task
 
 
@@ -76,7 +76,7 @@ def import_adapter(
     record = ImportedRun(
         task=config.task,
         strategy=config.strategy.name,
-        model=Backbone(id=config.model.id, revision=prepared.config.revision, fingerprint=prepared.fingerprint),
+        model=used_backbone(config.model.id, prepared),
         seed=config.training.seed,
         config=config.model_dump(),
         parameters=count_parameters(prepared.model, config.strategy.formula(shape_of(backbone))),

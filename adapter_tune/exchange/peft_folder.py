@@ -103,6 +103,11 @@ def write_peft(export: Export, folder: Path) -> Exported:
         raise UsageError(
             f"strategy {strategy.name} has no counterpart in peft's LoRA; only runs of strategy lora can be exported"
         )
+    if run.config.model.language_adapter is not None:
+        raise UsageError(
+            f"{export.run}: was trained on a language adapter ({run.config.model.language_adapter}), which peft does "
+            "not have; export it with --format onnx"
+        )
     _write_config(run, strategy, folder)
     tensors = {peft_name(name): p for name, p in run.model.named_parameters() if not p.is_meta}
     write_tensors(folder / WEIGHTS[0], tensors)

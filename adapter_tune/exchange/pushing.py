@@ -66,7 +66,13 @@ def push_run(
     distributed.check_launcher()
     name = HubName(check_repository_name(repository).repository, revision)
     record = read_run(run)
-    read_weights(run / ADAPTER, read_adapter_config(run / ADAPTER))
+    adapter = read_adapter_config(run / ADAPTER)
+    read_weights(run / ADAPTER, adapter)
+    if adapter.model.get("language_adapter") is not None:
+        raise UsageError(
+            f"{run}: was trained on the language adapter in {adapter.model['language_adapter']}, which others do not "
+            "have; such runs cannot be pushed, copy both folders instead"
+        )
     _check_can_push()
     backbone = _backbone_on_hub(run, model)
     with TemporaryDirectory() as temporary:

@@ -35,6 +35,7 @@ from adapter_tune.modeling.backbone import (
 )
 from adapter_tune.modeling.language import (
     attach_language,
+    check_language,
     language_note,
     open_language,
     with_language,
@@ -73,7 +74,7 @@ def check_backbone_fits(config: ResolvedConfig) -> None:
     """Check a run's options against the backbone's configuration, before data is read and weights are loaded.
 
     Raises:
-        RunError: the backbone cannot be found, or its family is not supported.
+        RunError: the backbone cannot be found, its family is not supported, or the language adapter is for another one.
         UsageError: ``model.revision`` of a local folder, layers that the backbone does not have, rows longer than its
             positions, or gradient checkpointing that it does not support.
     """
@@ -83,6 +84,8 @@ def check_backbone_fits(config: ResolvedConfig) -> None:
         )
     backbone = load_config(config.model, {})
     config.strategy.formula(shape_of(backbone))
+    if (language := open_language(config.model)) is not None:
+        check_language(backbone, language)
     check_length(config.data.max_length, backbone)
     model_class = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(backbone)]
     if config.training.gradient_checkpointing and not model_class.supports_gradient_checkpointing:
@@ -176,6 +179,9 @@ def count_on_meta(
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(backbone)
     notes = []
+    if (language := open_language(config)) is not None:
+        attach_language(model, language)
+        notes.append(language_note(model, language))
     train_pooler = strategy.trains_pooler or config.pooler == "train"
     if config.pooler == "auto" and not train_pooler and shape.pooler:
         train_pooler = published is None

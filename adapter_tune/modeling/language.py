@@ -37,7 +37,7 @@ def attach_language(model: nn.Module, adapter: LanguageAdapter) -> None:
         RunError: it is one for another kind or size of backbone, or a tensor is missing, surplus or of another shape.
     """
     backbone = cast("Any", model.config)
-    check_backbone(adapter.settings, backbone, adapter.config_file)
+    check_language(backbone, adapter)
     shape = shape_of(backbone)
     strategy, _ = strategy_of(adapter.options, shape.d, shape.layers, adapter.config_file)
     chosen = _chosen_sites(model, strategy, shape.layers)
@@ -69,6 +69,17 @@ def open_language(section: ModelConfig) -> LanguageAdapter | None:
             f"on {section.language_digest}; bring that one back, or give another one with --language-adapter"
         )
     return adapter
+
+
+def check_language(backbone: Any, adapter: LanguageAdapter) -> None:
+    """Refuse a language adapter for another kind or size of backbone, given the backbone's transformers configuration.
+
+    Raises:
+        RunError: it is for another one, or its options have no counterpart here.
+    """
+    check_backbone(adapter.settings, backbone, adapter.config_file)
+    shape = shape_of(backbone)
+    strategy_of(adapter.options, shape.d, shape.layers, adapter.config_file)
 
 
 def resolved_section(section: ModelConfig) -> ModelConfig:

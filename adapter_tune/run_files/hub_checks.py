@@ -118,6 +118,8 @@ def check_contents(name: str, folder: Path) -> None:
     if unknown:
         raise RunError(f"{name}: refused, as its {CONFIG} contains an unknown key '{unknown[0]}'; update adapter-tune")
     _check_model_id(name, adapter.model.get("id"))
+    if adapter.model.get("language_adapter") is not None:
+        raise RunError(f"{name}: refused, as it names a language adapter on this machine; download it and its adapter")
     _check_tokenizer(name, adapter_path)
     if (folder / FILE).is_file():
         record = read_run(folder)

@@ -41,6 +41,7 @@ def model_card(result: RunRecord, repository: str | None = None) -> str:
         command=_command(result, source),
         revision=f', revision="{result.model.revision}"' if result.model.revision else "",
         origin=_origin(result),
+        language=Path(result.model.language_adapter or "").name,
         fingerprint=result.model.fingerprint[:16],
         trained=f"{result.parameters.trained:,}",
         trained_percent=f"{result.parameters.trained_percent:.2f}",

@@ -86,5 +86,6 @@ def _check_language_is_there(folder: Path, config: ResolvedConfig) -> None:
     place = config.model.language_adapter
     if place is not None and not Path(place).is_dir():
         raise UsageError(
-            f"{folder}: its language adapter {place} is not there; say where it is now with --language-adapter"
+            f"{folder}: its language adapter {place} is not there; bring it back, or say where it is now with "
+            "--language-adapter"
         )

@@ -16,5 +16,5 @@ def resolve_run(config: RunConfig, cache: dict[str, DataConfig] | None = None) -
         UsageError: the run in ``init_from`` or the language adapter does not exist, or the run has another strategy.
         RunError: one of the two is damaged, or has changed.
     """
-    config = resolve_init_from(config)
-    return resolve_config(config.with_values({"model": resolved_section(config.model)}), cache)
+    config = config.with_values({"model": resolved_section(config.model)})
+    return resolve_config(resolve_init_from(config), cache)
