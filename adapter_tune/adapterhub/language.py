@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,15 @@ from torch import Tensor
 from adapter_tune.adapterhub.folder import CONFIG, LAYOUTS, WEIGHTS, Settings, current_name, options_in
 from adapter_tune.adapterhub.options import BottleneckOptions
 from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.foundation.hub_calls import run_title
 from adapter_tune.foundation.tensor_files import read_tensors
+from adapter_tune.run_files.hub_runs import Kind, local_folder
 from adapter_tune.run_files.json_files import read_foreign_json
 
 _COUPLING = "nice"
+_CONFIG_LIMIT = 1 << 20
+_WEIGHTS_LIMIT = 4 << 30
+"""Largest files, in bytes, that are fetched from the Hub: several times what the largest backbones need."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,11 @@ class LanguageAdapter:
         return self.settings.name
 
     @property
+    def place(self) -> str:
+        """Where it is: the absolute path of its folder, or ``ORG/NAME@commit``."""
+        return run_title(self.folder.resolve())
+
+    @property
     def config_file(self) -> Path:
         """The file with the settings, for messages."""
         return self.folder / CONFIG
@@ -53,6 +64,47 @@ class LanguageAdapter:
             digest.update(f"\n{neutral} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
         return digest.hexdigest()[:16]
+
+
+def local_language(place: str) -> Path:
+    """The folder of a language adapter on this machine; one on the Hub is fetched into the Hub cache.
+
+    Only its configuration and its weights are fetched, all of one commit, which is logged. Pickles are read as tensors
+    only, so that nothing in them is executed.
+
+    Args:
+        place: a folder, or ``ORG/NAME[@revision]`` on the Hub.
+
+    Raises:
+        UsageError: the repository has no adapter of AdapterHub.
+        RunError: there is neither such a folder nor such a repository, the Hub cannot be reached, or a file is too
+            large.
+    """
+    return local_folder(place, _KIND)
+
+
+def _files_to_fetch(name: str, sizes: Mapping[str, int | None]) -> list[str]:
+    """The configuration, and the file with the weights that is read.
+
+    Raises:
+        UsageError: one is missing.
+        RunError: one is too large, or the Hub does not say how large.
+    """
+    weights = next((file for file in WEIGHTS if file in sizes), None)
+    if CONFIG not in sizes or weights is None:
+        raise UsageError(f"{name}: the repository has no adapter of AdapterHub ({CONFIG} and {' or '.join(WEIGHTS)})")
+    for file, limit in ((CONFIG, _CONFIG_LIMIT), (weights, _WEIGHTS_LIMIT)):
+        size = sizes[file]
+        if size is None or size > limit:
+            raise RunError(f"{name}: refused, as {file} has {size} bytes, and at most {limit} are read; download it")
+    return [CONFIG, weights]
+
+
+def _accept(name: str, folder: Path) -> None:
+    """Everything is checked when it is read."""
+
+
+_KIND = Kind("a language adapter", [CONFIG, *WEIGHTS], _files_to_fetch, _accept)
 
 
 def read_language_adapter(folder: Path) -> LanguageAdapter:

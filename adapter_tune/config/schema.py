@@ -66,7 +66,7 @@ class ModelConfig(Section):
     pooler: Literal["auto", "frozen", "train"] = "auto"
     """auto freezes the pooler only if the checkpoint contains its pretraining objective; otherwise it is trained."""
     language_adapter: str | None = Field(default=None, min_length=1)
-    """A folder with a language adapter of AdapterHub (MAD-X), frozen beneath what is trained; null: none."""
+    """A language adapter of AdapterHub (MAD-X), frozen beneath what is trained: a folder, or ORG/NAME; null: none."""
     language_digest: str | None = None
     """Of the language adapter; written down by the run, so that another one makes another run."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from adapter_tune.adapterhub.folder import LAYOUTS, bottleneck_parameters, check_backbone, place_of
-from adapter_tune.adapterhub.language import LanguageAdapter, read_language_adapter
+from adapter_tune.adapterhub.language import LanguageAdapter, local_language, read_language_adapter
 from adapter_tune.adapterhub.options import strategy_of
 from adapter_tune.adapters.bottleneck import ACTIVATIONS, Bottleneck
 from adapter_tune.adapters.families import shape_of
@@ -58,11 +57,11 @@ def open_language(section: ModelConfig) -> LanguageAdapter | None:
 
     Raises:
         UsageError: its folder is not there.
-        RunError: a file is damaged, or it is another adapter than the configuration says.
+        RunError: a file is damaged, the Hub cannot be reached, or it is another adapter than the configuration says.
     """
     if section.language_adapter is None:
         return None
-    adapter = read_language_adapter(Path(section.language_adapter))
+    adapter = read_language_adapter(local_language(section.language_adapter))
     if section.language_digest not in (None, adapter.digest):
         raise RunError(
             f"model.language_adapter: {section.language_adapter} has digest {adapter.digest}, and the run was trained "
@@ -83,7 +82,7 @@ def check_language(backbone: Any, adapter: LanguageAdapter) -> None:
 
 
 def resolved_section(section: ModelConfig) -> ModelConfig:
-    """The section ``model`` with the absolute path and the digest of its language adapter.
+    """The section ``model`` with the place and the digest of its language adapter.
 
     Raises:
         UsageError: its folder is not there.
@@ -95,14 +94,14 @@ def resolved_section(section: ModelConfig) -> ModelConfig:
 
 def with_place(section: ModelConfig, adapter: LanguageAdapter) -> ModelConfig:
     """The section ``model`` with the place and the digest of a language adapter."""
-    place = {"language_adapter": str(adapter.folder.resolve()), "language_digest": adapter.digest}
+    place = {"language_adapter": adapter.place, "language_digest": adapter.digest}
     return section.model_copy(update=place)
 
 
 def language_note(model: nn.Module, adapter: LanguageAdapter) -> str:
     """A line that names the language adapter of a model, and what does not carry over."""
     size = sum(p.numel() for module in language_modules(model) for p in module.parameters())
-    note = f"language adapter {adapter.name} ({adapter.folder}): {size:,} frozen parameters, a part of the backbone"
+    note = f"language adapter {adapter.name} ({adapter.place}): {size:,} frozen parameters, a part of the backbone"
     if adapter.options.dropout:
         note += f"; its dropout ({adapter.options.dropout:g}) is not carried over"
     return note

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from adapter_tune.adapters.families import shape_of
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.foundation.errors import UsageError
+from adapter_tune.foundation.hub_calls import parse_hub_name
 from adapter_tune.modeling.backbone import load_config, load_saved_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model
 from adapter_tune.modeling.language import with_language
@@ -84,7 +85,7 @@ def _check_language_is_there(folder: Path, config: ResolvedConfig) -> None:
         UsageError: it is not there.
     """
     place = config.model.language_adapter
-    if place is not None and not Path(place).is_dir():
+    if place is not None and not Path(place).is_dir() and parse_hub_name(place) is None:
         raise UsageError(
             f"{folder}: its language adapter {place} is not there; bring it back, or say where it is now with "
             "--language-adapter"

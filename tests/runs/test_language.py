@@ -227,8 +227,8 @@ def test_what_has_no_place_for_it_is_refused(
     values = json.loads((pushed / "adapter_config.json").read_text())
     values["model"]["id"] = "google-bert/bert-base-uncased"
     (pushed / "adapter_config.json").write_text(json.dumps(values))
-    assert "a language adapter on this machine" in refused(lambda: check_contents("org/name", pushed))
-    assert "cannot be pushed" in refused(lambda: push_run(run, "org/name"))
+    assert "which is no commit on the Hub" in refused(lambda: check_contents("org/name", pushed))
+    assert "can be pushed" in refused(lambda: push_run(run, "org/name"))
     start = make().model_copy(update={"init_from": make().init_from.model_copy(update={"run": trained_runs["rte"]})})
     assert "was trained without a language adapter" in refused(lambda: adapter_tune.run(start))
     plain = make(model={"id": trained.model.id})

@@ -44,8 +44,8 @@ ImportLanguageAdapter = Annotated[
     str | None,
     typer.Option(
         "--language-adapter",
-        metavar="FOLDER",
-        help="Folder of the language adapter of AdapterHub that the adapter was trained on. Default: none.",
+        metavar="ID|FOLDER",
+        help="Path or ORG/NAME of the language adapter of AdapterHub that it was trained on. Default: none.",
     ),
 ]
 ImportTask = Annotated[

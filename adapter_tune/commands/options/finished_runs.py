@@ -46,8 +46,8 @@ MovedLanguageAdapter = Annotated[
     str | None,
     typer.Option(
         "--language-adapter",
-        metavar="FOLDER",
-        help="Folder of the run's language adapter, if it has moved, or of one for another language.",
+        metavar="ID|FOLDER",
+        help="Path or ORG/NAME of the run's language adapter, if it has moved, or of one for another language.",
     ),
 ]
 MovedTrainFile = Annotated[
