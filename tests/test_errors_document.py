@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save
+from torch import zeros
 
 from adapter_tune.cli import main
 
@@ -123,7 +125,7 @@ CASES: list[tuple[str, Files, str]] = [
     ("an option of AdapterHub without a counterpart", {"hub/adapter_config.json": HUB, "hub/pytorch_adapter.bin": ""},
      "import hub --model demo --output out"),
     ("a language adapter in the place of a task's adapter", {"hub/adapter_config.json": LANGUAGE,
-        "hub/pytorch_adapter.bin": ""}, "import hub --model demo --output out"),
+        "hub/adapter.safetensors": save({"invertible_adapters.x.F.0.bias": zeros(1)})}, "import hub --output out"),
     ("a language adapter that is not there", {"train.csv": GOOD}, f"{TRAIN} --set model.language_adapter=nowhere"),
     ("an adapter of AdapterHub in the place of a run", {"hub/adapter_config.json": HUB},
      "export hub --format adapterhub --output out"),

@@ -19,6 +19,8 @@ WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
 
 _LEGACY_ACTIVATIONS = {"gelu": "gelu_new", "gelu_orig": "gelu"}
 """Activations in folders without a version, and what they are called now."""
+_NESTED = "invertible_adapter"
+"""The key of the section with the options of an invertible adapter in folders of adapter-transformers 1."""
 _LEGACY = {
     "attention_text_task_adapters": "adapters",
     "attention_text_lang_adapters": "adapters",
@@ -77,9 +79,9 @@ def options_in(settings: Settings, file: Path) -> BottleneckOptions:
         RunError: an option is unknown or has no counterpart here; the message names it.
     """
     section = settings.config
-    if isinstance(section, dict) and isinstance(section.get("invertible_adapter"), dict):  # of adapter-transformers 1
-        nested = section["invertible_adapter"]
-        section = {key: value for key, value in section.items() if key != "invertible_adapter"}
+    if isinstance(section, dict) and isinstance(section.get(_NESTED, ()), dict | None):
+        nested = section.get(_NESTED) or {}
+        section = {key: value for key, value in section.items() if key != _NESTED}
         section["inv_adapter"] = nested.get("block_type")
         section["inv_adapter_reduction_factor"] = nested.get("reduction_factor")
     if settings.version is None and isinstance(section, dict) and "non_linearity" in section:

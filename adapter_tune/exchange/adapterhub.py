@@ -30,7 +30,7 @@ from adapter_tune.exchange.formats import (
 )
 from adapter_tune.exchange.stored_run import StoredRun, open_run
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.foundation.tensor_files import write_tensors
+from adapter_tune.foundation.tensor_files import read_tensors, write_tensors
 from adapter_tune.run_files.json_files import read_foreign_json
 from adapter_tune.strategies import Injection
 
@@ -70,14 +70,17 @@ def backbone_of(folder: Path) -> str | None:
 
 
 def check_task_adapter(folder: Path) -> None:
-    """Refuse a language adapter, which has no head and predicts nothing.
+    """Refuse a language adapter, which predicts nothing; only such an adapter has an invertible one in its weights.
 
     Raises:
         UsageError: it is one.
-        RunError: the configuration is damaged, or has an option without a counterpart here.
+        RunError: a file is damaged, or an option has no counterpart here.
     """
     settings = _settings(folder)
-    if options_in(settings, folder / CONFIG).inv_adapter is not None:
+    if options_in(settings, folder / CONFIG).inv_adapter is None:
+        return
+    _, tensors = read_tensors(*(folder / name for name in WEIGHTS))
+    if any("invertible" in name for name in tensors):
         raise UsageError(
             f"{folder}: a language adapter ({settings.name}), which predicts nothing by itself; train the adapter of a "
             f"task on it: adapter-tune train ... --set model.language_adapter={folder}"
@@ -98,7 +101,10 @@ def read_adapter_hub(folder: Path, backbone: Any) -> Foreign:
     file = folder / CONFIG
     check_backbone(settings, backbone, file)
     shape = shape_of(backbone)
-    strategy, notes = strategy_of(options_in(settings, file), shape.d, shape.layers, file)
+    options = options_in(settings, file)
+    strategy, notes = strategy_of(options, shape.d, shape.layers, file)
+    if options.inv_adapter is not None:
+        notes.append(f"inv_adapter is {options.inv_adapter!r}, but its weights have none; AdapterHub ignores it, too")
     own = settings.adapter_tune
     plan = _read_head(folder, settings, backbone.model_type)
     tensors = HubTensors(folder, settings.name, plan, backbone.model_type)
@@ -197,7 +203,10 @@ def _settings(folder: Path) -> Settings:
 def _read_head(folder: Path, settings: Settings, model_type: str) -> HeadPlan:
     file = folder / HEAD_CONFIG
     if not file.is_file():
-        raise RunError(f"{folder}: contains no head ({HEAD_CONFIG}), so it cannot predict; save it with its head")
+        raise RunError(
+            f"{folder}: contains no head ({HEAD_CONFIG}), so it cannot predict; save it with its head, or, if "
+            f"it is a language adapter, train the adapter of a task on it (model.language_adapter={folder})"
+        )
     return read_head(read_foreign_json(file, HeadSettings), settings.name, model_type, file)
 
 

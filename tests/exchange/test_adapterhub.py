@@ -237,6 +237,21 @@ def test_names_of_its_predecessor_are_read(backbone: str, tmp_path: Path) -> Non
     assert torch.allclose(logits(model), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("section", [{"inv_adapter": "nice"}, {"invertible_adapter": {"block_type": "nice"}}])
+def test_an_invertible_adapter_without_weights_is_ignored(
+    section: dict[str, Any], backbone: str, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "hub", {**PFEIFFER, **section})
+    model = imported(folder, backbone, tmp_path / "run")
+    assert torch.allclose(logits(model), expected_logits(folder, backbone, PFEIFFER, HEAD), rtol=0, atol=1e-5)
+    stored = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert any("its weights have none" in note for note in stored["warnings"])
+    tensors = torch.load(folder / "pytorch_adapter.bin")
+    torch.save({**tensors, "bert.invertible_adapters.task.F.0.bias": torch.zeros(8)}, folder / "pytorch_adapter.bin")
+    with pytest.raises(UsageError, match=r"a language adapter \(task\), which predicts nothing by itself"):
+        import_adapter(folder, tmp_path / "again", model=backbone, choice=TaskChoice())
+
+
 # What is refused -----------------------------------------------------------------------------------------------------
 
 
