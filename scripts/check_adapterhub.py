@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -78,10 +79,11 @@ def main() -> None:
         for family in FAMILIES:
             _write_backbone(folder / family / "backbone", family)
             _export_ours(folder / family)
-        for job in ("save", "load"):
-            subprocess.run([python, __file__, "--worker", job, "--folder", folder], check=True)
+        worker = [str(python), __file__, "--folder", name, "--worker"]
+        subprocess.run([*worker, "save"], check=True)
         for family in FAMILIES:
             _import_theirs(folder / family)
+        subprocess.run([*worker, "load"], check=True)
         differences = dict(_differences(folder))
     for case, difference in differences.items():
         print(f"{difference:.1e}  {case}")
@@ -143,6 +145,8 @@ def _export_ours(folder: Path) -> None:
 
 def _import_theirs(folder: Path) -> None:
     import adapter_tune
+    from adapter_tune.exchange.exporting import export_run
+    from adapter_tune.exchange.formats import Export
     from adapter_tune.exchange.importing import TaskChoice, import_adapter
 
     for hub in sorted(folder.glob("saved/*/hub")):
@@ -156,6 +160,11 @@ def _import_theirs(folder: Path) -> None:
         )
         model, _ = adapter_tune.load(hub.with_name("run"))
         torch.save(_logits(model, folder), hub.with_name("got.pt"))
+        if language.is_dir():
+            place = folder / "exported" / hub.parent.name
+            export_run(Export(hub.with_name("run")), place / "hub", "adapterhub")
+            shutil.copytree(language, place / "language")
+            shutil.copyfile(hub.with_name("expected.pt"), place / "expected.pt")
 
 
 def _logits(model: Any, folder: Path) -> torch.Tensor:
@@ -259,6 +268,7 @@ def _save_legacy(hub: Path) -> None:
 def _load_ours(folder: Path) -> None:
     """What ``export`` wrote, loaded by AdapterHub; trained LayerNorms by the line in docs/exchange.md."""
     import adapters
+    from adapters.composition import Stack
     from safetensors.torch import load_file
 
     for hub in sorted(folder.glob("*/exported/*/hub")):
@@ -266,6 +276,11 @@ def _load_ours(folder: Path) -> None:
         is_safe = (hub / "adapter.safetensors").is_file()
         name = model.load_adapter(str(hub), set_active=True, use_safetensors=is_safe)
         assert model.active_head == name
+        language = hub.with_name("language")
+        if language.is_dir():
+            is_safe = (language / "adapter.safetensors").is_file()
+            model.set_active_adapters(Stack(model.load_adapter(str(language), use_safetensors=is_safe), name))
+            model.active_head = name
         norms = hub / "adapter_tune_layer_norms.safetensors"
         if norms.is_file():
             assert not model.load_state_dict(load_file(norms), strict=False).unexpected_keys
