@@ -218,7 +218,7 @@ def _save_on_languages(folder: Path, family: str) -> None:
         "seq_bn_inv": adapters.SeqBnInvConfig(),
         "seq_bn_inv as published": adapters.SeqBnInvConfig(reduction_factor=2, leave_out=[1], non_linearity="gelu"),
         "double_seq_bn_inv": adapters.DoubleSeqBnInvConfig(inv_adapter_reduction_factor=3),
-        "no invertible adapter": adapters.SeqBnConfig(reduction_factor=4),
+        "no invertible adapter": adapters.SeqBnConfig(reduction_factor=4, scaling="learned"),
     }
     for number, (name, language) in enumerate(languages.items()):
         for config in ABOVE_A_LANGUAGE:

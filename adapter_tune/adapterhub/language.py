@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -52,7 +53,7 @@ class LanguageAdapter:
         """The file with the settings, for messages."""
         return self.folder / CONFIG
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Sixteen hex digits over all that decides what it computes: the options that are not the default, the tensors.
 
@@ -62,7 +63,7 @@ class LanguageAdapter:
         for name, tensor in sorted(self.tensors.items()):
             neutral = name.replace(f".{self.name}.", ".adapter.")
             digest.update(f"\n{neutral} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()[:16]
 
 

@@ -252,7 +252,10 @@ class Adapted(nn.Module):
 
 
 class AdaptedProjection(Adapted):
-    """The same where no dropout follows the projection: it replaces the projection and keeps its tensors' names."""
+    """The same where no dropout follows the projection: it replaces the projection and keeps its tensors' names.
+
+    The projection may be one that has been replaced already, by an adapter that is in the backbone.
+    """
 
     def __init__(
         self,

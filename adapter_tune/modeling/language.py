@@ -78,7 +78,12 @@ def check_language(backbone: Any, adapter: LanguageAdapter) -> None:
     """
     check_backbone(adapter.settings, backbone, adapter.config_file)
     shape = shape_of(backbone)
-    strategy_of(adapter.options, shape.d, shape.layers, adapter.config_file)
+    strategy, _ = strategy_of(adapter.options, shape.d, shape.layers, adapter.config_file)
+    if strategy.insertion == "parallel":
+        raise RunError(
+            f"{adapter.config_file}: is_parallel is true; above such a language adapter AdapterHub's Stack loses the "
+            "output of the sub-layer, so only others can be used"
+        )
 
 
 def resolved_section(section: ModelConfig) -> ModelConfig:

@@ -216,6 +216,7 @@ def change(folder: Path, **values: Any) -> None:
         ({"mh_adapter": True}, "encoder.layer.0.attention.output.adapters.de.adapter_down.0.weight is missing"),
         ({"model_type": "roberta"}, "model_type is roberta, but the backbone has bert"),
         ({"hidden_size": 768}, "hidden_size is 768, but the backbone has 32"),
+        ({"is_parallel": True}, "is_parallel is true"),
         ({"use_gating": True}, "use_gating is true, which has no counterpart here"),
     ],
 )
@@ -240,3 +241,13 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
         read_language_adapter(tmp_path / "none")
     with pytest.raises(UsageError, match=r"no adapter_config\.json in it"):
         read_language_adapter(tmp_path)
+
+
+def test_a_tensor_without_dimensions_is_refused_by_name(tmp_path: Path) -> None:
+    folder = write_language(tmp_path / "de")
+    tensors = load_file(folder / "adapter.safetensors")
+    save_file({**tensors, "bert.encoder.strange": torch.tensor(1.0)}, folder / "adapter.safetensors")
+    adapter = read_language_adapter(folder)
+    assert len(adapter.digest) == 16
+    with pytest.raises(RunError, match=r"tensor encoder\.strange has no counterpart here"):
+        attach_language(plain_model(), adapter)
