@@ -115,7 +115,7 @@ def check_no_language(folder: Path, adapter: AdapterConfig) -> None:
     if adapter.model.get("language_adapter") is not None:
         raise UsageError(
             f"{run_title(folder)}: was trained on a language adapter ({adapter.model['language_adapter']}), which a "
-            "backbone that tasks share does not have; use the run alone"
+            "backbone that tasks share does not have; predict with the run alone"
         )
 
 

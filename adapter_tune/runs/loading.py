@@ -65,7 +65,8 @@ def load_prepared(folder: Path, model: str | None, language_adapter: str | None 
     """
     adapter = read_adapter_config(folder)
     config = adapter_run_config(folder, adapter, model, language_adapter)
-    _check_language_is_there(folder, config)
+    if language_adapter is None:
+        _check_language_is_there(folder, config)
     check_size(folder, config.strategy.formula(shape_of(load_config(config.model, {}))).trained)
     prepared = build_model(config)
     trained_on = adapter.model.get("language_digest")

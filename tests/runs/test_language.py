@@ -107,6 +107,8 @@ def test_it_is_found_where_it_has_moved(
     with pytest.raises(UsageError, match="is not there; bring it back, or say where it is now with --language-adapter"):
         adapter_tune.load(run)
     assert torch.equal(logits(run, language_adapter=str(world[1])), logits(trained.storage.folder))
+    with pytest.raises(UsageError, match=r"model\.language_adapter: .*nowhere: no such folder"):
+        adapter_tune.load(run, language_adapter=str(tmp_path / "nowhere"))
     shutil.copytree(world[2], tmp_path / "gone")
     with pytest.raises(RunError, match=r"and the run was trained on .*; bring that one back"):
         adapter_tune.load(run)
@@ -278,4 +280,4 @@ def test_the_command_line(
     assert command("train", "--task", "rte", *words[:2], "--set", "model.language_adapter=nowhere") == 2
     assert "model.language_adapter: nowhere: no such folder" in capsys.readouterr().err
     assert command("serve", run) == 2
-    assert "use the run alone" in capsys.readouterr().err
+    assert "predict with the run alone" in capsys.readouterr().err
