@@ -1,7 +1,8 @@
 """Adapters exchanged with AdapterHub's own package, both ways, on tiny random backbones: the logits must be equal.
 
 AdapterHub has an environment of its own (made once, in --envs). What ``adapter-tune export`` writes is loaded there,
-and what ``save_adapter`` writes there, with its own defaults, is imported here. Example:
+and what ``save_adapter`` writes there, with its own defaults, is imported here, also adapters on a language adapter
+(``Stack``). Example:
 
     python scripts/check_adapterhub.py
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,6 +83,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "parallel, sum without effect": {"is_parallel": True, "ln_after": True, "adapter_residual_before_ln": True},
 }
 """Options of a ``DoubleSeqBnConfig``."""
+ABOVE_A_LANGUAGE = ("seq_bn", "double_seq_bn")
+"""Those that are also stacked on language adapters."""
+HEAD_PARTS = ("heads", "classifier", "pre_classifier", "pooler")
 HEADS = {"distilbert": "relu", "electra": "gelu", "deberta-v2": "gelu"}
 """The activation in the heads of families where it is not AdapterHub's default."""
 
@@ -105,10 +110,11 @@ def main() -> None:
         for family in FAMILIES:
             _write_backbone(folder / family / "backbone", family)
             _export_ours(folder / family)
-        for job in ("save", "load"):
-            subprocess.run([python, __file__, "--worker", job, "--folder", folder], check=True)
+        worker = [str(python), __file__, "--folder", name, "--worker"]
+        subprocess.run([*worker, "save"], check=True)
         for family in FAMILIES:
             _import_theirs(folder / family)
+        subprocess.run([*worker, "load"], check=True)
         differences = dict(_differences(folder))
     for case, difference in differences.items():
         print(f"{difference:.1e}  {case}")
@@ -170,12 +176,26 @@ def _export_ours(folder: Path) -> None:
 
 def _import_theirs(folder: Path) -> None:
     import adapter_tune
+    from adapter_tune.exchange.exporting import export_run
+    from adapter_tune.exchange.formats import Export
     from adapter_tune.exchange.importing import TaskChoice, import_adapter
 
     for hub in sorted(folder.glob("saved/*/hub")):
-        import_adapter(hub, hub.with_name("run"), model=str(folder / "backbone"), choice=TaskChoice())
+        language = hub.with_name("language")
+        import_adapter(
+            hub,
+            hub.with_name("run"),
+            model=str(folder / "backbone"),
+            language_adapter=str(language) if language.is_dir() else None,
+            choice=TaskChoice(),
+        )
         model, _ = adapter_tune.load(hub.with_name("run"))
         torch.save(_logits(model, folder), hub.with_name("got.pt"))
+        if language.is_dir():
+            place = folder / "exported" / hub.parent.name
+            export_run(Export(hub.with_name("run")), place / "hub", "adapterhub")
+            shutil.copytree(language, place / "language")
+            shutil.copyfile(hub.with_name("expected.pt"), place / "expected.pt")
 
 
 def _logits(model: Any, folder: Path) -> torch.Tensor:
@@ -215,6 +235,7 @@ def _save_theirs(folder: Path) -> None:
                 model.add_adapter("task", config=config)
                 is_safe = number % 2 == 1 and not getattr(config, "ln_before", False)  # a tensor with two names
                 _save_with_logits(model, folder / family / "saved" / f"{name}, {kind}", is_safe)
+        _save_on_languages(folder, family)
     model = adapters.AutoAdapterModel.from_pretrained(folder / "bert" / "backbone")
     model.add_adapter("task", config=adapters.DoubleSeqBnConfig(non_linearity="gelu"))
     model.add_classification_head("task", num_labels=3)
@@ -222,13 +243,37 @@ def _save_theirs(folder: Path) -> None:
     _save_legacy(folder / "bert" / "saved" / "legacy" / "hub")
 
 
-def _save_with_logits(model: Any, place: Path, safetensors: bool) -> None:
+def _save_on_languages(folder: Path, family: str) -> None:
+    """Adapters of tasks, each stacked on a language adapter."""
+    import adapters
+    from adapters.composition import Stack
+
+    languages = {
+        "seq_bn_inv": adapters.SeqBnInvConfig(),
+        "seq_bn_inv as published": adapters.SeqBnInvConfig(reduction_factor=2, leave_out=[1], non_linearity="gelu"),
+        "double_seq_bn_inv": adapters.DoubleSeqBnInvConfig(inv_adapter_reduction_factor=3),
+        "no invertible adapter": adapters.SeqBnConfig(reduction_factor=4, scaling="learned"),
+    }
+    for number, (name, language) in enumerate(languages.items()):
+        for config in ABOVE_A_LANGUAGE:
+            torch.manual_seed(number)
+            model: Any = adapters.AutoAdapterModel.from_pretrained(folder / family / "backbone")
+            model.add_adapter("de", config=language)
+            model.add_adapter("task", config=config)
+            model.add_classification_head("task", num_labels=3, activation_function=HEADS.get(family, "tanh"))
+            place = folder / family / "saved" / f"{config} on {name}"
+            _save_with_logits(model, place, number % 2 == 1, Stack("de", "task"))
+            model.save_adapter(str(place / "language"), "de", with_head=False, use_safetensors=number % 2 == 0)
+
+
+def _save_with_logits(model: Any, place: Path, safetensors: bool, active: Any = "task") -> None:
+    parts = ("adapters.task", "adapters.de")  # also those of "invertible_adapters"
     for name, parameter in model.named_parameters():
-        if "adapters.task" in name or name.startswith(("heads", "classifier", "pre_classifier", "pooler")):
+        if any(part in name for part in parts) or name.startswith(HEAD_PARTS):
             parameter.data.normal_(std=0.3)
     place.mkdir(parents=True)
     model.save_adapter(str(place / "hub"), "task", use_safetensors=safetensors)
-    model.set_active_adapters("task")
+    model.set_active_adapters(active)
     torch.save(_logits(model, place.parent.parent), place / "expected.pt")
 
 
@@ -257,6 +302,7 @@ def _save_legacy(hub: Path) -> None:
 def _load_ours(folder: Path) -> None:
     """What ``export`` wrote, loaded by AdapterHub; trained LayerNorms by the line in docs/exchange.md."""
     import adapters
+    from adapters.composition import Stack
     from safetensors.torch import load_file
 
     for hub in sorted(folder.glob("*/exported/*/hub")):
@@ -264,6 +310,11 @@ def _load_ours(folder: Path) -> None:
         is_safe = (hub / "adapter.safetensors").is_file()
         name = model.load_adapter(str(hub), set_active=True, use_safetensors=is_safe)
         assert model.active_head == name
+        language = hub.with_name("language")
+        if language.is_dir():
+            is_safe = (language / "adapter.safetensors").is_file()
+            model.set_active_adapters(Stack(model.load_adapter(str(language), use_safetensors=is_safe), name))
+            model.active_head = name
         norms = hub / "adapter_tune_layer_norms.safetensors"
         if norms.is_file():
             assert not model.load_state_dict(load_file(norms), strict=False).unexpected_keys

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
     AutoModel,
@@ -261,3 +262,44 @@ def wait_for(condition: Callable[[], bool]) -> None:
             return
         time.sleep(0.005)
     raise AssertionError("it did not happen")
+
+
+def write_language(folder: Path, seed: int = 0, name: str = "de", **options: Any) -> Path:
+    """The folder of a language adapter for the tests' BERT, as AdapterHub's ``save_adapter`` writes it."""
+    generator = torch.Generator().manual_seed(seed)
+    d = SHAPE["hidden_size"]
+
+    def pair(place: str, names: tuple[str, str], sizes: tuple[int, int, int]) -> dict[str, torch.Tensor]:
+        shapes = ((sizes[1], sizes[0]), (sizes[1],), (sizes[2], sizes[1]), (sizes[2],))
+        parts = (f"{names[0]}.weight", f"{names[0]}.bias", f"{names[1]}.weight", f"{names[1]}.bias")
+        drawn = (torch.randn(shape, generator=generator) * 0.3 for shape in shapes)
+        return dict(zip((f"bert.{place}.{part}" for part in parts), drawn, strict=True))
+
+    section = {**LANGUAGE, **options}
+    tensors = {}
+    for layer in range(SHAPE["num_hidden_layers"]):
+        place = f"encoder.layer.{layer}.output.adapters.{name}"
+        if layer not in section["leave_out"]:
+            tensors.update(pair(place, ("adapter_down.0", "adapter_up"), (d, d // section["reduction_factor"], d)))
+    if section["inv_adapter"]:
+        m = d // 2 // section["inv_adapter_reduction_factor"]
+        for part in "FG":
+            tensors.update(pair(f"invertible_adapters.{name}", (f"{part}.0", f"{part}.2"), (d // 2, m, d // 2)))
+    folder.mkdir(parents=True)
+    settings = {"name": name, "model_type": "bert", "hidden_size": d, "version": "adapters.1.3.0", "config": section}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    save_file(tensors, folder / "adapter.safetensors")
+    return folder
+
+
+LANGUAGE: dict[str, Any] = {
+    "mh_adapter": False,
+    "output_adapter": True,
+    "reduction_factor": 2,
+    "non_linearity": "relu",
+    "original_ln_before": True,
+    "leave_out": [],
+    "inv_adapter": "nice",
+    "inv_adapter_reduction_factor": 2,
+}
+"""The options of ``seq_bn_inv``, with a smaller bottleneck."""

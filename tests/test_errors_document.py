@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save
+from torch import zeros
 
 from adapter_tune.cli import main
 
@@ -24,6 +26,8 @@ GOOD = "text,label\n" + "".join(f"the dog {i},{'ab'[i % 2]}\n" for i in range(20
 TRAIN = "train --train-file train.csv --model demo"
 PREDICT = "predict --runs runs --output out.csv --input"
 HUB = '{"name": "x", "config": {"mh_adapter": true, "ln_after": true}}'
+LANGUAGE = HUB.replace('"ln_after": true', '"output_adapter": true, "reduction_factor": 2, "non_linearity": "relu"')
+LANGUAGE = LANGUAGE.replace('"reduction', '"inv_adapter": "nice", "reduction')
 PEFT = '{"peft_type": "LORA", "task_type": "SEQ_CLS", "use_dora": true}'
 Files = dict[str, str | bytes]
 CASES: list[tuple[str, Files, str]] = [
@@ -120,6 +124,9 @@ CASES: list[tuple[str, Files, str]] = [
     ("a folder without an adapter", {}, "import runs --output out"),
     ("an option of AdapterHub without a counterpart", {"hub/adapter_config.json": HUB, "hub/pytorch_adapter.bin": ""},
      "import hub --model demo --output out"),
+    ("a language adapter in the place of a task's adapter", {"hub/adapter_config.json": LANGUAGE,
+        "hub/adapter.safetensors": save({"invertible_adapters.x.F.0.bias": zeros(1)})}, "import hub --output out"),
+    ("a language adapter that is not there", {"train.csv": GOOD}, f"{TRAIN} --set model.language_adapter=nowhere"),
     ("an adapter of AdapterHub in the place of a run", {"hub/adapter_config.json": HUB},
      "export hub --format adapterhub --output out"),
     ("an option of peft without a counterpart", {"peft/adapter_config.json": PEFT, "peft/adapter_model.bin": ""},

@@ -221,6 +221,8 @@ class Adapted(nn.Module):
         self.insertion = insertion
         self._norm = (norm,)  # in a tuple: not a child, or each of its tensors would have two names
         self.bypassed = False
+        self.in_backbone = False
+        """Whether it is a part of the frozen backbone, beneath the adapter of a task (a language adapter's)."""
         self.input: Tensor | None = None
 
     def capture_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -290,7 +292,10 @@ class Adapted(nn.Module):
 
 
 class AdaptedProjection(Adapted):
-    """The same where no dropout follows the projection: it replaces the projection and keeps its tensors' names."""
+    """The same where no dropout follows the projection: it replaces the projection and keeps its tensors' names.
+
+    The projection may be one that has been replaced already, by an adapter that is in the backbone.
+    """
 
     def __init__(
         self,
@@ -303,9 +308,13 @@ class AdaptedProjection(Adapted):
         self.weight = projection.weight
         self.bias = projection.bias
         self._projection = (projection,)  # in a tuple: not a child, or each tensor would have two names
+        self.beneath = projection if isinstance(projection, AdaptedProjection) else None
 
     def without_adapter(self, x: Tensor) -> Tensor:
-        """The output of the projection."""
+        """The output of the projection, or of the adapter beneath this one."""
+        if self.beneath is not None:
+            beneath: Tensor = self.beneath(x)
+            return beneath
         return nn.functional.linear(x, self.weight, self.bias)
 
     def original(self) -> nn.Module:

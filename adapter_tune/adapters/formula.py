@@ -117,7 +117,9 @@ class ParameterCount(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     backbone: int
-    """The encoder without adapters: embeddings, layers, pooler; no head."""
+    """The encoder without adapters: embeddings, layers, pooler, a frozen language adapter; no head."""
+    language_adapter: int = 0
+    """The language adapter; part of ``backbone``."""
     groups: Groups
     trained: int
     total: int

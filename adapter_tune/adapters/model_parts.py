@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from adapter_tune.adapters.bottleneck import Adapted
 from adapter_tune.adapters.families import family_of
+from adapter_tune.adapters.invertible import AdditiveCoupling
 
 
 def base_of(model: nn.Module) -> nn.Module:
@@ -72,13 +73,20 @@ def head_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 def layer_norms(module: nn.Module) -> Iterator[nn.LayerNorm]:
     """The LayerNorms in a module, without those inside adapters."""
-    inside_adapters = {id(m) for adapted in adapters_of(module) for m in adapted.adapter.modules()}
+    adapters = [m.adapter for m in module.modules() if isinstance(m, Adapted)]
+    inside_adapters = {id(m) for adapter in adapters for m in adapter.modules()}
     return (m for m in module.modules() if isinstance(m, nn.LayerNorm) and id(m) not in inside_adapters)
 
 
 def adapters_of(model: nn.Module) -> list[Adapted]:
-    """Every adapter of a model with the dropout before it, from the lowest layer up."""
-    return [m for m in model.modules() if isinstance(m, Adapted)]
+    """Every adapter of a model with the dropout before it, from the lowest layer up; none of a language adapter."""
+    return [m for m in model.modules() if isinstance(m, Adapted) and not m.in_backbone]
+
+
+def language_modules(model: nn.Module) -> list[nn.Module]:
+    """The frozen modules of a language adapter: the invertible one, and its bottlenecks from the lowest layer up."""
+    invertible = [m for m in model.modules() if isinstance(m, AdditiveCoupling)]
+    return invertible + [m.adapter for m in model.modules() if isinstance(m, Adapted) and m.in_backbone]
 
 
 def added_parameters(model: nn.Module) -> list[nn.Parameter]:

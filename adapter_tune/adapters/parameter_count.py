@@ -12,6 +12,7 @@ from adapter_tune.adapters.model_parts import (
     added_parameters,
     base_of,
     head_parameters,
+    language_modules,
     layer_norms,
     layers_of,
     pooler_parameters,
@@ -39,6 +40,7 @@ def count_parameters(model: nn.Module, formula: Formula | None = None) -> Parame
     adapter_sizes = _adapter_sizes(model)
     count = ParameterCount(
         backbone=without_adapters - _size(head),
+        language_adapter=_size(p for module in language_modules(model) for p in module.parameters()),
         groups=groups,
         trained=groups.total,
         total=total,

@@ -36,9 +36,9 @@ class Site:
 
     @property
     def adapted(self) -> Adapted | None:
-        """The module that holds the adapter, or None without adapter."""
+        """The module that holds the adapter, or None without adapter; one that is in the backbone is none."""
         host = self.host
-        return host if isinstance(host, Adapted) else None
+        return host if isinstance(host, Adapted) and not host.in_backbone else None
 
     @property
     def projection(self) -> nn.Module:
@@ -70,11 +70,14 @@ def sites(model: nn.Module) -> list[Site]:
     ]
 
 
-def attach(model: nn.Module, site: Site, adapter: nn.Module, insertion: Insertion = "serial") -> Adapted:
+def attach(
+    model: nn.Module, site: Site, adapter: nn.Module, insertion: Insertion = "serial", *, in_backbone: bool = False
+) -> Adapted:
     """Put an adapter between the site's dropout and its residual addition, in the training mode of the site.
 
     The adapter maps d values to d; ``Adapted`` says what is done with its output. The LayerNorms are copied first, so
-    that ``detach`` can restore them.
+    that ``detach`` can restore them. With ``in_backbone`` it is from then on a part of the backbone: another one can be
+    attached above it, and ``bypass`` and ``detach`` leave it.
 
     Raises:
         RunError: the site has one already.
@@ -86,6 +89,7 @@ def attach(model: nn.Module, site: Site, adapter: nn.Module, insertion: Insertio
     adapted_class = Adapted if site.paths.dropout else AdaptedProjection
     norm = site.norm if insertion in ("after_norm", "norm_skip") else None
     adapted = adapted_class(cast(nn.Linear, host), adapter, insertion, norm)
+    adapted.in_backbone = in_backbone
     adapted.train(host.training)
     site.put(adapted)
     if adapted.follows_norm:
@@ -93,7 +97,9 @@ def attach(model: nn.Module, site: Site, adapter: nn.Module, insertion: Insertio
         original.hooks.append(site.norm.register_forward_hook(adapted.follow_norm))
     elif insertion != "serial":
         entry = site.module.get_submodule(site.paths.entry)
-        original.hooks.append(entry.register_forward_pre_hook(adapted.capture_input, with_kwargs=True))
+        hook = entry.register_forward_pre_hook(adapted.capture_input, with_kwargs=True)
+        if not in_backbone:
+            original.hooks.append(hook)
     return adapted
 
 

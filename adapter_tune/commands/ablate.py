@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from adapter_tune.commands.common import moved_data, run_or_newest
+from adapter_tune.commands.common import moved_data, run_or_newest, with_language
 from adapter_tune.commands.options import finished_runs, general, scoring
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
@@ -19,6 +19,7 @@ def ablate(
     output: scoring.AblationFolder = None,
     batch_size: finished_runs.EvalBatchSize = None,
     model: finished_runs.MovedModel = None,
+    language_adapter: finished_runs.MovedLanguageAdapter = None,
     train_file: finished_runs.MovedTrainFile = None,
     validation_file: finished_runs.MovedValidationFile = None,
     test_file: finished_runs.MovedTestFile = None,
@@ -47,7 +48,7 @@ def ablate(
         sub_layer = "attention"
     elif feed_forward_only:
         sub_layer = "feed_forward"
-    moved = moved_data(train_file, validation_file, test_file, data_source)
+    moved = with_language(moved_data(train_file, validation_file, test_file, data_source), language_adapter)
     ablation = ablate_run(
         folder, split=split, sub_layer=sub_layer, batch_size=batch_size, model=model, moved=moved, demo=demo
     )

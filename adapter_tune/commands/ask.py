@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapter_tune.commands.common import are_several, moved_model, run_or_newest
+from adapter_tune.commands.common import are_several, check_only_for, moved_model, run_or_newest, with_language
 from adapter_tune.commands.options import finished_runs, general
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.startup import prepare_libraries
@@ -24,6 +24,7 @@ log = logging.getLogger("adapter_tune")
 def ask(
     run: finished_runs.OneOrMoreRuns = None,
     model: finished_runs.MovedModel = None,
+    language_adapter: finished_runs.MovedLanguageAdapter = None,
     demo: general.Demo = False,
     runs: finished_runs.RunsFolder = Path("runs"),
 ) -> None:
@@ -35,16 +36,17 @@ def ask(
         raise UsageError("standard input is closed; run the command in a terminal, or give texts in a pipe")
     folders = run or [run_or_newest(None, runs, demo)]
     prepare_libraries(demo)
-    answers, names = _open(folders, model, demo)
+    answers, names = _open(folders, model, language_adapter, demo)
     if sys.stdin.isatty() and sys.stdout.isatty():
         _ask_person(answers, names)
     else:
         _answer_lines(answers, len(names))
 
 
-def _open(runs: Sequence[Path], model: str | None, demo: bool) -> tuple[Ask, list[str]]:
+def _open(runs: Sequence[Path], model: str | None, language_adapter: str | None, demo: bool) -> tuple[Ask, list[str]]:
     """Return the function that answers, and the names of the one or two texts that it takes."""
     if are_several(runs):
+        check_only_for("one run", {"--language-adapter": language_adapter})
         from adapter_tune.multitask.open_runs import adapter_folders
         from adapter_tune.multitask.predict import open_predictor
         from adapter_tune.multitask.shared_texts import tasks_of, text_names
@@ -54,7 +56,7 @@ def _open(runs: Sequence[Path], model: str | None, demo: bool) -> tuple[Ask, lis
         return open_predictor(folders, model=moved_model(model, demo)).answers, names
     from adapter_tune.runs.reload import predictor
 
-    loaded = predictor(runs[0], needs_data=False, model=model, demo=demo)
+    loaded = predictor(runs[0], needs_data=False, model=model, moved=with_language({}, language_adapter), demo=demo)
     return loaded.answers, list(loaded.task.text)
 
 

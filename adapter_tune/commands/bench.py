@@ -125,4 +125,6 @@ def _compose(text: str, m: str | None, flags: dict[str, Any], sets: list[str]) -
     config = compose(None, strategy_flags, [*(f"strategy.{option}" for option in options), *sets])
     if config.init_from.run is not None:
         raise UsageError(f"init_from.run={config.init_from.run}: bench measures random weights; remove it")
+    if config.model.language_adapter is not None:
+        raise UsageError("model.language_adapter: bench does not measure language adapters; remove it")
     return config

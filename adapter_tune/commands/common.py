@@ -53,6 +53,11 @@ def moved_data(
     return {option: path for option, path in paths.items() if path is not None}
 
 
+def with_language(moved: dict[str, str], language_adapter: str | None) -> dict[str, str]:
+    """Return the paths that have moved, by option, with that of the language adapter if it was given."""
+    return moved if language_adapter is None else {**moved, "model.language_adapter": language_adapter}
+
+
 def check_only_for(use: str, flags: Mapping[str, str | None]) -> None:
     """Refuse flags that would be ignored.
 
@@ -171,6 +176,8 @@ def print_counts(
     for config in configs:
         count, shape, notes = count_on_meta(config.model, config.strategy, {"num_labels": num_labels}, max_length)
         names = {"model": config.model.id, "strategy": config.strategy.name, "m": config.m}
+        if config.model.language_adapter is not None:
+            names["language_adapter_folder"] = config.model.language_adapter
         objects.append({**names, **count.model_dump()})
         if not as_json:
             show_count(config.model.id, config.strategy, count, config.strategy.formula(shape))

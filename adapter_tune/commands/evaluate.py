@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from adapter_tune.commands.common import check_only_for, moved_data, run_or_newest
+from adapter_tune.commands.common import check_only_for, moved_data, run_or_newest, with_language
 from adapter_tune.commands.options import finished_runs, general, scoring
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
@@ -20,6 +20,7 @@ def evaluate(
     label_column: scoring.InputLabelColumn = None,
     batch_size: finished_runs.EvalBatchSize = None,
     model: finished_runs.MovedModel = None,
+    language_adapter: finished_runs.MovedLanguageAdapter = None,
     train_file: finished_runs.MovedTrainFile = None,
     validation_file: finished_runs.MovedValidationFile = None,
     test_file: finished_runs.MovedTestFile = None,
@@ -48,7 +49,7 @@ def evaluate(
         columns=InputColumns(text_column, text_pair_column, label_column),
         batch_size=batch_size,
         model=model,
-        moved=moved,
+        moved=with_language(moved, language_adapter),
         demo=demo,
     )
     if output_json is not None:

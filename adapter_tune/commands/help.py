@@ -16,8 +16,8 @@ from adapter_tune.commands import completion
 from adapter_tune.foundation.errors import UsageError, unknown_name
 
 GROUPS = {
-    "What": "config task strategy m model demo init-from onnx runs attention-only feed-forward-only train-pooler "
-    "num-labels set lengths kept",
+    "What": "config task strategy m model language-adapter demo init-from onnx runs attention-only feed-forward-only "
+    "train-pooler num-labels set lengths kept",
     "Data": "train-file validation-file test-file data-source problem split input text text-pair text-column "
     "text-pair-column label-column max-length",
     "Training": "lr epochs batch-size seed resume force steps",

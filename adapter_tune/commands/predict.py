@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapter_tune.commands.common import are_several, check_only_for, moved_data, moved_model, run_or_newest
+from adapter_tune.commands.common import (
+    are_several,
+    check_only_for,
+    moved_data,
+    moved_model,
+    run_or_newest,
+    with_language,
+)
 from adapter_tune.commands.options import finished_runs, general, scoring
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.foundation.startup import prepare_libraries
@@ -29,6 +36,7 @@ def predict(
     onnx: scoring.OnnxModel = None,
     batch_size: finished_runs.EvalBatchSize = None,
     model: finished_runs.MovedModel = None,
+    language_adapter: finished_runs.MovedLanguageAdapter = None,
     train_file: finished_runs.MovedTrainFile = None,
     validation_file: finished_runs.MovedValidationFile = None,
     test_file: finished_runs.MovedTestFile = None,
@@ -58,7 +66,7 @@ def predict(
         check_target(output)
     texts = [given for given in (text, text_pair) if given is not None]
     if onnx is not None:
-        _check_onnx(run, demo, {"--split": split, "--model": model})
+        _check_onnx(run, demo, {"--split": split, "--model": model, "--language-adapter": language_adapter})
         prepare_libraries(True)
         from adapter_tune.exchange.onnx_predict import onnx_predictor
 
@@ -69,12 +77,14 @@ def predict(
     if are_several(folders):
         if split is not None:
             raise UsageError("--split: several runs have no split in common; give --input FILE or --text")
+        check_only_for("one run", {"--language-adapter": language_adapter})
         _predict_with_several(folders, input_, texts, output, columns, batch_size, moved_model(model, demo))
         return
     from adapter_tune.runs.reload import predictor
 
     (folder,) = folders
     needs_data = split is not None
+    moved = with_language(moved, language_adapter)
     loaded = predictor(folder, needs_data=needs_data, batch_size=batch_size, model=model, moved=moved, demo=demo)
     _predict_with_one(loaded, split, input_, texts, output, columns)
     _print_eval_hint(loaded, folder, input_, columns)

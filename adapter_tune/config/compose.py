@@ -14,7 +14,7 @@ from adapter_tune.foundation.errors import FieldError, UsageError
 SHORT_FORM = {"model": "id", "strategy": "name", "init_from": "run"}
 """Sections that may be written as a plain string, and which of their values that is."""
 
-_WRITTEN_BY_THE_RUN = ("data.custom.digest", "init_from.digest")
+_WRITTEN_BY_THE_RUN = ("data.custom.digest", "init_from.digest", "model.language_digest")
 
 Origins = dict[tuple[str, ...], str]
 """Where the value at a path was written: ``configs/x.yaml:4`` or ``--lr``."""

@@ -14,6 +14,9 @@ from adapter_tune.foundation.errors import FieldError
 from adapter_tune.strategies import Strategy
 from adapter_tune.tasks.glue import CUSTOM, Task, get_task, of_class
 
+_PLACES: Any = {"output": True, "init_from": {"run"}, "model": {"language_adapter"}}
+"""Values that say where something is, and not what it is."""
+
 
 class ResolvedConfig(RunConfig):
     """A configuration in which every value that decides the run is known; made by ``resolved``."""
@@ -29,10 +32,10 @@ class ResolvedConfig(RunConfig):
     def hash(self) -> str:
         """Eight hex digits over the values that differ from the defaults, the output folder aside.
 
-        The run that training starts from counts by the digest of its weights, wherever its folder is.
+        The run that training starts from and the language adapter count by their digests, wherever their folders are.
         """
         default = flat(resolved_defaults(self.task, type(self.strategy)()))
-        values = flat(self.model_dump(exclude={"output": True, "init_from": {"run"}}))
+        values = flat(self.model_dump(exclude=_PLACES))
         changed = {key: value for key, value in values.items() if value != default[key]}
         key = {"task": self.task, "strategy": self.strategy.name, "changed": changed}
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]

@@ -65,6 +65,10 @@ class ModelConfig(Section):
     """Branch, tag or commit on the Hub; null uses the newest."""
     pooler: Literal["auto", "frozen", "train"] = "auto"
     """auto freezes the pooler only if the checkpoint contains its pretraining objective; otherwise it is trained."""
+    language_adapter: str | None = Field(default=None, min_length=1)
+    """A language adapter of AdapterHub (MAD-X), frozen beneath what is trained: a folder, or ORG/NAME; null: none."""
+    language_digest: str | None = None
+    """Of the language adapter; written down by the run, so that another one makes another run."""
 
 
 class InitConfig(Section):
@@ -252,6 +256,9 @@ class RunConfig(Section):
         if custom.positive is not None and custom.problem in ("regression", "multi_label"):
             problem = f"is one of two classes, and problem {custom.problem} has no such classes; remove it"
             raise FieldError(("data", "custom", "positive"), problem)
+        if self.model.language_digest is not None and self.model.language_adapter is None:
+            problem = "goes with model.language_adapter, which is not set; remove it"
+            raise FieldError(("model", "language_digest"), problem)
         if self.init_from.digest is not None and self.init_from.run is None:
             raise FieldError(("init_from", "digest"), "goes with init_from.run, which is not set; remove it")
         return self

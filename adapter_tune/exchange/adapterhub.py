@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict
-
+from adapter_tune.adapterhub.folder import CONFIG, LAYOUTS, WEIGHTS, check_backbone, options_in
+from adapter_tune.adapterhub.folder import Settings as HubSettings
+from adapter_tune.adapterhub.options import options_of, strategy_of
 from adapter_tune.adapters.families import shape_of
+from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.exchange.adapterhub_head import LAYOUTS as HEAD_LAYOUTS
 from adapter_tune.exchange.adapterhub_head import HeadPlan, HeadSettings, read_head, written_head
-from adapter_tune.exchange.adapterhub_options import BottleneckOptions, options_of, parse_options, strategy_of
 from adapter_tune.exchange.adapterhub_tensors import (
     HEAD_WEIGHTS,
-    LAYOUTS,
     NORMS,
-    WEIGHTS,
     HubTensors,
     adapter_parameters,
 )
@@ -27,23 +26,20 @@ from adapter_tune.exchange.formats import (
     Own,
     Reader,
     has_adapter,
-    read_foreign_json,
     write_foreign_json,
 )
 from adapter_tune.exchange.stored_run import StoredRun, open_run
-from adapter_tune.exchange.tensor_files import write_tensors
 from adapter_tune.foundation.errors import RunError, UsageError
+from adapter_tune.foundation.tensor_files import read_tensors, write_tensors
+from adapter_tune.run_files.json_files import read_foreign_json
 from adapter_tune.strategies import Injection
 
-CONFIG = "adapter_config.json"
 HEAD_CONFIG = "head_config.json"
 SECTION = "adapter_tune"
 """The key in the configuration under which we write what AdapterHub does not have."""
 
 _VERSION = "adapters.1.3.0"
 """The version whose folders are written."""
-_LEGACY_ACTIVATIONS = {"gelu": "gelu_new", "gelu_orig": "gelu"}
-"""Activations in folders without a version, and what they are called now."""
 
 
 class OwnSection(Own):
@@ -53,17 +49,9 @@ class OwnSection(Own):
     """The strategy's option: which LayerNorms are in ``NORMS``."""
 
 
-class Settings(BaseModel):
-    """``adapter_config.json``."""
+class Settings(HubSettings):
+    """``adapter_config.json``, perhaps with our section."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, protected_namespaces=())
-
-    name: str
-    model_type: str | None = None
-    model_name: str | None = None
-    hidden_size: int | None = None
-    version: str | None = None
-    config: Any
     adapter_tune: OwnSection | None = None
 
 
@@ -81,6 +69,24 @@ def backbone_of(folder: Path) -> str | None:
     return _settings(folder).model_name or None
 
 
+def check_task_adapter(folder: Path) -> None:
+    """Refuse a language adapter, which predicts nothing; only such an adapter has an invertible one in its weights.
+
+    Raises:
+        UsageError: it is one.
+        RunError: a file is damaged, or an option has no counterpart here.
+    """
+    settings = _settings(folder)
+    if options_in(settings, folder / CONFIG).inv_adapter is None:
+        return
+    _, tensors = read_tensors(*(folder / name for name in WEIGHTS))
+    if any("invertible" in name for name in tensors):
+        raise UsageError(
+            f"{folder}: a language adapter ({settings.name}), which predicts nothing by itself; train the adapter of a "
+            f"task on it: adapter-tune train ... --set model.language_adapter={folder}"
+        )
+
+
 def read_adapter_hub(folder: Path, backbone: Any) -> Foreign:
     """Read a folder that AdapterHub's ``save_adapter`` wrote, or ``adapter-tune export``.
 
@@ -93,9 +99,12 @@ def read_adapter_hub(folder: Path, backbone: Any) -> Foreign:
     """
     settings = _settings(folder)
     file = folder / CONFIG
-    _check_backbone(settings, backbone, file)
+    check_backbone(settings, backbone, file)
     shape = shape_of(backbone)
-    strategy, notes = strategy_of(_options(settings, file), shape.d, shape.layers, file)
+    options = options_in(settings, file)
+    strategy, notes = strategy_of(options, shape.d, shape.layers, file)
+    if options.inv_adapter is not None:
+        notes.append(f"inv_adapter is {options.inv_adapter!r}, but its weights have none; AdapterHub ignores it, too")
     own = settings.adapter_tune
     plan = _read_head(folder, settings, backbone.model_type)
     tensors = HubTensors(folder, settings.name, plan, backbone.model_type)
@@ -134,6 +143,7 @@ def _write(run: StoredRun, folder: Path, safetensors: bool) -> list[str]:
         raise UsageError(f"AdapterHub has no adapters for {backbone.model_type} backbones; export other runs")
     shape = shape_of(backbone)
     options, notes = options_of(run.config.strategy, shape.d, shape.layers)
+    notes += _language_notes(run.config)
     name = run.config.task
     head_options, head = written_head(run, name)
     norms = run.trained_norms()
@@ -166,36 +176,38 @@ def _write(run: StoredRun, folder: Path, safetensors: bool) -> list[str]:
     return notes
 
 
+def _language_notes(config: ResolvedConfig) -> list[str]:
+    """Say how a run on a language adapter is loaded.
+
+    Raises:
+        UsageError: AdapterHub would compute something else.
+    """
+    language = config.model.language_adapter
+    if language is None:
+        return []
+    if cast(Injection, config.strategy).insertion == "parallel":
+        raise UsageError(
+            f"strategy {config.strategy.name} on a language adapter: AdapterHub's Stack leaves out the language "
+            "adapter where a parallel adapter is above it; export the run with --format onnx"
+        )
+    return [
+        f"trained on the language adapter in {language}, which is not exported: load both in AdapterHub and activate "
+        f"them with Stack(LANGUAGE, '{config.task}'); adapter-tune import takes it with --language-adapter"
+    ]
+
+
 def _settings(folder: Path) -> Settings:
     return read_foreign_json(folder / CONFIG, Settings)
-
-
-def _options(settings: Settings, file: Path) -> BottleneckOptions:
-    section = settings.config
-    if settings.version is None and isinstance(section, dict) and "non_linearity" in section:
-        name = section["non_linearity"]
-        section = {**section, "non_linearity": _LEGACY_ACTIVATIONS.get(name, name)}
-    return parse_options(section, file)
 
 
 def _read_head(folder: Path, settings: Settings, model_type: str) -> HeadPlan:
     file = folder / HEAD_CONFIG
     if not file.is_file():
-        raise RunError(f"{folder}: contains no head ({HEAD_CONFIG}), so it cannot predict; save it with its head")
-    return read_head(read_foreign_json(file, HeadSettings), settings.name, model_type, file)
-
-
-def _check_backbone(settings: Settings, backbone: Any, file: Path) -> None:
-    """Refuse a backbone of another kind or size than the adapter's, or of a family without such adapters."""
-    if backbone.model_type not in LAYOUTS:
         raise RunError(
-            f"{file}: AdapterHub has no adapters for {backbone.model_type} backbones; choose another --model"
+            f"{folder}: contains no head ({HEAD_CONFIG}), so it cannot predict; save it with its head, or, if "
+            f"it is a language adapter, train the adapter of a task on it (model.language_adapter={folder})"
         )
-    theirs = (settings.model_type, settings.hidden_size)
-    ours = (backbone.model_type, shape_of(backbone).d)
-    for name, their, our in zip(("model_type", "hidden_size"), theirs, ours, strict=True):
-        if their is not None and their != our:
-            raise RunError(f"{file}: {name} is {their}, but the backbone has {our}; give its own backbone with --model")
+    return read_head(read_foreign_json(file, HeadSettings), settings.name, model_type, file)
 
 
 FORMAT = Format(
@@ -203,5 +215,5 @@ FORMAT = Format(
     title="AdapterHub's adapters package",
     write=write_adapter_hub,
     options=frozenset({"safetensors"}),
-    reader=Reader(is_in=is_adapter_hub, backbone=backbone_of, read=read_adapter_hub),
+    reader=Reader(is_in=is_adapter_hub, backbone=backbone_of, read=read_adapter_hub, check=check_task_adapter),
 )

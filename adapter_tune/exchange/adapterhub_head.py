@@ -17,8 +17,8 @@ from torch import Tensor
 from adapter_tune.adapters.model_parts import head_modules
 from adapter_tune.exchange.formats import Head
 from adapter_tune.exchange.stored_run import StoredRun, is_stored
-from adapter_tune.exchange.tensor_files import copy_tensors
 from adapter_tune.foundation.errors import RunError
+from adapter_tune.foundation.tensor_files import copy_tensors
 from adapter_tune.foundation.validation_messages import first_problem
 
 _LEGACY_SUFFIX = "ModelWithHeads"

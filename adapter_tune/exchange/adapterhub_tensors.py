@@ -3,59 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from adapter_tune.adapterhub.folder import LAYOUTS, WEIGHTS, bottleneck_parameters, current_name, place_of
 from adapter_tune.adapters.bottleneck import Bottleneck
-from adapter_tune.adapters.families import SubLayer
 from adapter_tune.adapters.formula import Shape
 from adapter_tune.adapters.model_parts import base_of, layer_norms
 from adapter_tune.adapters.surgery import sites
 from adapter_tune.exchange.adapterhub_head import HeadPlan, fill_head
-from adapter_tune.exchange.tensor_files import check_tensors, copy_tensors, read_tensors
 from adapter_tune.foundation.errors import RunError
+from adapter_tune.foundation.tensor_files import check_tensors, copy_tensors, read_tensors
 from adapter_tune.strategies import Injection
 
-WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
 HEAD_WEIGHTS = ("model_head.safetensors", "pytorch_model_head.bin")
 NORMS = "adapter_tune_layer_norms.safetensors"
 """Trained LayerNorms, for which AdapterHub has no place: tensors by their names in the model."""
-
-_LEGACY = {
-    "attention_text_task_adapters": "adapters",
-    "attention_text_lang_adapters": "adapters",
-    "layer_text_task_adapters": "adapters",
-    "layer_text_lang_adapters": "adapters",
-}
-"""Parts of tensors' names in folders of adapter-transformers 1, and what they are now."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where AdapterHub puts the adapters of a family."""
-
-    base: str
-    """Name of the base model in the classifier."""
-    layers: str
-    """Path from the base model to its layers."""
-    sub_layers: dict[SubLayer, str]
-    """Path from a layer to the module that has the adapters of a sub-layer."""
-
-
-_BERT: dict[SubLayer, str] = {"attention": "attention.output", "feed_forward": "output"}
-_DISTILBERT: dict[SubLayer, str] = {"attention": "attention_adapters", "feed_forward": "output_adapters"}
-LAYOUTS = {
-    "bert": Layout("bert", "encoder.layer", _BERT),
-    "roberta": Layout("roberta", "encoder.layer", _BERT),
-    "xlm-roberta": Layout("roberta", "encoder.layer", _BERT),
-    "distilbert": Layout("distilbert", "transformer.layer", _DISTILBERT),
-    "electra": Layout("electra", "encoder.layer", _BERT),
-    "deberta-v2": Layout("deberta", "encoder.layer", _BERT),
-}
 
 
 class HubTensors:
@@ -82,7 +48,7 @@ class HubTensors:
         self.layout = LAYOUTS[model_type]
         self.adapter: dict[str, Tensor] = {}
         for key, tensor in adapter.items():
-            current = _current_name(key).removeprefix(f"{self.layout.base}.")
+            current = current_name(key).removeprefix(f"{self.layout.base}.")
             if current in self.adapter:
                 raise RunError(f"{self.file}: contains tensor {current} under two names; save the adapter again")
             self.adapter[current] = tensor
@@ -103,10 +69,10 @@ class HubTensors:
         expected: dict[str, tuple[int, ...]] = {}
         for layer, m in enumerate(strategy.sizes(shape.layers)):
             for sub_layer in strategy.chosen_sub_layers() if m else ():
-                place = _place(self.layout, layer, sub_layer, self.name)
+                place = place_of(self.layout, layer, sub_layer, self.name)
                 bottleneck = Bottleneck(shape.d, m, strategy.bottleneck_config(), torch.device("meta"))
-                for key, parameter in _own_parameters(bottleneck):
-                    expected[f"{place}.{key}"] = tuple(parameter.shape) or (1,)
+                for name, parameter in bottleneck_parameters(bottleneck, place):
+                    expected[name] = tuple(parameter.shape) or (1,)
         check_tensors(expected, self.adapter, self.file)
         check_tensors(self.plan.shapes(shape.d), self.head, self.head_file)
 
@@ -125,40 +91,10 @@ class HubTensors:
         copy_tensors(trained, self.norms, self.norms_file)
 
 
-def _place(layout: Layout, layer: int, sub_layer: SubLayer, name: str) -> str:
-    """The path from the base model to an adapter."""
-    return f"{layout.layers}.{layer}.{layout.sub_layers[sub_layer]}.adapters.{name}"
-
-
 def adapter_parameters(model: Any, name: str) -> Iterator[tuple[str, nn.Parameter]]:
     """The parameters of the adapters by AdapterHub's names in the base model."""
     layout = LAYOUTS[model.config.model_type]
     for site in sites(model):
         if site.adapted is None:
             continue
-        place = _place(layout, site.layer, site.sub_layer, name)
-        for key, parameter in _own_parameters(site.adapted.adapter):
-            yield f"{place}.{key}", parameter
-
-
-def _own_parameters(bottleneck: Bottleneck) -> Iterator[tuple[str, nn.Parameter]]:
-    """The parameters of one adapter by AdapterHub's names in it."""
-    has_input_norm = isinstance(bottleneck.input_norm, nn.LayerNorm)
-    modules = (
-        ("adapter_norm_before", bottleneck.input_norm),
-        ("adapter_down.0", bottleneck.input_norm),  # one LayerNorm under two names; the second one decides there, too
-        (f"adapter_down.{int(has_input_norm)}", bottleneck.down),
-        ("adapter_up", bottleneck.up),
-        ("adapter_norm_after", bottleneck.sum_norm or bottleneck.output_norm),
-    )
-    for name, module in modules:
-        for part, parameter in module.named_parameters():
-            yield f"{name}.{part}", parameter
-    if isinstance(bottleneck.scale, nn.Parameter):
-        yield "scaling", bottleneck.scale
-
-
-def _current_name(key: str) -> str:
-    for old, new in _LEGACY.items():
-        key = key.replace(f".{old}.", f".{new}.")
-    return key
+        yield from bottleneck_parameters(site.adapted.adapter, place_of(layout, site.layer, site.sub_layer, name))

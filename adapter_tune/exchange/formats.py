@@ -6,17 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapter_tune.run_files.json_files import read_json
 from adapter_tune.strategies import Strategy
-
-_ANY_VERSION = 10**9
-"""Other libraries' files have no format number."""
-
-Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class Own(BaseModel):
@@ -109,6 +103,8 @@ class Reader:
     """The backbone's id in a folder, if it has one."""
     read: Callable[[Path, Any], Foreign]
     """Reads a folder, given the transformers configuration of the backbone."""
+    check: Callable[[Path], None] = lambda folder: None
+    """Refuses, before a backbone is looked up, a folder of this format of which no run can be made."""
 
 
 @dataclass(frozen=True)
@@ -129,16 +125,6 @@ class Format:
 def has_adapter(folder: Path, config: str, weights: tuple[str, ...]) -> bool:
     """Whether a folder contains a configuration and one of the files with weights."""
     return (folder / config).is_file() and any((folder / name).is_file() for name in weights)
-
-
-def read_foreign_json(path: Path, schema: type[Schema]) -> Schema:
-    """A JSON file of another library.
-
-    Raises:
-        UsageError: the file is missing.
-        RunError: it is damaged.
-    """
-    return read_json(path, schema, _ANY_VERSION, "copy it again")
 
 
 def write_foreign_json(path: Path, values: dict[str, Any]) -> None:

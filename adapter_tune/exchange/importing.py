@@ -19,8 +19,9 @@ from adapter_tune.exchange.registry import format_in
 from adapter_tune.foundation.errors import FieldError, RunError, UsageError
 from adapter_tune.modeling.backbone import load_config, load_tokenizer
 from adapter_tune.modeling.build import PreparedModel, build_model
-from adapter_tune.run_files.result import Backbone, ImportedRun, Speed, Storage, versions
-from adapter_tune.runs.save import save_config, save_run
+from adapter_tune.modeling.language import resolved_section
+from adapter_tune.run_files.result import ImportedRun, Speed, Storage, versions
+from adapter_tune.runs.save import save_config, save_run, used_backbone
 from adapter_tune.tasks.glue import CUSTOM, Task, get_task
 
 
@@ -38,13 +39,16 @@ class TaskChoice:
     """Maximum number of tokens in a row; None for the folder's or the default."""
 
 
-def import_adapter(folder: Path, output: Path, *, model: str | None = None, choice: TaskChoice) -> ImportedRun:
+def import_adapter(
+    folder: Path, output: Path, *, model: str | None = None, language_adapter: str | None = None, choice: TaskChoice
+) -> ImportedRun:
     """Turn an adapter of another library into a run folder, which can be scored, predict, be ablated, or join others.
 
     Args:
         folder: the adapter.
         output: the run folder to write, which must be new or empty.
         model: path or id of the backbone; by default the id in the folder.
+        language_adapter: folder of the language adapter that it was trained on.
         choice: what the adapter is for.
 
     Returns:
@@ -56,21 +60,23 @@ def import_adapter(folder: Path, output: Path, *, model: str | None = None, choi
     """
     check_new(output)
     format_, reader = format_in(folder)
-    section = ModelConfig(id=model or _hub_id(reader.backbone(folder), folder))
+    reader.check(folder)
+    section = ModelConfig(id=model or _hub_id(reader.backbone(folder), folder), language_adapter=language_adapter)
     backbone = load_config(section, {})
     family_of(backbone)
     foreign = reader.read(folder, backbone)
     origin = f"{format_.title}, folder {folder.resolve().name}"
     notes = [f"imported from {origin}", *foreign.notes]
-    config = _configuration(section, foreign, choice, backbone, notes)
+    config = _configuration(resolved_section(section), foreign, choice, backbone, notes)
     tokenizer = load_tokenizer(config.model)
     prepared = build_model(config)
+    notes += prepared.notes
     _check_backbone(foreign, prepared, folder, notes)
     foreign.fill(prepared.model)
     record = ImportedRun(
         task=config.task,
         strategy=config.strategy.name,
-        model=Backbone(id=config.model.id, revision=prepared.config.revision, fingerprint=prepared.fingerprint),
+        model=used_backbone(config.model.id, prepared),
         seed=config.training.seed,
         config=config.model_dump(),
         parameters=count_parameters(prepared.model, config.strategy.formula(shape_of(backbone))),

@@ -67,7 +67,13 @@ class LoadedRun:
         return {name: batch[name] for name in self.inputs}
 
 
-def load_run(folder: Path, adapter: AdapterConfig, config: ResolvedConfig, model: str | None) -> LoadedRun:
+def load_run(
+    folder: Path,
+    adapter: AdapterConfig,
+    config: ResolvedConfig,
+    model: str | None,
+    language_adapter: str | None = None,
+) -> LoadedRun:
     """Load a run with its backbone.
 
     Args:
@@ -75,11 +81,12 @@ def load_run(folder: Path, adapter: AdapterConfig, config: ResolvedConfig, model
         adapter: its configuration.
         config: that of the run.
         model: path or id of the backbone, if it has moved since training.
+        language_adapter: folder of the language adapter, if that has moved, or of one for another language.
 
     Raises:
         RunError: the backbone is not the one of the training, or a file is damaged.
     """
-    prepared = load_prepared(folder, model)
+    prepared = load_prepared(folder, model, language_adapter)
     prepared.model.eval()
     return LoadedRun(folder, adapter, config, prepared, load_saved_tokenizer(folder, prepared.model.config))
 

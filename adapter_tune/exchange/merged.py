@@ -44,6 +44,11 @@ def write_merged(export: Export, folder: Path) -> Exported:
     place, adapter, config = read_run_config(export.run, export.model)
     if isinstance(config.strategy, Injection):
         raise UsageError(_no_place(config.strategy))
+    if config.model.language_adapter is not None:
+        raise UsageError(
+            f"{export.run}: has a language adapter ({config.model.language_adapter}), for which a classifier of "
+            "transformers has no place; export the run with --format onnx, which contains the whole model"
+        )
     run = load_run(place, adapter, config, export.model)
     expected = [run.logits(batch) for batch in run.batches()]
     if isinstance(config.strategy, Lora):

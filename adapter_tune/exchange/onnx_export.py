@@ -22,6 +22,7 @@ from adapter_tune.exchange.onnx_int8 import quantize
 from adapter_tune.exchange.onnx_predict import OnnxPredictor, open_session
 from adapter_tune.exchange.stored_run import read_run_config
 from adapter_tune.foundation.errors import RunError, first_line
+from adapter_tune.run_files.data_paths import LANGUAGE
 
 TOLERANCE = 1e-4
 """Largest difference of a logit from the run's."""
@@ -67,7 +68,7 @@ def write_onnx(export: Export, folder: Path) -> Exported:
     for package in ("onnx", "onnxruntime", "onnxscript"):
         onnx_package(package)
     place, adapter, config = read_run_config(export.run, export.model)
-    run = load_run(place, adapter, config, export.model)
+    run = load_run(place, adapter, config, export.model, export.moved.get(LANGUAGE))
     expected = [run.logits(batch).numpy() for batch in run.batches()]
     _export(run, folder / MODEL)
     predictors = {MODEL_NAMES[MODEL]: _predictor(run, folder / MODEL)}

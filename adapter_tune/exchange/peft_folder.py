@@ -18,15 +18,14 @@ from adapter_tune.exchange.formats import (
     Own,
     Reader,
     has_adapter,
-    read_foreign_json,
     write_foreign_json,
 )
 from adapter_tune.exchange.peft_modules import PeftPlan, Source, lora_paths, peft_name, plan_of, saved_modules
 from adapter_tune.exchange.peft_options import PeftSettings, check_peft_settings
 from adapter_tune.exchange.stored_run import StoredRun, open_run
-from adapter_tune.exchange.tensor_files import copy_tensors, read_tensors, write_tensors
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.run_files.json_files import read_json
+from adapter_tune.foundation.tensor_files import copy_tensors, read_tensors, write_tensors
+from adapter_tune.run_files.json_files import read_foreign_json, read_json
 from adapter_tune.strategies.lora import Lora, load_peft
 
 CONFIG = "adapter_config.json"
@@ -103,6 +102,11 @@ def write_peft(export: Export, folder: Path) -> Exported:
     if not isinstance(strategy, Lora):
         raise UsageError(
             f"strategy {strategy.name} has no counterpart in peft's LoRA; only runs of strategy lora can be exported"
+        )
+    if run.config.model.language_adapter is not None:
+        raise UsageError(
+            f"{export.run}: was trained on a language adapter ({run.config.model.language_adapter}), which peft does "
+            "not have; export it with --format onnx"
         )
     _write_config(run, strategy, folder)
     tensors = {peft_name(name): p for name, p in run.model.named_parameters() if not p.is_meta}

@@ -23,8 +23,8 @@ from adapter_tune.adapters.model_parts import (
 )
 from adapter_tune.exchange.peft_options import PeftSettings
 from adapter_tune.exchange.peft_patterns import without_patterns
-from adapter_tune.exchange.tensor_files import check_tensors
 from adapter_tune.foundation.errors import RunError
+from adapter_tune.foundation.tensor_files import check_tensors
 from adapter_tune.strategies.lora import Lora, load_peft
 
 PREFIX = "base_model.model."

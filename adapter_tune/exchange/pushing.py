@@ -20,7 +20,7 @@ from adapter_tune.foundation.hub_errors import resolved_revision
 from adapter_tune.run_files.adapter_files import ADAPTER, CARD, CONFIG, WEIGHTS, read_adapter_config, read_weights
 from adapter_tune.run_files.hub_checks import ADAPTER_FILES, TOKENIZER_CONFIG, TOKENIZER_FILES, check_contents
 from adapter_tune.run_files.model_card import model_card
-from adapter_tune.run_files.public_record import public_record
+from adapter_tune.run_files.public_record import is_pinned, public_record
 from adapter_tune.run_files.result import FILE, RunRecord, read_run, save_record
 from adapter_tune.runs.loading import load
 from adapter_tune.runs.save import CONFIG as RUN_CONFIG
@@ -66,7 +66,14 @@ def push_run(
     distributed.check_launcher()
     name = HubName(check_repository_name(repository).repository, revision)
     record = read_run(run)
-    read_weights(run / ADAPTER, read_adapter_config(run / ADAPTER))
+    adapter = read_adapter_config(run / ADAPTER)
+    read_weights(run / ADAPTER, adapter)
+    language = adapter.model.get("language_adapter")
+    if language is not None and not is_pinned(language):
+        raise UsageError(
+            f"{run}: was trained on the language adapter in {language}, a folder that others do not have; only runs on "
+            "a language adapter on the Hub (model.language_adapter=ORG/NAME) can be pushed"
+        )
     _check_can_push()
     backbone = _backbone_on_hub(run, model)
     with TemporaryDirectory() as temporary:

@@ -81,13 +81,17 @@ def offline_variable() -> str | None:
     return None
 
 
-def reading(name: HubName) -> AbstractContextManager[None]:
-    """Turn any error of the Hub's library in the block into one line about a run that is read.
+def reading(name: HubName, kind: str) -> AbstractContextManager[None]:
+    """Turn any error of the Hub's library in the block into one line about a repository that is read.
+
+    Args:
+        name: the repository.
+        kind: what a folder in its place would be of, as in "a finished run".
 
     Raises:
         RunError: in place of any other error, except this package's own errors and MemoryError.
     """
-    return as_one_line(lambda error: f"{name}: no such folder, and {_reading_problem(error, name)}")
+    return as_one_line(lambda error: f"{name}: no such folder, and {_reading_problem(error, name, kind)}")
 
 
 def pushing(name: HubName) -> AbstractContextManager[None]:
@@ -99,7 +103,7 @@ def pushing(name: HubName) -> AbstractContextManager[None]:
     return as_one_line(lambda error: f"cannot push to {name}: {_pushing_problem(error, name)}")
 
 
-def _reading_problem(error: Exception, name: HubName) -> str:
+def _reading_problem(error: Exception, name: HubName, kind: str) -> str:
     """Why a repository cannot be read, and the fix; it goes on after "no such folder, and"."""
     from huggingface_hub import errors as hub
 
@@ -111,16 +115,16 @@ def _reading_problem(error: Exception, name: HubName) -> str:
     if isinstance(error, hub.RepositoryNotFoundError | hub.HFValidationError) or _status(error) in (401, 403):
         return (
             "no such repository on the Hub; check the name, log in with 'hf auth login' if it is private, or give "
-            "the folder of a finished run"
+            f"the folder of {kind}"
         )
     if isinstance(error, hub.RevisionNotFoundError):
         return f"its repository on the Hub has no revision '{name.revision}'; give a branch, a tag or a whole commit"
     if is_network_error(error):
         return (
             "the Hub cannot be reached (no copy is in its cache); check the network (or HF_ENDPOINT and "
-            "HF_HUB_OFFLINE), or give the folder of a finished run"
+            f"HF_HUB_OFFLINE), or give the folder of {kind}"
         )
-    return f"the Hub does not give it ({first_line(error)}); try again, or give the folder of a finished run"
+    return f"the Hub does not give it ({first_line(error)}); try again, or give the folder of {kind}"
 
 
 def _pushing_problem(error: Exception, name: HubName) -> str:

@@ -18,7 +18,7 @@ from transformers import (
 from adapter_tune.adapters.bottleneck import truncated_normal_
 from adapter_tune.adapters.families import family_of, shape_of
 from adapter_tune.adapters.formula import ParameterCount, Shape
-from adapter_tune.adapters.model_parts import head_modules, pooler_parameters
+from adapter_tune.adapters.model_parts import head_modules, language_modules, pooler_parameters
 from adapter_tune.adapters.parameter_count import count_parameters
 from adapter_tune.adapters.published_sizes import published_size
 from adapter_tune.config.resolved import ResolvedConfig
@@ -32,6 +32,14 @@ from adapter_tune.modeling.backbone import (
     check_length,
     load_backbone,
     load_config,
+)
+from adapter_tune.modeling.language import (
+    attach_language,
+    check_language,
+    language_note,
+    open_language,
+    with_language,
+    with_place,
 )
 from adapter_tune.modeling.unused_tensors import unused_note
 from adapter_tune.strategies import Strategy
@@ -58,13 +66,15 @@ class PreparedModel:
     """Names of the tensors that no checkpoint held; they are saved with the adapter, trained or not."""
     notes: list[str] = field(default_factory=list)
     """Decisions that a user should know of."""
+    bare_fingerprint: str = ""
+    """The fingerprint of the backbone without its language adapter."""
 
 
 def check_backbone_fits(config: ResolvedConfig) -> None:
     """Check a run's options against the backbone's configuration, before data is read and weights are loaded.
 
     Raises:
-        RunError: the backbone cannot be found, or its family is not supported.
+        RunError: the backbone cannot be found, its family is not supported, or the language adapter is for another one.
         UsageError: ``model.revision`` of a local folder, layers that the backbone does not have, rows longer than its
             positions, or gradient checkpointing that it does not support.
     """
@@ -74,6 +84,8 @@ def check_backbone_fits(config: ResolvedConfig) -> None:
         )
     backbone = load_config(config.model, {})
     config.strategy.formula(shape_of(backbone))
+    if (language := open_language(config.model)) is not None:
+        check_language(backbone, language)
     check_length(config.data.max_length, backbone)
     model_class = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(backbone)]
     if config.training.gradient_checkpointing and not model_class.supports_gradient_checkpointing:
@@ -100,11 +112,19 @@ def build_model(config: ResolvedConfig, cache: RunCache | None = None) -> Prepar
         revision=resolved_revision(located_model(config.model.id), config.model.revision),
         pooler=pooler,
     )
+    fingerprint = loaded.fingerprint
+    if (language := open_language(config.model)) is not None:
+        attach_language(loaded.model, language)
+        resolved = with_place(resolved, language)
+        fingerprint = with_language(fingerprint, language.digest)
+        notes.append(language_note(loaded.model, language))
     torch.manual_seed(config.training.seed)  # however many random numbers loading has drawn
     _init_new_pooler(loaded.model, loaded.newly_initialized)
     torch.manual_seed(config.training.seed)
     prepare(loaded.model, config.strategy, train_pooler=pooler == "train")
-    return PreparedModel(loaded.model, resolved, loaded.fingerprint, loaded.newly_initialized, notes)
+    return PreparedModel(
+        loaded.model, resolved, fingerprint, loaded.newly_initialized, notes, bare_fingerprint=loaded.fingerprint
+    )
 
 
 def _init_new_pooler(model: Any, newly_initialized: frozenset[str]) -> None:
@@ -132,6 +152,8 @@ def prepare(model: nn.Module, strategy: Strategy, *, train_pooler: bool) -> None
         for parameter in pooler_parameters(model):
             parameter.requires_grad_(True)
     strategy.apply(model)
+    for module in language_modules(model):  # a part of the backbone that no strategy trains
+        module.requires_grad_(False)
 
 
 def count_on_meta(
@@ -157,6 +179,9 @@ def count_on_meta(
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(backbone)
     notes = []
+    if (language := open_language(config)) is not None:
+        attach_language(model, language)
+        notes.append(language_note(model, language))
     train_pooler = strategy.trains_pooler or config.pooler == "train"
     if config.pooler == "auto" and not train_pooler and shape.pooler:
         train_pooler = published is None

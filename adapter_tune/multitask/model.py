@@ -21,7 +21,7 @@ from adapter_tune.modeling.precision import cast_frozen_weights, resolve_compute
 from adapter_tune.multitask.by_task import CurrentGroups, Group
 from adapter_tune.multitask.holders import Holders
 from adapter_tune.multitask.shared_layers import SharedLayers
-from adapter_tune.multitask.task_parts import TaskReader
+from adapter_tune.multitask.task_parts import TaskReader, check_no_language
 from adapter_tune.run_files.adapter_files import AdapterConfig, adapter_folder, read_adapter_config, tokenizer_digest
 from adapter_tune.run_files.hub_runs import local_run
 from adapter_tune.runs.run_config import adapter_run_config
@@ -140,6 +140,7 @@ class MultiTask:
         folder = adapter_folder(local_run(run))
         adapter = read_adapter_config(folder)
         config = adapter_run_config(folder, adapter)
+        check_no_language(folder, adapter)
         if adapter.fingerprint != self._loaded.fingerprint:
             raise RunError(f"{folder}: the adapter was trained on another backbone ({adapter.model['id']})")
         try:

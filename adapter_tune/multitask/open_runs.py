@@ -13,7 +13,7 @@ from adapter_tune.foundation.hub_calls import name_of_snapshot, run_title
 from adapter_tune.foundation.unique_names import NamedItem, shortest_unique_names
 from adapter_tune.modeling.backbone import load_config
 from adapter_tune.multitask.model import MultiTask
-from adapter_tune.multitask.task_parts import check_can_share
+from adapter_tune.multitask.task_parts import check_can_share, check_no_language
 from adapter_tune.run_files.adapter_files import ADAPTER, CONFIG, AdapterConfig, adapter_folder, read_adapter_config
 from adapter_tune.run_files.hub_runs import local_run
 from adapter_tune.runs.run_config import adapter_run_config
@@ -123,10 +123,12 @@ def open_backbone(
         precision: as in ``MultiTask``.
 
     Raises:
-        UsageError: the folder contains no adapter.
+        UsageError: the folder contains no adapter, or the run was trained on a language adapter.
         RunError: the backbone cannot be loaded.
     """
-    backbone = read_adapter_config(folder).model
+    adapter = read_adapter_config(folder)
+    check_no_language(run_folder(folder), adapter)
+    backbone = adapter.model
     revision = None if model else backbone["revision"]
     return MultiTask(model or backbone["id"], revision=revision, device=device, precision=precision)
 
@@ -134,6 +136,8 @@ def open_backbone(
 def check_can_share_all(folders: Sequence[Path], model: str | None) -> None:
     """Refuse runs that cannot share a backbone, as far as that is known before its weights are loaded."""
     adapters = {folder: read_adapter_config(folder) for folder in folders}
+    for folder, adapter in adapters.items():
+        check_no_language(run_folder(folder), adapter)
     _check_one_backbone(adapters)
     backbone = None
     checked = set()

@@ -17,6 +17,7 @@ from adapter_tune.adapters.families import family_of
 from adapter_tune.adapters.model_parts import base_of, pooler_parameters
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.foundation.errors import UsageError
+from adapter_tune.foundation.hub_calls import run_title
 from adapter_tune.modeling.backbone import LoadedBackbone, head_options
 from adapter_tune.modeling.build import prepare
 from adapter_tune.modeling.precision import ComputeSettings, cast_frozen_weights
@@ -104,6 +105,19 @@ class TaskReader:
                 setattr(module, name, getattr(shared, name))
         cast_frozen_weights(module, compute.precision)
         return module
+
+
+def check_no_language(folder: Path, adapter: AdapterConfig) -> None:
+    """Refuse a run that was trained on a language adapter, which a shared backbone does not have.
+
+    Raises:
+        UsageError: it was.
+    """
+    if adapter.model.get("language_adapter") is not None:
+        raise UsageError(
+            f"{run_title(folder)}: was trained on a language adapter ({adapter.model['language_adapter']}), which a "
+            "backbone that tasks share does not have; predict with the run alone"
+        )
 
 
 def check_can_share(config: ResolvedConfig, backbone: Any, *, train_pooler: bool) -> None:

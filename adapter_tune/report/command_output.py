@@ -28,6 +28,8 @@ def show_result(result: Result) -> None:
         ["m", _text(result.config["strategy"].get("m"))],
         ["backbone", result.model.id],
     ]
+    if result.model.language_adapter is not None:
+        rows.append(["language adapter", f"{result.model.language_adapter} ({_integer(parameters.language_adapter)})"])
     for split, scores in result.scores.items():
         rows += [[f"{name} ({split})", f"{value:.4f}"] for name, value in scores.items()]
     rows += [
@@ -57,6 +59,7 @@ def show_count(model: str, strategy: Strategy, count: ParameterCount, formula: F
     rows += [
         ["trained", "", _integer(count.trained)],
         ["backbone", "", _integer(count.backbone)],
+        *([["  of it the language adapter", "", _integer(count.language_adapter)]] if count.language_adapter else []),
         ["total", "", _integer(count.total)],
         ["trained, % of the model without adapters", "", f"{count.trained_percent:.2f}"],
         ["trained, % of the encoder layers", "", f"{count.trained_percent_encoder:.2f}"],

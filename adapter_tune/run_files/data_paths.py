@@ -24,6 +24,9 @@ FLAGS = {
 }
 """The flag that says where the file or folder of an option is now."""
 
+LANGUAGE = "model.language_adapter"
+"""Another option whose folder may have moved; it is no part of the data."""
+
 
 def data_paths(config: ResolvedConfig, folder: Path) -> dict[str, str]:
     """The files and folders of a run's data by option: relative to the run folder if they are in it, else absolute."""
@@ -46,7 +49,7 @@ def with_data_paths(
         config: the configuration with the paths as they were written.
         folder: the run folder.
         paths: the stored paths, as ``data_paths`` returns them; empty for a run of an older version.
-        moved: the user's paths, by option.
+        moved: the user's paths, by option; that of the language adapter is left out.
 
     Raises:
         UsageError: a file or folder is not there, a path was given for an option that the run does not have, or the run
@@ -56,7 +59,7 @@ def with_data_paths(
     _check_has_data(config, folder, moved or {})
     used = _used(config)
     for option, path in (moved or {}).items():
-        if option not in used:
+        if option not in used and option != LANGUAGE:
             raise UsageError(f"{FLAGS[option]} {path}: the run was trained without {option}; remove the option")
     changes = {}
     for option, written in used.items():

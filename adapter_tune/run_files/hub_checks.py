@@ -118,6 +118,7 @@ def check_contents(name: str, folder: Path) -> None:
     if unknown:
         raise RunError(f"{name}: refused, as its {CONFIG} contains an unknown key '{unknown[0]}'; update adapter-tune")
     _check_model_id(name, adapter.model.get("id"))
+    _check_language(name, adapter.model.get("language_adapter"))
     _check_tokenizer(name, adapter_path)
     if (folder / FILE).is_file():
         record = read_run(folder)
@@ -132,6 +133,16 @@ def _check_model_id(name: str, model_id: Any) -> None:
     is_name = isinstance(model_id, str) and (model_id == DEMO or "/" not in model_id or parse_hub_name(model_id))
     if not is_name or leads_out(model_id) or "@" in model_id:
         raise RunError(f"{name}: refused, as its backbone is {model_id!r}, which is not the id of a model on the Hub")
+
+
+def _check_language(name: str, language: Any) -> None:
+    """Refuse a language adapter that is not a commit on the Hub."""
+    parsed = parse_hub_name(language) if isinstance(language, str) else None
+    if language is not None and (parsed is None or parsed.revision is None or leads_out(language)):
+        raise RunError(
+            f"{name}: refused, as its language adapter is {language!r}, which is no commit on the Hub, as in "
+            "ORG/NAME@COMMIT"
+        )
 
 
 def _check_tokenizer(name: str, folder: Path) -> None:
@@ -164,6 +175,7 @@ def _check_same_run(name: str, adapter: AdapterConfig, record: RunRecord) -> Non
             adapter.model["id"],
             model.get("id") if isinstance(model, dict) else None,
         ),
+        "the language adapter": (adapter.model.get("language_adapter"), record.model.language_adapter),
         "the fingerprint of the backbone": (adapter.fingerprint, record.model.fingerprint),
     }
     for what, (expected, given) in pairs.items():

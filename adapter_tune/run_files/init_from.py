@@ -37,10 +37,12 @@ _FREE_OPTIONS = ("init_std", "dropout")
 def resolve_init_from(config: RunConfig) -> RunConfig:
     """The configuration with the run that it starts from, and the digest of that run's weights.
 
-    A folder is named by its absolute path, and a run on the Hub by its commit: ``ORG/NAME@commit``.
+    A folder is named by its absolute path, and a run on the Hub by its commit: ``ORG/NAME@commit``. The digest of this
+    run's language adapter is known already.
 
     Raises:
-        UsageError: there is no finished run in the folder, or its strategy is not the one of this run.
+        UsageError: there is no finished run in the folder, or its strategy or language adapter is not the one of this
+            run.
         RunError: the run's files are damaged, or it has other weights than the configuration says.
     """
     section = config.init_from
@@ -49,6 +51,7 @@ def resolve_init_from(config: RunConfig) -> RunConfig:
     folder = _existing_folder(section.run)
     adapter = read_adapter_config(folder)
     _check_strategy(section.run, adapter, config.strategy)
+    _check_language(section.run, adapter, config.model.language_digest)
     digest = atomic_files.sha256(folder / WEIGHTS)[:16]
     if section.digest not in (None, digest):
         raise RunError(
@@ -120,6 +123,19 @@ def _existing_folder(run: str) -> Path:
     if not (folder / CONFIG).is_file():
         raise UsageError(f"init_from: {run}: no finished run in it; give the folder of a finished run")
     return folder
+
+
+def _check_language(run: str, adapter: AdapterConfig, digest: str | None) -> None:
+    """Refuse a run on another language adapter, or on none where this run has one."""
+    theirs = adapter.model.get("language_digest")
+    if theirs == digest:
+        return
+    place = adapter.model.get("language_adapter")
+    if theirs is None:
+        problem = "was trained without a language adapter, and this run has one; remove model.language_adapter"
+    else:
+        problem = f"was trained on another language adapter (digest {theirs}); set model.language_adapter={place}"
+    raise UsageError(f"init_from: {run} {problem}")
 
 
 def _check_strategy(run: str, adapter: AdapterConfig, strategy: Strategy) -> None:

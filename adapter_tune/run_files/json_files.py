@@ -14,6 +14,9 @@ from adapter_tune.foundation.validation_messages import first_problem
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_ANY_VERSION = 10**9
+"""Other libraries' files have no format number."""
+
 
 def read_json(path: Path, schema: type[Model], newest: int, fix: str) -> Model:
     """Read a JSON file into an object of the schema.
@@ -49,6 +52,16 @@ def read_json(path: Path, schema: type[Model], newest: int, fix: str) -> Model:
         raise RunError(f"{path}: {'.'.join(error.loc)} {error.problem}; the file is damaged, {fix}") from None
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: not valid JSON ({error}); the file is damaged, {fix}") from None
+
+
+def read_foreign_json(path: Path, schema: type[Model]) -> Model:
+    """A JSON file of another library.
+
+    Raises:
+        UsageError: the file is missing.
+        RunError: it is damaged.
+    """
+    return read_json(path, schema, _ANY_VERSION, "copy it again")
 
 
 def _not_finite(value: Any, loc: tuple[str, ...] = ()) -> str | None:

@@ -41,6 +41,7 @@ def model_card(result: RunRecord, repository: str | None = None) -> str:
         command=_command(result, source),
         revision=f', revision="{result.model.revision}"' if result.model.revision else "",
         origin=_origin(result),
+        language=_language(result.model.language_adapter),
         fingerprint=result.model.fingerprint[:16],
         trained=f"{result.parameters.trained:,}",
         trained_percent=f"{result.parameters.trained_percent:.2f}",
@@ -59,6 +60,13 @@ def _command(result: RunRecord, source: str) -> str:
         return f"adapter-tune predict {source} --input new.csv --output labelled.csv"
     pair = ' --text-pair "..."' if len(get_task(result.task).text) == 2 else ""
     return f'adapter-tune predict {source} --text "..."{pair}'
+
+
+def _language(place: str | None) -> str:
+    """The language adapter: its name on the Hub, or that of its folder; empty for none."""
+    if place is None:
+        return ""
+    return place if parse_hub_name(place) is not None else Path(place).name
 
 
 def _origin(result: RunRecord) -> str:

@@ -45,7 +45,9 @@ class Backbone(ResultSection):
     revision: str | None
     """The commit that was loaded; None for a local folder."""
     fingerprint: str
-    """SHA-256 over the backbone's tensors as loaded."""
+    """SHA-256 over the backbone's tensors as loaded; with a language adapter, over that and the adapter's digest."""
+    language_adapter: str | None = None
+    """The folder of the language adapter, which is a frozen part of the backbone."""
 
 
 class Headline(ResultSection):

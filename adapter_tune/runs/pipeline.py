@@ -12,7 +12,9 @@ from adapter_tune.run_files.hub_runs import local_run
 from adapter_tune.runs.loading import load
 
 
-def pipeline(run: str | Path, *, model: str | None = None, **options: Any) -> transformers.Pipeline:
+def pipeline(
+    run: str | Path, *, model: str | None = None, language_adapter: str | None = None, **options: Any
+) -> transformers.Pipeline:
     """A ``text-classification`` pipeline of a trained run, in float32.
 
     Rows are truncated as in training. A pair is ``{"text": ..., "text_pair": ...}``. A regression gives its number as
@@ -21,6 +23,7 @@ def pipeline(run: str | Path, *, model: str | None = None, **options: Any) -> tr
     Args:
         run: a run folder, or the adapter folder in it; or ``ORG/NAME[@revision]`` on the Hub.
         model: path or id of the backbone, if it has moved since training.
+        language_adapter: folder of the run's language adapter, if that has moved, or of one for another language.
         options: options of ``transformers.pipeline``, such as ``device``, ``batch_size``, ``top_k``.
 
     Raises:
@@ -29,7 +32,7 @@ def pipeline(run: str | Path, *, model: str | None = None, **options: Any) -> tr
     """
     folder = local_run(run)
     adapter = read_adapter_config(adapter_folder(folder))
-    classifier, tokenizer = load(folder, model=model)
+    classifier, tokenizer = load(folder, model=model, language_adapter=language_adapter)
     defaults: dict[str, Any] = {"truncation": True, "max_length": adapter.max_length}
     if classifier.config.problem_type == "multi_label_classification":
         defaults["top_k"] = None

@@ -17,11 +17,11 @@ from adapter_tune.foundation.hub_calls import run_title
 from adapter_tune.modeling.backbone import load_saved_tokenizer
 from adapter_tune.run_files.ablation_result import Ablation, RangeScores
 from adapter_tune.run_files.adapter_files import ADAPTER, read_adapter_config
-from adapter_tune.run_files.data_paths import with_data_paths
+from adapter_tune.run_files.data_paths import LANGUAGE, with_data_paths
 from adapter_tune.run_files.hub_runs import local_run
 from adapter_tune.run_files.result import COLLAPSED, FILE, Result, RunRecord, read_run, versions
 from adapter_tune.runs.ablate import NO_LAYERS, majority, scores_by_range
-from adapter_tune.runs.loading import load_prepared
+from adapter_tune.runs.loading import OTHER_LANGUAGE, load_prepared
 from adapter_tune.runs.predict import Predictor
 from adapter_tune.runs.run_config import adapted_to_this_machine, parse_stored
 from adapter_tune.tasks.glue import CUSTOM
@@ -48,7 +48,8 @@ def evaluate_run(
         columns: the columns of the input file, where they are not those of the run.
         batch_size: rows of a forward pass; None takes the run's own, which gives bit-identical scores.
         model: path or id of the backbone, if it has moved since training.
-        moved: paths of data that have moved since training, by option, as in ``data.custom.train_file``.
+        moved: paths that have moved since training, by option: of data, as in ``data.custom.train_file``, or
+            ``model.language_adapter``, which may also be another language adapter than in training.
         demo: use the demo backbone, unless ``model`` is given, and the demo data, unless the data are custom.
 
     Returns:
@@ -59,14 +60,15 @@ def evaluate_run(
     stored = read_run(folder)
     read_adapter_config(folder / ADAPTER)  # refused first if it is damaged
     config, model = _requested(stored, folder, batch_size, model, demo)
-    prepared = load_prepared(folder / ADAPTER, model)
+    prepared = load_prepared(folder / ADAPTER, model, (moved or {}).get(LANGUAGE))
     tokenizer = load_saved_tokenizer(folder / ADAPTER, prepared.model.config)
     if input_file is not None:
         splits = load_file(config, tokenizer, input_file, columns or InputColumns())
     else:
         config = with_data_paths(config, folder, stored.data_paths, moved)
         splits = load_rows(config, tokenizer, config.task_spec.validation if split is None else (split,))
-    return _rescored(stored, evaluate(config, prepared, splits, tokenizer, folder), folder)
+    other = [note for note in prepared.notes if note.startswith(OTHER_LANGUAGE)]
+    return _rescored(stored, evaluate(config, prepared, splits, tokenizer, folder), folder, other)
 
 
 def ablate_run(
@@ -87,7 +89,8 @@ def ablate_run(
         sub_layer: take out only the adapters of this sub-layer.
         batch_size: rows of a forward pass; None takes the run's own.
         model: path or id of the backbone, if it has moved since training.
-        moved: paths of data that have moved since training, by option, as in ``data.custom.train_file``.
+        moved: paths that have moved since training, by option: of data, as in ``data.custom.train_file``, or
+            ``model.language_adapter``, which may also be another language adapter than in training.
         demo: use the demo backbone, unless ``model`` is given, and the demo data, unless the data are custom.
     """
     folder = local_run(folder)
@@ -96,7 +99,7 @@ def ablate_run(
     config, model = _requested(stored, folder, batch_size, model, demo)
     config = with_data_paths(config, folder, stored.data_paths, moved)
     name = split or config.task_spec.validation[0]
-    prepared = load_prepared(folder / ADAPTER, model)
+    prepared = load_prepared(folder / ADAPTER, model, (moved or {}).get(LANGUAGE))
     tokenizer = load_saved_tokenizer(folder / ADAPTER, prepared.model.config)
     rows = load_rows(config, tokenizer, [name])[name]
     with given_threads(config.training):
@@ -144,7 +147,7 @@ def predictor(
     config, model = _requested(stored, folder, batch_size, model, demo)
     if needs_data:
         config = with_data_paths(config, folder, stored.data_paths, moved)
-    prepared = load_prepared(folder / ADAPTER, model)
+    prepared = load_prepared(folder / ADAPTER, model, (moved or {}).get(LANGUAGE))
     return Predictor(config, load_saved_tokenizer(folder / ADAPTER, prepared.model.config), prepared)
 
 
@@ -164,7 +167,7 @@ def _requested(
     return config, model
 
 
-def _rescored(stored: RunRecord, outcome: Outcome, folder: Path) -> Result:
+def _rescored(stored: RunRecord, outcome: Outcome, folder: Path, new_notes: list[str]) -> Result:
     speed = outcome.speed
     speed_changes = {"device": speed.device, "eval_examples_per_second": speed.eval_examples_per_second}
     notes = [note for note in stored.warnings if not note.startswith(COLLAPSED)]
@@ -173,7 +176,7 @@ def _rescored(stored: RunRecord, outcome: Outcome, folder: Path) -> Result:
         "headline": outcome.headline,
         "speed": stored.speed.model_copy(update=speed_changes),
         "storage": stored.storage.model_copy(update={"folder": run_title(folder)}),
-        "warnings": list(dict.fromkeys([*notes, *outcome.warnings])),
+        "warnings": list(dict.fromkeys([*notes, *new_notes, *outcome.warnings])),
     }
     if isinstance(stored, Result):
         return stored.model_copy(update=changes)

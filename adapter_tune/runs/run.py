@@ -23,10 +23,10 @@ from adapter_tune.modeling.build import PreparedModel, build_model, check_backbo
 from adapter_tune.run_files import checkpoints
 from adapter_tune.run_files.data_paths import data_paths
 from adapter_tune.run_files.init_from import described_init, start_from
-from adapter_tune.run_files.result import FILE, Backbone, Result, Storage, read_result, versions
+from adapter_tune.run_files.result import FILE, Result, Storage, read_result, versions
 from adapter_tune.run_files.run_lock import lock_run_folder
 from adapter_tune.runs.resolve import resolve_run
-from adapter_tune.runs.save import save_config, save_run
+from adapter_tune.runs.save import save_config, save_run, used_backbone
 from adapter_tune.training.arguments import check_training
 from adapter_tune.training.loop import train
 
@@ -97,7 +97,7 @@ def _run(
     result = Result(
         task=config.task,
         strategy=config.strategy.name,
-        model=Backbone(id=config.model.id, revision=prepared.config.revision, fingerprint=prepared.fingerprint),
+        model=used_backbone(config.model.id, prepared),
         seed=config.training.seed,
         config=config.model_dump(),
         scores=outcome.scores,

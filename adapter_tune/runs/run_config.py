@@ -10,26 +10,36 @@ import torch
 
 from adapter_tune.config.resolved import ResolvedConfig, resolved
 from adapter_tune.config.schema import TrainingConfig, parse_config
-from adapter_tune.foundation.errors import FieldError, RunError
+from adapter_tune.foundation.errors import FieldError, RunError, UsageError
 from adapter_tune.modeling.precision import TYPES, resolve_device
 from adapter_tune.run_files.adapter_files import CONFIG, DATA, AdapterConfig
 from adapter_tune.run_files.data_paths import with_data_paths
 from adapter_tune.run_files.result import FILE, Speed, read_run
 
 
-def adapter_run_config(folder: Path, adapter: AdapterConfig, model: str | None = None) -> ResolvedConfig:
+def adapter_run_config(
+    folder: Path, adapter: AdapterConfig, model: str | None = None, language_adapter: str | None = None
+) -> ResolvedConfig:
     """The configuration of the run that trained an adapter, as far as the adapter folder has it.
 
     Args:
         folder: the adapter folder.
         adapter: its configuration.
         model: path or id of the backbone, if it has moved since training.
+        language_adapter: the folder of its language adapter, if that has moved, or of another one.
 
     Raises:
+        UsageError: a language adapter is given, and the run was trained without one.
         RunError: the adapter's configuration is damaged.
     """
     path = folder / CONFIG
-    section = {**adapter.model, "id": model, "revision": None} if model else adapter.model
+    section = {**adapter.model, "id": model, "revision": None} if model else dict(adapter.model)
+    if language_adapter is not None:
+        if section.get("language_adapter") is None:
+            raise UsageError(
+                f"--language-adapter {language_adapter}: the run was trained without one ({path}); remove the option"
+            )
+        section |= {"language_adapter": language_adapter, "language_digest": None}
     sections = {"task": adapter.task, "model": section, "strategy": adapter.strategy}
     config = parse_task(sections, adapter.labels, adapter.max_length, adapter.data, path)
     if ".." in Path(config.model.id).parts:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
 from adapter_tune.config.resolved import ResolvedConfig
+from adapter_tune.config.schema import ModelConfig
 from adapter_tune.config.yaml_files import to_yaml
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import RunError
@@ -15,7 +16,7 @@ from adapter_tune.modeling.build import PreparedModel
 from adapter_tune.run_files import checkpoints
 from adapter_tune.run_files.adapter_files import ADAPTER, CARD, DATA, AdapterConfig, save_adapter
 from adapter_tune.run_files.model_card import model_card
-from adapter_tune.run_files.result import ImportedRun, Result, Storage, save_record
+from adapter_tune.run_files.result import Backbone, ImportedRun, Result, Storage, save_record
 from adapter_tune.tasks.glue import CUSTOM
 
 CONFIG = "config.yaml"
@@ -60,12 +61,34 @@ def save_config(folder: Path, config: ResolvedConfig) -> None:
     atomic_files.write_text(folder / CONFIG, to_yaml(config.model_dump()))
 
 
+def used_backbone(model_id: str, prepared: PreparedModel) -> Backbone:
+    """What a result says about the backbone of a prepared model.
+
+    Args:
+        model_id: its id or path as it was written.
+        prepared: the model.
+    """
+    section = prepared.config
+    return Backbone(
+        id=model_id,
+        revision=section.revision,
+        fingerprint=prepared.fingerprint,
+        language_adapter=section.language_adapter,
+    )
+
+
+def _model_section(model: ModelConfig) -> dict[str, Any]:
+    """The section without the keys of a language adapter where there is none; earlier versions do not know them."""
+    values = model.model_dump()
+    return values if model.language_adapter else {key: values[key] for key in ("id", "revision", "pooler")}
+
+
 def adapter_config(prepared: PreparedModel, config: ResolvedConfig) -> AdapterConfig:
     """The configuration of an adapter folder, without the SHA-256 of its weights."""
     return AdapterConfig(
         task=config.task,
         labels=list(config.task_spec.labels),
-        model=prepared.config.model_dump(),
+        model=_model_section(prepared.config),
         fingerprint=prepared.fingerprint,
         strategy=config.strategy.to_dict(),
         max_length=config.data.max_length,

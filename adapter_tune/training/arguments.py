@@ -87,6 +87,8 @@ def check_training(config: ResolvedConfig) -> None:
         raise UsageError(
             "training.shard_backbone needs several processes; start the run with torchrun, or remove the option"
         )
+    if config.training.shard_backbone and config.model.language_adapter is not None:
+        raise UsageError("training.shard_backbone does not shard a language adapter; remove the option")
     if config.training.compile:
         _check_compiler(config.training, compute.device)
     if config.training.class_weights != "none" and config.task_spec.is_regression:

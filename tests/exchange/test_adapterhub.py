@@ -18,12 +18,12 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, BertForMaskedLM, RobertaConfig, RobertaForMaskedLM
 
 import adapter_tune
-from adapter_tune.exchange.adapterhub_options import _factor
+from adapter_tune.adapterhub.options import _factor
 from adapter_tune.exchange.exporting import export_run
 from adapter_tune.exchange.formats import Export
 from adapter_tune.exchange.importing import TaskChoice, import_adapter
-from adapter_tune.exchange.tensor_files import read_tensors
 from adapter_tune.foundation.errors import AdapterTuneError, RunError, UsageError
+from adapter_tune.foundation.tensor_files import read_tensors
 from tests.helpers import SHAPE, TOKENIZER, bert_config, save_tokenizer, saved_task
 
 D = SHAPE["hidden_size"]
@@ -280,6 +280,21 @@ def test_names_of_its_predecessor_are_read(backbone: str, tmp_path: Path) -> Non
     assert torch.allclose(logits(model), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("section", [{"inv_adapter": "nice"}, {"invertible_adapter": {"block_type": "nice"}}])
+def test_an_invertible_adapter_without_weights_is_ignored(
+    section: dict[str, Any], backbone: str, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "hub", {**PFEIFFER, **section})
+    model = imported(folder, backbone, tmp_path / "run")
+    assert torch.allclose(logits(model), expected_logits(folder, backbone, PFEIFFER, HEAD), rtol=0, atol=1e-5)
+    stored = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert any("its weights have none" in note for note in stored["warnings"])
+    tensors = torch.load(folder / "pytorch_adapter.bin")
+    torch.save({**tensors, "bert.invertible_adapters.task.F.0.bias": torch.zeros(8)}, folder / "pytorch_adapter.bin")
+    with pytest.raises(UsageError, match=r"a language adapter \(task\), which predicts nothing by itself"):
+        import_adapter(folder, tmp_path / "again", model=backbone, choice=TaskChoice())
+
+
 # What is refused -----------------------------------------------------------------------------------------------------
 
 
@@ -308,7 +323,6 @@ def test_names_of_its_predecessor_are_read(backbone: str, tmp_path: Path) -> Non
         ({"use_gating": True}, "use_gating is true"),
         ({"phm_layer": True}, "phm_layer is true"),
         ({"cross_adapter": True}, "cross_adapter is true"),
-        ({"inv_adapter": "nice"}, "inv_adapter is 'nice'"),
         ({"non_linearity": "quick_gelu"}, "non_linearity is 'quick_gelu'"),
         ({"scaling": "channel"}, "tensor encoder.layer.0.attention.output.adapters.task.scaling is missing"),
         ({"scaling": "row"}, 'scaling is "row"'),

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import ModelCard, constants
+from safetensors.torch import load_file
 
 import adapter_tune
 from adapter_tune import MultiTask
+from adapter_tune.adapterhub.language import local_language, read_language_adapter
 from adapter_tune.cli import main
 from adapter_tune.config.schema import InitConfig
 from adapter_tune.exchange.exporting import export_run
@@ -33,7 +35,7 @@ from adapter_tune.runs.reload import ablate_run, evaluate_run, predictor
 from adapter_tune.runs.run import run
 from adapter_tune.runs.run_config import config_with_data
 from adapter_tune.runs.submit import submit
-from tests.helpers import rows_of
+from tests.helpers import rows_of, write_language
 from tests.hub_server import FULL, READ, TOKEN, HubServer
 
 BACKBONE = f"{FULL}/bert"
@@ -536,3 +538,53 @@ def test_paths_are_removed_from_texts() -> None:
     text = "from /home/me/my runs/a (rte) with C:\\data\\x.csv, and/or 3/4 of org/name at ~/b"
     assert without_paths(text, ["/home/me/my runs/a"]) == "from a (rte) with x.csv, and/or 3/4 of org/name at b"
     assert [last_part(path) for path in ("/a/b/", "C:\\x\\y", "..", "rows.csv")] == ["b", "y", "local", "rows.csv"]
+
+
+def test_a_run_on_a_language_adapter_of_the_hub_is_pushed_and_read(
+    hub: HubServer, make_config: Any, backbone: str, tmp_path: Path
+) -> None:
+    language = write_language(tmp_path / "de")
+    torch.save(load_file(language / "adapter.safetensors"), language / "pytorch_adapter.bin")
+    (language / "adapter.safetensors").unlink()
+    (language / "evil.py").write_text("raise SystemExit")
+    commit = hub.add_folder(f"{READ}/de", language)
+    section = {"id": backbone, "language_adapter": f"{READ}/de"}
+    result = run(make_config("rte", model=section, max_steps=1))
+    place = f"{READ}/de@{commit}"
+    assert result.model.language_adapter == place
+    assert not any(call.endswith("evil.py") for call in hub.calls)
+    pushed = push_run(Path(result.storage.folder), f"{FULL}/rte-de", model=BACKBONE)
+    expected = logits(*adapter_tune.load(result.storage.folder))
+    assert torch.equal(logits(*adapter_tune.load(pushed.repository)), expected)
+    assert place in hub.files(pushed.repository)["README.md"].decode()
+    assert torch.equal(logits(*adapter_tune.load(pushed.repository, language_adapter=str(language))), expected)
+    other = write_language(tmp_path / "sw", seed=1)
+    assert not torch.equal(logits(*adapter_tune.load(pushed.repository, language_adapter=str(other))), expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"adapter_config.json": None}, "no adapter of AdapterHub"),
+        ({"adapter.safetensors": None}, "no adapter of AdapterHub"),
+        ({"adapter.safetensors": b"{}"}, "cannot be read"),
+    ],
+)
+def test_a_language_adapter_of_the_hub_is_refused(
+    hub: HubServer, tmp_path: Path, changes: dict[str, bytes | None], message: str
+) -> None:
+    hub.add_folder(f"{READ}/whole", write_language(tmp_path / "de"))
+    files: dict[str, bytes | None] = {**hub.files(f"{READ}/whole"), **changes}
+    hub.add(f"{READ}/damaged", {path: content for path, content in files.items() if content is not None})
+    with pytest.raises(AdapterTuneError, match=message):
+        read_language_adapter(local_language(f"{READ}/damaged"))
+    with pytest.raises(RunError, match=r"no such repository on the Hub.*the folder of a language adapter"):
+        local_language(f"{READ}/nothing")
+
+
+def test_a_language_adapter_that_is_too_large_is_not_fetched(hub: HubServer, tmp_path: Path) -> None:
+    hub.add_folder(f"{READ}/huge", write_language(tmp_path / "de"))
+    hub.repositories[f"{READ}/huge"].sizes["adapter.safetensors"] = 1 << 40
+    with pytest.raises(RunError, match=r"at most \d+ are read"):
+        local_language(f"{READ}/huge")
+    assert not any(f"{READ}/huge/resolve" in call for call in hub.calls)

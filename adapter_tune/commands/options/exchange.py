@@ -40,6 +40,14 @@ ImportModel = Annotated[
         "--model", metavar="ID|FOLDER", help="Path or id of the adapter's backbone. Default: the id in the folder."
     ),
 ]
+ImportLanguageAdapter = Annotated[
+    str | None,
+    typer.Option(
+        "--language-adapter",
+        metavar="ID|FOLDER",
+        help="Path or ORG/NAME of the language adapter of AdapterHub that it was trained on. Default: none.",
+    ),
+]
 ImportTask = Annotated[
     str | None,
     typer.Option(

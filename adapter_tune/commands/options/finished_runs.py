@@ -42,6 +42,14 @@ MovedModel = Annotated[
     str | None,
     typer.Option("--model", metavar="ID|FOLDER", help="Path or id of the backbone, if it has moved since training."),
 ]
+MovedLanguageAdapter = Annotated[
+    str | None,
+    typer.Option(
+        "--language-adapter",
+        metavar="ID|FOLDER",
+        help="Path or ORG/NAME of the run's language adapter, if it has moved, or of one for another language.",
+    ),
+]
 MovedTrainFile = Annotated[
     str | None, typer.Option("--train-file", metavar="FILE", help="Path of the run's training file, if it has moved.")
 ]

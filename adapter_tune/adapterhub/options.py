@@ -47,7 +47,6 @@ _ONLY: dict[str, Any] = {"use_gating": False, "cross_adapter": False, "phm_layer
 _UNUSED = (
     "init_weights",
     "init_weights_seed",
-    "inv_adapter_reduction_factor",  # without inv_adapter
     "phm_dim",
     "phm_rank",
     "phm_bias",
@@ -98,6 +97,7 @@ class BottleneckOptions(BaseModel):
     dropout: float = 0.0
     stochastic_depth: float | None = 0.0
     inv_adapter: str | None = None
+    inv_adapter_reduction_factor: float | None = None
 
 
 def parse_options(section: Any, file: Path) -> BottleneckOptions:
@@ -128,7 +128,7 @@ def parse_options(section: Any, file: Path) -> BottleneckOptions:
 
 
 def strategy_of(options: BottleneckOptions, d: int, layers: int, file: Path) -> tuple[Injection, list[str]]:
-    """The strategy that computes the same, and notes on it.
+    """The strategy that computes the same, and notes on it; an invertible adapter is left out.
 
     Args:
         options: AdapterHub's.
@@ -260,11 +260,6 @@ def _factor(d: int, m: int) -> float:
 
 def _insertion(options: BottleneckOptions, file: Path) -> dict[str, str]:
     """The name of the strategy, and its sub-layers where they are an option."""
-    if options.inv_adapter is not None:
-        raise RunError(
-            f"{file}: inv_adapter is {options.inv_adapter!r}; adapters with an invertible adapter on the embeddings "
-            "(language adapters) cannot be imported"
-        )
     chosen = [options.mh_adapter, options.output_adapter]
     sub_layers = [sub_layer for sub_layer, is_chosen in zip(_SUB_LAYERS, chosen, strict=True) if is_chosen]
     if not sub_layers:
