@@ -227,7 +227,7 @@ class Adapted(nn.Module):
             return sub_layer_input
         assert self.norm is not None
         assert sub_layer_input is not None
-        normed: Tensor = self.norm(hidden + sub_layer_input)
+        normed: Tensor = self.norm.forward(hidden + sub_layer_input)  # without hooks, which are for its own output
         return normed
 
     @property
