@@ -262,7 +262,7 @@ class Adapted(nn.Module):
         if self.insertion in ("parallel", "multiplicative"):
             return sub_layer_input
         assert self.norm is not None
-        normed: Tensor = self.norm(hidden + sub_layer_input)
+        normed: Tensor = self.norm.forward(hidden + sub_layer_input)  # without hooks, which are for its own output
         return normed
 
     @property
