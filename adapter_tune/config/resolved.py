@@ -27,12 +27,13 @@ class ResolvedConfig(RunConfig):
         return learning_rate(self)
 
     def hash(self) -> str:
-        """Eight hex digits over the values that differ from the defaults, the output folder aside.
+        """Eight hex digits over the values that differ from the defaults, without those that change no result.
 
-        The run that training starts from counts by the digest of its weights, wherever its folder is.
+        These are the output folder and the loggers. The run that training starts from counts by the digest of its
+        weights, wherever its folder is.
         """
         default = flat(resolved_defaults(self.task, type(self.strategy)()))
-        values = flat(self.model_dump(exclude={"output": True, "init_from": {"run"}}))
+        values = flat(self.model_dump(exclude={"output": True, "init_from": {"run"}, "training": {"report_to"}}))
         changed = {key: value for key, value in values.items() if value != default[key]}
         key = {"task": self.task, "strategy": self.strategy.name, "changed": changed}
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]
