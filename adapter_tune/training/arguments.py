@@ -29,7 +29,7 @@ def arguments(config: ResolvedConfig, folder: Path) -> TrainingArguments:
     compute = resolve_compute(t)
     names = {f.name for f in fields(TrainingArguments)}  # renamed in transformers 5.2x, the old name deprecated
     checkpointing = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
-    trackio = {"project": trackio_project(), "trackio_space_id": None}  # else 5.0 creates a Space on the Hub
+    trackio = {"project": trackio_project(), "trackio_space_id": None}  # else older versions create a Space
     args = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=t.epochs,
