@@ -29,7 +29,7 @@ test-long: setup ## run the slow tests: 30 kills, 2,000 evaluations, 10,000 swee
 
 test-versions: ## run the tests with RESOLUTION=lowest-direct (lowest versions in pyproject.toml) or highest; needs uv
 	uv venv --clear --python $(PYTHON) .venv-versions
-	uv pip install --python .venv-versions --resolution $(RESOLUTION) --editable '.[dev]'
+	uv pip install --python .venv-versions --resolution $(RESOLUTION) --editable '.[dev,postgres,sentencepiece]'
 	.venv-versions/bin/python -m pytest -n auto
 
 test-package: setup ## build the packages into dist, check them, and try the wheel in an empty environment

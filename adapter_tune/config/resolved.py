@@ -14,8 +14,13 @@ from adapter_tune.foundation.errors import FieldError
 from adapter_tune.strategies import Strategy
 from adapter_tune.tasks.glue import CUSTOM, Task, get_task, of_class
 
-_PLACES: Any = {"output": True, "init_from": {"run"}, "model": {"language_adapter"}}
-"""Values that say where something is, and not what it is."""
+_WITHOUT_EFFECT: Any = {
+    "output": True,
+    "init_from": {"run"},
+    "model": {"language_adapter"},
+    "training": {"report_to"},
+}
+"""Values that change no result: where something is, and not what it is, and what is logged."""
 
 
 class ResolvedConfig(RunConfig):
@@ -30,12 +35,13 @@ class ResolvedConfig(RunConfig):
         return learning_rate(self)
 
     def hash(self) -> str:
-        """Eight hex digits over the values that differ from the defaults, the output folder aside.
+        """Eight hex digits over the values that differ from the defaults, without those that change no result.
 
-        The run that training starts from and the language adapter count by their digests, wherever their folders are.
+        These are the output folder and the loggers. The run that training starts from and the language adapter count by
+        their digests, wherever their folders are.
         """
         default = flat(resolved_defaults(self.task, type(self.strategy)()))
-        values = flat(self.model_dump(exclude=_PLACES))
+        values = flat(self.model_dump(exclude=_WITHOUT_EFFECT))
         changed = {key: value for key, value in values.items() if value != default[key]}
         key = {"task": self.task, "strategy": self.strategy.name, "changed": changed}
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:8]

@@ -25,6 +25,9 @@ from adapter_tune.foundation.validation_messages import first_problem
 from adapter_tune.strategies import Houlsby, Strategy, parse_strategy
 from adapter_tune.tasks.glue import CUSTOM, TASKS
 
+LOGGERS = ("comet_ml", "mlflow", "tensorboard", "trackio", "wandb")
+"""The experiment loggers that a run can write to, as the HF Trainer names them."""
+
 _MANY = 10**6  # more than anyone means; past it libraries overflow instead of saying so
 
 
@@ -140,6 +143,21 @@ class DataConfig(Section):
         return self.model_copy(update={"custom": self.custom.model_copy(update=values)})
 
 
+def _loggers(value: object) -> object:
+    names = [] if value == "none" else [value] if isinstance(value, str) else value
+    for name in names if isinstance(names, list) else ():
+        if name not in LOGGERS:
+            raise FieldError(("training", "report_to"), unknown_name("logger", name, LOGGERS))
+    return list(dict.fromkeys(names)) if isinstance(names, list) else names
+
+
+Loggers = Annotated[
+    list[str],
+    BeforeValidator(_loggers),
+    WithJsonSchema({"anyOf": [{"enum": ["none", *LOGGERS]}, {"type": "array", "items": {"enum": list(LOGGERS)}}]}),
+]
+
+
 class TrainingConfig(Section):
     """Optimisation; the defaults are those of the paper unless stated otherwise."""
 
@@ -195,6 +213,8 @@ class TrainingConfig(Section):
     """With several processes: each stores a shard of the frozen backbone; shards are gathered layer by layer."""
     logging_steps: int = Field(default=20, ge=1)
     """Number of steps between two log lines with the training loss."""
+    report_to: Loggers = []
+    """Experiment loggers that the run is also written to; no other package or variable turns one on."""
     seed: int = Field(default=42, ge=0, lt=2**32)
     """Random seed (new weights, row order, dropout)."""
 

@@ -28,6 +28,7 @@ from adapter_tune.run_files.run_lock import lock_run_folder
 from adapter_tune.runs.resolve import resolve_run
 from adapter_tune.runs.save import save_config, save_run, used_backbone
 from adapter_tune.training.arguments import check_training
+from adapter_tune.training.loggers import RunLoggers, described
 from adapter_tune.training.loop import train
 
 log = logging.getLogger("adapter_tune")
@@ -62,6 +63,8 @@ def run(
     folder = resolved.folder
     if (folder / FILE).is_file() and not force:
         log.info("%s is finished; this is its stored result (--force trains again)", folder)
+        if resolved.training.report_to:
+            log.info("nothing is written to %s", ", ".join(resolved.training.report_to))
         return read_result(folder)
     check_training(resolved)
     with lock_run_folder(folder) if distributed.is_main_process() else nullcontext():
@@ -93,11 +96,16 @@ def _run(
             checkpoints.keep_only(folder, set())
         checkpoints.remove_unsealed(folder)
         save_config(folder, config)
-    outcome = train(config, prepared, splits, tokenizer, folder, checkpoint, callbacks, load)
+    backbone = used_backbone(config.model.id, prepared)
+    facts = described(config, backbone, parameters)
+    with RunLoggers(config.training.report_to, folder, facts, is_resumed=checkpoint is not None) as loggers:
+        outcome = train(config, prepared, splits, tokenizer, folder, checkpoint, [*callbacks, loggers], load)
+        warnings = [*prepared.notes, *outcome.warnings]
+        loggers.finish(outcome.scores, outcome.headline, warnings)
     result = Result(
         task=config.task,
         strategy=config.strategy.name,
-        model=used_backbone(config.model.id, prepared),
+        model=backbone,
         seed=config.training.seed,
         config=config.model_dump(),
         scores=outcome.scores,
@@ -106,7 +114,7 @@ def _run(
         speed=outcome.speed,
         storage=Storage(folder=str(folder), adapter_bytes=0),
         history=outcome.history,
-        warnings=[*prepared.notes, *outcome.warnings],
+        warnings=warnings,
         versions=versions(),
         config_hash=config.hash(),
         data_paths=data_paths(config, folder),

@@ -124,7 +124,7 @@ def _seconds(config: ResolvedConfig, cache: RunCache, rates: dict[str, _Rates]) 
 def _probe(config: ResolvedConfig, cache: RunCache) -> _Rates:
     """Return the rates of a run of a few steps."""
     log.info("measuring the speed of %s on %s", config.strategy.name, config.task)
-    changes = {"training.max_steps": _PROBE_STEPS, "training.cache_frozen_prefix": "off"}
+    changes = {"training.max_steps": _PROBE_STEPS, "training.cache_frozen_prefix": "off", "training.report_to": []}
     with tempfile.TemporaryDirectory() as folder, quiet_libraries():
         probe_config = config.with_values({**changes, "output": folder})
         start = time.perf_counter()

@@ -16,6 +16,8 @@ from adapter_tune.foundation import distributed
 from adapter_tune.foundation.errors import UsageError
 from adapter_tune.modeling.gpu_checks import check_gpus
 from adapter_tune.modeling.precision import ComputeSettings, resolve_compute
+from adapter_tune.training.logger_libraries import trackio_project
+from adapter_tune.training.loggers import check_loggers
 
 log = logging.getLogger("adapter_tune")
 
@@ -27,6 +29,7 @@ def arguments(config: ResolvedConfig, folder: Path) -> TrainingArguments:
     compute = resolve_compute(t)
     names = {f.name for f in fields(TrainingArguments)}  # renamed in transformers 5.2x, the old name deprecated
     checkpointing = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
+    trackio = {"project": trackio_project(), "trackio_space_id": None}  # else older versions create a Space
     args = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=t.epochs,
@@ -63,9 +66,12 @@ def arguments(config: ResolvedConfig, folder: Path) -> TrainingArguments:
         ddp_backend="gloo" if distributed.world_size() > 1 and compute.device == "cpu" else None,
         disable_tqdm=True,
         report_to="none",
+        run_name=folder.name,
+        **{name: value for name, value in trackio.items() if name in names},
         **{checkpointing: t.gradient_checkpointing},
         **{f"{checkpointing}_kwargs": {"use_reentrant": False} if t.gradient_checkpointing else None},
     )
+    args.report_to = []  # a variable of Kubeflow's adds its logger; ours are callbacks (training/loggers.py)
     args._n_gpu = min(1, args.n_gpu)  # several GPUs in one process would mean DataParallel
     args.mixed_precision = "no" if compute.precision == "float32" else compute.precision  # not the launcher's
     return args
@@ -79,6 +85,7 @@ def check_training(config: ResolvedConfig) -> None:
         UsageError: the device cannot compute in the precision, or class weights are wanted for a task without classes.
     """
     distributed.check_launcher()
+    check_loggers(config.training.report_to)
     compute = resolve_compute(config.training)
     _compare_with_launcher(config.training, compute)
     check_gpus(config.training, compute)

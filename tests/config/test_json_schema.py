@@ -156,11 +156,26 @@ def judged(validator: Any, check: Callable[[str], Any], folder: Path, count: int
 def test_the_shipped_schema_is_current(sweeps: bool, make: Callable[[], dict[str, Any]]) -> None:
     """With ADAPTER_TUNE_WRITE=1 it is written."""
     path = schema_file(sweeps=sweeps)
-    text = json.dumps(make(), indent=2) + "\n"
     if os.environ.get("ADAPTER_TUNE_WRITE"):
-        path.write_text(text, encoding="utf-8")
+        path.write_text(json.dumps(make(), indent=2) + "\n", encoding="utf-8")
     Draft7Validator.check_schema(make())
-    assert path.read_text(encoding="utf-8") == text
+    assert normalized(json.loads(path.read_text(encoding="utf-8"))) == normalized(make())
+
+
+def normalized(schema: Any) -> Any:
+    """A schema in the words of all versions of pydantic, which write the same in several ways."""
+    if isinstance(schema, list):
+        return [normalized(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {key: normalized(part) for key, part in schema.items()}
+    if schema.get("additionalProperties") is True:  # as without it
+        del schema["additionalProperties"]
+    if schema.get("enum") == [schema.get("const")]:
+        del schema["enum"]
+    if len(schema.get("allOf", [])) == 1:
+        schema.update(schema.pop("allOf")[0])
+    return schema
 
 
 @pytest.mark.parametrize("name", SHIPPED)

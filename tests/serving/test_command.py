@@ -39,7 +39,7 @@ def test_without_the_extra_the_command_says_how_to_install_it(
         (["--adapters", "."], "--adapters is only for --allow-changes"),
         (["--allow-changes", "--adapters", "nowhere"], "--adapters nowhere: no such folder"),
         (["--max-queue", "5"], "--max-rows 128 is more than --max-queue 5"),
-        (["--resident", "0"], "greater than or equal to 1"),
+        (["--resident", "0"], "Invalid value for '--resident'"),
         (["--host", "no such host"], "cannot listen on no such host port 8000"),
         (["--host", "192.0.2.1"], "cannot listen on 192.0.2.1 port 8000"),
         (["--device", "tpu"], "'tpu' is not one of"),
