@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from adapter_tune.commands.common import as_yaml, custom_data_flags, model_flags, print_counts, task_of
+from adapter_tune.commands.common import as_yaml, custom_data_flags, given_config, model_flags, print_counts, task_of
 from adapter_tune.commands.options import general, own_data, training
 from adapter_tune.foundation.startup import prepare_libraries
 
 
 def train(
+    file: training.Config = None,
     config: training.ConfigFile = None,
     task: training.Task = None,
     m: training.Size = None,
@@ -60,7 +61,7 @@ def train(
         "--batch-size training.batch_size": as_yaml("--batch-size", batch_size),
         **model_flags(model, strategy, m, train_pooler),
     }
-    run_config = compose(config, flags, set_ or [], demo=demo)
+    run_config = compose(given_config(file, config), flags, set_ or [], demo=demo)
     if dry_run:
         from adapter_tune.runs.resolve import resolve_run
         from adapter_tune.training.arguments import check_training

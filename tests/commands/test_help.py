@@ -76,7 +76,7 @@ def test_every_default_is_in_the_help(name: str, capsys: pytest.CaptureFixture[s
 def test_the_help_of_train(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of("train", capsys)
     titles = re.findall(r"^(\w+):$", text, flags=re.M)
-    assert titles == ["What", "Data", "Training", "Output", OTHERS, "Examples"]
+    assert titles == ["Arguments", "What", "Data", "Training", "Output", OTHERS, "Examples"]
     words = " ".join(text.split())
     config = RunConfig(task="rte")
     assert f"Number of training epochs. Default: {config.training.epochs}." in words
