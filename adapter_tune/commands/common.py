@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapter_tune.commands.completion import ROW_FILES
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
@@ -29,10 +30,6 @@ def as_yaml(flag: str, text: str | None) -> Any:
     if value is None:
         raise UsageError(f"{flag}: the value is empty; remove the option to use its default")
     return value
-
-
-ROW_FILES = (".csv", ".tsv", ".jsonl", ".parquet")
-"""The extensions of files with rows."""
 
 
 def given_config(argument: str | None, option: str | None) -> str | None:

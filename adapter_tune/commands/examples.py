@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 EXAMPLES = {
+    "init": ("init", "init reviews.csv --yes --label-column stars"),
     "train": ("train --task mrpc --m 64", "train task.yaml --epochs 5"),
     "eval": ("eval runs/mrpc-houlsby-m64-0123abcd", "eval --input new.csv --output-json scores.json"),
     "predict": ("predict --text 'A good film.'", "predict runs/a runs/b --input new.csv --output labelled.csv"),

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from adapter_tune.cli import main
-from adapter_tune.commands.common import ROW_FILES, given_config
+from adapter_tune.commands.common import given_config
+from adapter_tune.commands.completion import ROW_FILES
 from adapter_tune.data.row_formats import READERS
 
 

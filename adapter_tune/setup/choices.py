@@ -1,0 +1,219 @@
+"""Options chosen from the data, the backbone and the machine, each with its reason. Plain arithmetic, without torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapter_tune.adapters.formula import Shape
+from adapter_tune.config.schema import RunConfig, TrainingConfig
+
+_PERCENTILE = 95
+_LENGTH_STEP = 8  # tokens; tensor cores want a multiple of 8
+IMBALANCE = 10
+"""From this ratio of the largest to the smallest class on, classes are weighted."""
+_FEW_ROWS = 1000
+_SMALL_BACKBONE = 512
+"""A hidden size below which the default learning rate, which is BERT-base's, is too low."""
+_SMALL_RATE = 1e-3
+_BYTES = 4
+_DEFAULTS = TrainingConfig()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The value of an option, and why."""
+
+    path: str
+    value: Any
+    reason: str
+
+
+def max_length(lengths: NDArray[np.int64], positions: int | None) -> Choice:
+    """The maximum number of tokens in a row: the 95th percentile, rounded up, as far as the backbone has positions.
+
+    Args:
+        lengths: of the training rows in tokens, (rows,).
+        positions: tokens that the backbone has positions for; None without a limit.
+    """
+    usual, longest = (int(np.percentile(lengths, percent, method="higher")) for percent in (_PERCENTILE, 100))
+    value = math.ceil(usual / _LENGTH_STEP) * _LENGTH_STEP
+    reason = f"{_PERCENTILE} % of the training rows have at most {usual} tokens (the longest has {longest})"
+    if positions is not None and value > positions:
+        value = positions
+        reason += f", but the backbone takes at most {positions}"
+    truncated = float((lengths > value).mean())
+    end = f"{truncated:.1%} of the rows are truncated".replace("%", " %") if truncated else "no row is truncated"
+    return Choice("data.max_length", value, f"{reason}; {end}")
+
+
+def holdout(rows: int, *, has_classes: bool) -> Choice:
+    """The share of the rows that is held out for validation: more of few rows, so that a score says something.
+
+    Args:
+        rows: of the training split.
+        has_classes: whether the score may be an accuracy, whose standard error is known.
+    """
+    share = 0.2 if rows < _FEW_ROWS else 0.1
+    count = max(1, round(share * rows))
+    reason = f"there are no validation rows, so {count:,} of the {rows:,} rows are held out"
+    if has_classes:
+        error = 100 * math.sqrt(0.8 * 0.2 / count)
+        reason += f"; an accuracy near 80 % on so many has a standard error of {error:.1f} points"
+    return Choice("data.custom.holdout", share, reason)
+
+
+def class_weights(counts: Mapping[str, int], *, is_multi_label: bool) -> list[Choice]:
+    """Weights of the classes in the loss if they are imbalanced, and then a metric that does not ignore rare classes.
+
+    Args:
+        counts: training rows by class or label.
+        is_multi_label: whether a row may have several labels.
+    """
+    smallest, largest = (choose(counts, key=counts.__getitem__) for choose in (min, max))
+    sizes = f"'{largest}' has {counts[largest]:,} training rows, '{smallest}' has {counts[smallest]:,}"
+    if counts[largest] < IMBALANCE * max(1, counts[smallest]):
+        reason = f"{sizes}: less than {IMBALANCE} times as many"
+        return [Choice("training.class_weights", "none", reason)]
+    reason = f"{sizes}: {IMBALANCE} times as many or more, so rare classes weigh more in the loss"
+    choices = [Choice("training.class_weights", "balanced", reason)]
+    if not is_multi_label:
+        metric = f"the mean of the classes' F1; always answering '{largest}' would have a high accuracy"
+        choices.append(Choice("data.custom.metric", "f1_macro", metric))
+    return choices
+
+
+def strategy() -> list[Choice]:
+    """The default strategy and its size."""
+    default = RunConfig.model_fields["strategy"].default
+    return [
+        Choice("strategy.name", default.name, "two adapters in each layer; others: adapter-tune list strategies"),
+        Choice("strategy.m", default.m, "bottleneck size of the adapters; the paper tries 8, 64 and 256"),
+    ]
+
+
+def schedule(rows: int) -> list[Choice]:
+    """The number of epochs, and early stopping where there are many.
+
+    Args:
+        rows: of training.
+    """
+    if rows < _FEW_ROWS:
+        reason = f"{rows:,} training rows: few, so each is read more often (the paper tries 3 and 20 epochs)"
+        return [Choice("training.epochs", 10, reason)]
+    if rows <= 10_000:
+        reason = f"{rows:,} training rows: the paper's longer schedule, as for GLUE's tasks of this size"
+        stop = "no better score for 5 epochs ends the run earlier; the best epoch is kept in any case"
+        return [Choice("training.epochs", 20, reason), Choice("training.early_stopping", 5, stop)]
+    if rows < 60_000:
+        return [Choice("training.epochs", 5, f"{rows:,} training rows: between the paper's 20 (few rows) and 3 (many)")]
+    return [Choice("training.epochs", 3, f"{rows:,} training rows: the paper's shorter schedule")]
+
+
+def learning_rate(hidden_size: int, default: float) -> Choice:
+    """The peak learning rate for the size of the backbone.
+
+    Args:
+        hidden_size: of the backbone.
+        default: the strategy's default, chosen for BERT-base.
+    """
+    if hidden_size >= _SMALL_BACKBONE:
+        return Choice("training.learning_rate", default, f"the default of the strategy (hidden size {hidden_size})")
+    reason = (
+        f"a small backbone (hidden size {hidden_size}) needs a higher rate than BERT-base's {default:g}; this one was "
+        "chosen for MiniLM on GLUE (docs/results/minilm)"
+    )
+    return Choice("training.learning_rate", _SMALL_RATE, reason)
+
+
+def batch_size(rows: int, length: int, shape: Shape, heads: int, memory: int) -> list[Choice]:
+    """The batch size, halved until a step fits into half of the memory; accumulated gradients keep its effect.
+
+    Args:
+        rows: of training.
+        length: maximum number of tokens in a row.
+        shape: the sizes of the backbone.
+        heads: attention heads of a layer.
+        memory: bytes that are available on the device.
+    """
+    wanted = 16 if rows < _FEW_ROWS else _DEFAULTS.batch_size
+    reason = f"few rows, so smaller batches: {math.ceil(rows / wanted)} steps an epoch" if wanted == 16 else ""
+    reason = reason or "as in the paper"
+    needed = wanted * activation_bytes(length, shape, heads)
+    size = wanted
+    while size > 1 and size * needed / wanted > memory / 2:
+        size //= 2
+    memory_text = f"{_gib(memory)} GiB are available on this machine"
+    if size == wanted:
+        return [Choice("training.batch_size", size, f"{reason}; about {_gib(needed)} GiB a step, {memory_text}")]
+    reason = f"{wanted} rows of {length} tokens would take about {_gib(needed)} GiB, and {memory_text}"
+    accumulated = f"so that each step of the optimiser reads {wanted} rows"
+    return [
+        Choice("training.batch_size", size, reason),
+        Choice("training.gradient_accumulation", wanted // size, accumulated),
+    ]
+
+
+def activation_bytes(length: int, shape: Shape, heads: int) -> float:
+    """An upper estimate of a row's activations in float32 (Korthikanti et al. 2022, whose formula is for two bytes)."""
+    per_layer = 34 * length * shape.d + 5 * heads * length * length
+    return _BYTES / 2 * shape.layers * per_layer
+
+
+def precision(device: str, chosen: str, is_native: bool) -> Choice:
+    """The number type: left to each machine, with what this one chooses.
+
+    Args:
+        device: of this machine.
+        chosen: what ``auto`` gives here.
+        is_native: whether the device multiplies bf16 without a detour.
+    """
+    native = "bf16 is faster here" if chosen == "bf16" else "bf16 is slower here"
+    why = native if is_native else "it does not multiply bf16 itself"
+    return Choice("training.precision", "auto", f"{chosen} on this machine ({device}: {why})")
+
+
+def data_notes(splits: Sequence[Mapping[str, Any]], *, has_own_validation: bool) -> list[str]:
+    """What is wrong with the rows, as sentences: repeated and empty texts, rows in two splits, few rows.
+
+    Args:
+        splits: the facts about each split, as ``data.inspection.SplitInspection`` dumps them; training first.
+        has_own_validation: whether the user gave validation rows.
+    """
+    notes = []
+    for split in splits:
+        where = f"{split['split']}: "
+        if split["empty"]:
+            notes.append(f"{where}{_rows(split['empty'])} an empty text; remove them")
+        if split["repeated"]:
+            other = f", {split['contradicted']:,} of them with another label" if split["contradicted"] else ""
+            notes.append(f"{where}{_rows(split['repeated'], 'repeat')} an earlier row{other}; keep one of each")
+        if split["in_train"]:
+            fix = "remove them from one of the files" if has_own_validation else "remove the repeated rows of the file"
+            notes.append(
+                f"{where}{_rows(split['in_train'], 'are', 'is')} also in train, so its score is too high; {fix}"
+            )
+    few = next((split for split in splits if split["split"].startswith("validation") and split["rows"] < 50), None)
+    if few is not None:
+        notes.append(f"{few['split']}: only {few['rows']} rows, so its score says little; add rows")
+    return notes
+
+
+def rare_classes(counts: Mapping[str, int]) -> list[str]:
+    """A sentence about classes with too few training rows to be learnt; none if there are none."""
+    rare = [f"'{name}' ({count})" for name, count in counts.items() if count < 8]
+    return [f"train: hardly any rows of {', '.join(rare[:5])}{', ...' * (len(rare) > 5)}; add some"] if rare else []
+
+
+def _rows(count: int, many: str = "have", one: str | None = None) -> str:
+    one = one or {"have": "has", "repeat": "repeats"}[many]
+    return f"1 row {one}" if count == 1 else f"{count:,} rows {many}"
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:,.1f}"
