@@ -65,3 +65,4 @@ def init(
     print(f"{output} is written. Next:")
     for command in next_commands(output, plan.splits):
         print(f"  {command}")
+    print(f"To predict other rows, give them with --input FILE in place of --split {plan.splits[1]}.")

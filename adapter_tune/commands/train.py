@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
+
 from adapter_tune.commands.common import as_yaml, custom_data_flags, given_config, model_flags, print_counts, task_of
 from adapter_tune.commands.options import general, own_data, training
 from adapter_tune.foundation.startup import prepare_libraries
+
+log = logging.getLogger("adapter_tune")
 
 
 def train(
@@ -76,4 +81,7 @@ def train(
     prepare_libraries(demo)
     from adapter_tune.runs.run import run
 
-    show_result(run(run_config, force=force, resume=resume))
+    result = run(run_config, force=force, resume=resume)
+    show_result(result)
+    predict = shlex.join(["adapter-tune", "predict", result.storage.folder])
+    log.info("to predict rows of a file: %s --input FILE --output predictions.csv", predict)

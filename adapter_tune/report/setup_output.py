@@ -19,7 +19,7 @@ def show_plan(about: str, choices: Sequence[tuple[str, Any, str]], notes: Sequen
     width = shutil.get_terminal_size((110, 24)).columns
     _print_wrapped(about, width, "", "  ")
     for path, value, reason in choices:
-        _print_wrapped(f"{path}: {value}{f' ({reason})' if reason else ''}", width, "  ", "      ")
+        _print_wrapped(f"{path}={value}{f': {reason}' if reason else ''}", width, "  ", "      ")
     for note in notes:
         _print_wrapped(f"note: {note}", width, "", "  ")
 

@@ -172,10 +172,17 @@ def guess_texts(data: DataConfig, columns: Sequence[Column], source: str) -> Gue
             f"{source}: no column looks like texts; name it with --text-column; the columns are "
             f"{', '.join(column.name for column in columns)}"
         )
+    if len(texts) == 2 and _are_similar(*(column.words for column in words if column.is_text)):
+        return Guess(",".join(texts), "two columns with texts of similar length, so a pair", is_open=True)
     longest = max(words, key=lambda column: (column.is_text, column.words, column.distinct))
     also = _listed(name for name in texts if name != longest.name)
     reason = f"the longest texts, {longest.words:.0f} words on average"
     return Guess(longest.name, f"{reason}{f'; {also} may be texts, too' if also else ''}", bool(also) or not texts)
+
+
+def _are_similar(first: float, second: float) -> bool:
+    """Whether two mean lengths are so similar that the texts may be a pair, and not a title and its text."""
+    return max(first, second) <= 1.5 * min(first, second)
 
 
 def guess_kind(rows: list[LocatedRow], data: DataConfig, source: str) -> Guess:

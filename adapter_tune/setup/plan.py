@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from adapter_tune.config.resolved import ResolvedConfig
@@ -175,9 +176,10 @@ def _counts(inspection: Inspection) -> dict[str, int]:
 
 
 def _notes(config: ResolvedConfig, inspection: Inspection) -> list[str]:
-    is_own = config.task != CUSTOM or has_split(config.data, "validation")
     splits = [split.model_dump() for split in inspection.splits]
-    notes = choices.data_notes(splits, has_own_validation=is_own)
+    is_held_out = config.task == CUSTOM and not has_split(config.data, "validation")
+    can_be_edited = config.data.custom.train_file is not None or Path(config.data.source).is_dir()
+    notes = choices.data_notes(splits, can_be_edited=can_be_edited, is_held_out=is_held_out)
     return notes if config.task_spec.is_regression else [*notes, *choices.rare_classes(_counts(inspection))]
 
 

@@ -6,8 +6,17 @@ import pytest
 from adapter_tune.adapters.formula import Shape
 from adapter_tune.setup import choices
 
-SMALL = Shape(layers=6, d=384, layer=1, layer_biases=0, embeddings=1, embedding_biases=0, norm=768,
-              layer_norms=(2,) * 6, embedding_norms=768)  # fmt: skip
+SMALL = Shape(
+    layers=6,
+    d=384,
+    layer=1,
+    layer_biases=0,
+    embeddings=1,
+    embedding_biases=0,
+    norm=768,
+    layer_norms=(2,) * 6,
+    embedding_norms=768,
+)
 MANY = 2**40
 
 
@@ -34,7 +43,7 @@ def test_the_held_out_rows(rows: int, share: float, count: str) -> None:
     assert choice.value == share
     assert f"so {count} " in choice.reason
     assert "standard error" not in choices.holdout(rows, has_classes=False).reason
-    assert "standard error of 4.0 points" in choices.holdout(500, has_classes=True).reason
+    assert "standard error of 0.04" in choices.holdout(500, has_classes=True).reason
 
 
 @pytest.mark.parametrize(
@@ -50,7 +59,17 @@ def test_class_weights_from_a_ratio_of_ten(counts: tuple[int, ...], weights: str
 
 
 @pytest.mark.parametrize(
-    ("rows", "epochs", "stops"), [(999, 10, 0), (1000, 20, 1), (10_000, 20, 1), (10_001, 5, 0), (60_000, 3, 0)]
+    ("rows", "epochs", "stops"),
+    [
+        (24, 50, 0),
+        (160, 25, 0),
+        (400, 10, 0),
+        (999, 10, 0),
+        (1000, 20, 1),
+        (10_000, 20, 1),
+        (10_001, 5, 0),
+        (60_000, 3, 0),
+    ],
 )
 def test_the_schedule(rows: int, epochs: int, stops: int) -> None:
     first, *others = choices.schedule(rows)
@@ -98,15 +117,24 @@ def test_the_precision_is_left_to_each_machine(chosen: str, native: bool, reason
 
 def test_what_is_wrong_with_the_rows() -> None:
     clean = {"split": "train", "rows": 100, "empty": 0, "repeated": 0, "contradicted": 0, "in_train": 0}
-    assert choices.data_notes([clean, {**clean, "split": "validation"}], has_own_validation=True) == []
+    validation = {**clean, "split": "validation"}
+    assert choices.data_notes([clean, validation], can_be_edited=True, is_held_out=True) == []
     train = {**clean, "empty": 1, "repeated": 3, "contradicted": 2}
-    validation = {**clean, "split": "validation", "rows": 6, "in_train": 1}
-    notes = choices.data_notes([train, validation], has_own_validation=True)
+    validation = {**validation, "rows": 6, "in_train": 1}
+    notes = choices.data_notes([train, validation], can_be_edited=True, is_held_out=False)
     assert notes == [
-        "train: 1 row has an empty text; remove them",
+        "train: 1 row has an empty text; fix or remove such rows",
         "train: 3 rows repeat an earlier row, 2 of them with another label; keep one of each",
-        "validation: 1 row is also in train, so its score is too high; remove them from one of the files",
-        "validation: only 6 rows, so its score says little; add rows",
+        "validation: 1 row is also in train, so the score is too high; remove them from one of the files",
+        "validation: 6 rows are few, so the score says little; add rows",
     ]
+    (leak, _) = choices.data_notes([clean, validation], can_be_edited=True, is_held_out=True)
+    assert leak.endswith("; remove repeated rows from the file")
+    (leak, few) = choices.data_notes([clean, validation], can_be_edited=False, is_held_out=False)
+    assert leak.endswith("too high")
+    assert few.endswith("says little")
+
+
+def test_classes_with_hardly_any_rows() -> None:
     assert choices.rare_classes({"a": 8, "b": 7}) == ["train: hardly any rows of 'b' (7); add some"]
     assert choices.rare_classes({"a": 8}) == []

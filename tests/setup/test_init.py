@@ -16,6 +16,7 @@ from adapter_tune.config.compose import compose
 from adapter_tune.config.json_schema import run_schema
 from adapter_tune.config.schema import RunConfig
 from adapter_tune.config.yaml_files import read_yaml
+from adapter_tune.data import splits
 from adapter_tune.demo.location import DEMO
 from adapter_tune.runs.resolve import resolve_run
 from adapter_tune.setup.questions import MOST_QUESTIONS
@@ -40,6 +41,14 @@ def reviews(count: int = 40, **columns: Callable[[int], Any]) -> list[dict[str, 
         row = {"text": f"{REVIEWS[number % 4]} {number}", "label": ("bad", "good")[number % 2]}
         rows.append({**row, **{name: value(number) for name, value in columns.items()}})
     return rows
+
+
+def stories() -> list[dict[str, Any]]:
+    """Rows whose columns leave open what is read and what is learnt."""
+    return [
+        {"title": f"{REVIEWS[n % 4]} {n}", "story": row["text"], "mood": n % 3, "tone": row["label"]}
+        for n, row in enumerate(reviews())
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -97,16 +106,21 @@ def test_from_a_csv_to_predictions_in_four_commands(init: Init, capsys: pytest.C
     assert config.data.max_length == 24
     assert config.training.learning_rate_factor == 10
     assert "my reviews.csv: 32 train, 8 validation rows; 2 classes: bad 50.0 %, good 50.0 %" in printed.out
-    assert "note: validation: only 8 rows, so its score says little; add rows" in printed.out
+    assert "note: validation: 8 rows are few, so the score says little; add rows" in printed.out
     commands = printed.out.partition("is written. Next:\n")[2].splitlines()
+    assert commands.pop() == "To predict other rows, give them with --input FILE in place of --split validation."
     assert commands == [
         "  adapter-tune train 'my task.yaml'",
         "  adapter-tune eval",
         "  adapter-tune predict --split validation --output predictions.csv",
     ]
+    Path("my task.yaml").write_text(Path("my task.yaml").read_text().replace("epochs: 50", "epochs: 1"))
+    config = compose("my task.yaml")
     for command in commands:
         _, *words = shlex.split(command)
         main(words)
+    printed = capsys.readouterr()
+    assert "to predict rows of a file: adapter-tune predict runs/custom-houlsby-m64-" in printed.err
     assert "prediction" in Path("predictions.csv").read_text().partition("\n")[0]
     assert {folder.name for folder in Path("runs").iterdir()} == {resolve_run(config).folder.name}
 
@@ -136,15 +150,14 @@ def test_each_reason_is_above_its_value(init: Init) -> None:
 
 def test_columns_by_their_values(init: Init, capsys: pytest.CaptureFixture[str]) -> None:
     days = [f"2024-05-{day:02}" for day in range(1, 29)]
-    rows = [
-        {"nr": number, "day": days[number % 28], "link": f"https://x.org/{number}", "opinion": row["text"],
-         "mood": row["label"], "stars": number % 5}
-        for number, row in enumerate(reviews(60))
-    ]  # fmt: skip
+    rows = []
+    for number, row in enumerate(reviews(60)):
+        known = {"nr": number, "day": days[number % 28], "link": f"https://x.org/{number}"}
+        rows.append({**known, "opinion": row["text"], "mood": row["label"], "stars": number % 5})
     write_rows("rows.csv", rows)
     custom = init("rows.csv").data.custom
     assert (custom.text_column, custom.label_column, custom.problem) == ("opinion", "mood", "classification")
-    assert "mood (its values repeat; 'stars' may be labels, too)" in " ".join(capsys.readouterr().out.split())
+    assert "mood: its values repeat; 'stars' may be labels, too" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_regression(init: Init, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,6 +201,16 @@ def test_a_pair_of_texts(init: Init) -> None:
     assert (custom.text_column, custom.text_pair_column) == ("question", "answer")
 
 
+def test_a_pair_of_texts_with_other_names(init: Init) -> None:
+    rows = [{"old": row["text"], "new": f"{row['text']} again", "same": row["label"]} for row in reviews()]
+    write_rows("rows.csv", rows)
+    custom = init("rows.csv").data.custom
+    assert (custom.text_column, custom.text_pair_column, custom.label_column) == ("old", "new", "same")
+    write_rows("rows.csv", [{**row, "old": row["old"][:9]} for row in rows])  # a title and its text
+    custom = init("rows.csv", "--force").data.custom
+    assert (custom.text_column, custom.text_pair_column) == ("new", None)
+
+
 def test_classes_at_ten_to_one_are_weighted(init: Init) -> None:
     write_rows("rows.csv", reviews(210, label=lambda number: "rare" if number % 21 == 0 else "usual"))
     config = init("rows.csv")
@@ -204,8 +227,8 @@ def test_what_is_wrong_with_the_data_is_named(init: Init, capsys: pytest.Capture
     assert "holdout" not in Path("task.yaml").read_text()
     out = " ".join(capsys.readouterr().out.split())
     assert "note: train: 2 rows repeat an earlier row, 1 of them with another label; keep one of each" in out
-    assert "note: validation: 1 row has an empty text; remove them" in out
-    assert "note: validation: 2 rows are also in train, so its score is too high" in out
+    assert "note: validation: 1 row has an empty text; fix or remove such rows" in out
+    assert "note: validation: 2 rows are also in train, so the score is too high" in out
 
 
 def test_a_folder_with_splits(init: Init) -> None:
@@ -218,7 +241,10 @@ def test_a_folder_with_splits(init: Init) -> None:
     assert resolve_run(config).data.custom.labels == ["bad", "good"]
 
 
-def test_a_task_of_glue(init: Init, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_of_glue(
+    init: Init, glue: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(splits, "located_data", lambda _: glue)  # fewer rows than the demo has
     config = init("mnli", "--demo")
     assert (config.task, config.data.source) == ("mnli", DEMO)
     out = capsys.readouterr().out
@@ -260,9 +286,7 @@ def test_an_existing_file_stays(init: Init, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_the_questions(init: Init, answers: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"title": f"{REVIEWS[n % 4]} {n}", "story": row["text"], "mood": n % 3, "tone": row["label"]}
-            for n, row in enumerate(reviews())]  # fmt: skip
-    write_rows("rows.csv", rows)
+    write_rows("rows.csv", stories())
     answers("nowhere.csv\nrows.csv\nmod\nmood\ntitle, story\nregression\n")
     custom = init().data.custom
     out = capsys.readouterr().out
@@ -274,9 +298,7 @@ def test_the_questions(init: Init, answers: Any, capsys: pytest.CaptureFixture[s
 
 
 def test_five_times_enter_is_a_good_file(init: Init, answers: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"title": f"{REVIEWS[n % 4]} {n}", "story": row["text"], "mood": n % 3, "tone": row["label"]}
-            for n, row in enumerate(reviews())]  # fmt: skip
-    write_rows("rows.csv", rows)
+    write_rows("rows.csv", stories())
     answers("\n" * MOST_QUESTIONS)
     config = init("rows.csv")
     custom = config.data.custom
