@@ -41,11 +41,11 @@ def init(
     prepare_libraries(demo or model == DEMO)
     from adapter_tune.report.setup_output import show_plan
     from adapter_tune.setup.plan import Request, make_plan
-    from adapter_tune.setup.questions import Interview
-    from adapter_tune.setup.task_file import check_target, next_commands, write_task_file
+    from adapter_tune.setup.questions import Interview, chosen_file
+    from adapter_tune.setup.task_file import next_commands, write_task_file
 
     interview = Interview(is_terminal and not yes)
-    check_target(output, force)
+    file = chosen_file(output, force, interview)
     request = Request(
         data=data,
         subset=subset,
@@ -60,9 +60,11 @@ def init(
         },
     )
     plan = make_plan(request, interview)
-    write_task_file(output, plan.about, plan.choices)
+    if interview.has_asked:
+        print()
+    write_task_file(file, plan.about, plan.choices)
     show_plan(plan.about, [(each.path, each.value, each.reason) for each in plan.choices], plan.notes)
-    print(f"{output} is written. Next:")
-    for command in next_commands(output, plan.splits):
+    print(f"{file} is written. Next:")
+    for command in next_commands(file, plan.splits):
         print(f"  {command}")
     print(f"To predict other rows, give them with --input FILE in place of --split {plan.splits[1]}.")

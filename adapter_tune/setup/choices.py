@@ -55,7 +55,7 @@ def max_length(lengths: NDArray[np.int64], positions: int | None) -> Choice:
         value = positions
         reason += f", but the backbone takes at most {positions}"
     truncated = float((lengths > value).mean())
-    end = f"{truncated:.1%} of the rows are truncated".replace("%", " %") if truncated else "no row is truncated"
+    end = f"{100 * truncated:.1f} % of the rows are truncated" if truncated else "no row is truncated"
     return Choice("data.max_length", value, f"{reason}; {end}")
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Literal
 
 from adapter_tune.config.schema import DataConfig
-from adapter_tune.data.columns import LABEL_NAMES, usual_columns
+from adapter_tune.data.columns import LABEL_NAMES, TEXT_NAMES, usual_columns
 from adapter_tune.data.labels import guess_problem, is_missing
 from adapter_tune.data.rows import LABEL_SEPARATOR, LocatedRow, Row
 from adapter_tune.foundation.errors import RunError, UsageError
@@ -102,20 +102,22 @@ def _mostly(pattern: re.Pattern[str], texts: list[str]) -> bool:
 
 
 def check_header(source: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    """Refuse a CSV or TSV file whose first line looks like a row.
+    """Refuse a CSV or TSV file whose first line looks like a row: with a label or a number, and without a usual name.
 
     Raises:
         RunError: it does.
     """
+    if any(column.name.strip().lower() in (*TEXT_NAMES, *LABEL_NAMES) for column in columns):
+        return
     for column in columns:
         name = column.name.strip()
         count = sum(str(row.get(column.name)).strip() == name for row in rows)
-        is_value = count > 1 and column.distinct <= column.rows / 2
+        is_label = count > 1 and column.distinct <= column.rows / 2
         is_number = column.kind in ("whole numbers", "decimals") and name.replace(".", "", 1).isdecimal()
-        if is_value or is_number or len(name.split()) > 6:
+        if is_label or is_number:
             raise RunError(
                 f"{source}: the first line looks like a row ('{name[:40]}'), not like names of columns; add a first "
-                "line such as text,label"
+                "line such as text,label, or give --text-column and --label-column if these are names"
             )
 
 

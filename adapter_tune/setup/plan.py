@@ -129,7 +129,7 @@ def _source(request: Request, interview: Interview) -> Options:
         return source_options(request.data, request.files)
     if not interview.asks:
         raise UsageError("give the data: a file, a folder, ORG/NAME on the Hub or a GLUE task, as in init reviews.csv")
-    question = "Data: a CSV, TSV, JSONL or Parquet file, a folder, ORG/NAME on the Hub, or a GLUE task"
+    question = "Data (a CSV, TSV, JSONL or Parquet file, a folder, ORG/NAME on the Hub, or a GLUE task)"
     return interview.answer(question, None, lambda text: source_options(text, request.files))
 
 
@@ -144,12 +144,12 @@ def _backbone(request: Request, texts: Sequence[str], interview: Interview) -> t
     guess = suggested_backbone(texts, resolve_device("auto"))
     if not interview.asks:
         return guess, open_backbone(guess.value)
-    print(f"{guess.value}: {guess.reason}")
+    print(f"\n{guess.value}: {guess.reason}")
 
     def use(text: str) -> tuple[Guess, OpenBackbone]:
         return guess if text == guess.value else Guess(text, "your answer"), open_backbone(text)
 
-    return interview.answer("Backbone, a model on the Hugging Face Hub or a folder", guess.value, use)
+    return interview.answer("Backbone (a model on the Hugging Face Hub, or a folder)", guess.value, use)
 
 
 def _training(config: ResolvedConfig, backbone: OpenBackbone, inspection: Inspection, max_length: int) -> list[Choice]:
@@ -193,6 +193,6 @@ def _about(config: ResolvedConfig, inspection: Inspection) -> str:
     if config.task_spec.is_regression:
         labels = f"numbers from {train.labels['lowest']:g} to {train.labels['highest']:g}"
     else:
-        shown = [f"{name} {share:.1%}".replace("%", " %") for name, share in list(train.labels.items())[:10]]
+        shown = [f"{name} {100 * share:.1f} %" for name, share in list(train.labels.items())[:10]]
         labels = f"{len(train.labels)} classes: {', '.join(shown)}{', ...' * (len(train.labels) > 10)}"
     return f"{source}: {splits} rows; {labels}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar, get_args
 
 import typer
@@ -23,6 +24,7 @@ from adapter_tune.setup.columns import (
     guess_texts,
 )
 from adapter_tune.setup.source import Options, subsets, with_subset
+from adapter_tune.setup.task_file import check_target, unused_path
 from adapter_tune.tasks.glue import CUSTOM
 
 T = TypeVar("T")
@@ -41,6 +43,7 @@ class Interview:
 
     def __init__(self, asks: bool) -> None:
         self._left = MOST_QUESTIONS if asks else 0
+        self.has_asked = False
         if asks:
             enable_line_editing()
 
@@ -61,6 +64,7 @@ class Interview:
             typer.Abort: the input ended, or was interrupted.
         """
         self._left -= 1
+        self.has_asked = True
 
         def used(text: str) -> T:
             try:
@@ -85,8 +89,25 @@ class Interview:
             check(text)
             return guess if text == guess.value else Guess(text, _ANSWERED)
 
-        print(f"{guess.value}: {guess.reason}")
+        print(f"\n{guess.value}: {guess.reason}")
         return self.answer(question, guess.value, use)
+
+
+def chosen_file(file: Path, force: bool, interview: Interview) -> Path:
+    """The configuration to write; where it exists, a person may give another path.
+
+    Raises:
+        UsageError: it cannot be written, or it exists and nobody is asked.
+    """
+    if force or not file.exists() or file.is_dir() or not interview.asks:
+        check_target(file, force)
+        return file
+
+    def use(text: str) -> Path:
+        check_target(Path(text), force=False)
+        return Path(text)
+
+    return interview.answer(f"{file} exists; write to", str(unused_path(file)), use)
 
 
 def chosen_subset(options: Options, subset: str | None, interview: Interview) -> Options:
@@ -131,17 +152,18 @@ def column_choices(
     source = describe_source(data, "train")
     plain = [row for _, row in rows]
     columns = describe_columns(plain)
-    if (data.custom.train_file or "").lower().endswith((".csv", ".tsv")):
+    if not given and (data.custom.train_file or "").lower().endswith((".csv", ".tsv")):
         check_header(source, columns, plain)
+    names = ", ".join(column.name for column in columns)
     data = data.with_custom(**given)
     guesses: dict[str, Guess] = {}
     if "label_column" not in given:
         guess = guess_label(data, columns, source)
-        guesses["label_column"] = interview.choose(_question("label", columns), guess, _check_columns(columns))
+        guesses["label_column"] = interview.choose(f"Label column ({names})", guess, _check_columns(columns))
         data = data.with_custom(label_column=guesses["label_column"].value)
     if "text_column" not in given:
         texts = interview.choose(
-            _question("text (for pairs two, with a comma)", columns),
+            f"Text column, or two with a comma for pairs ({names})",
             guess_texts(data, columns, source),
             _check_columns(columns),
         )
@@ -158,10 +180,6 @@ def column_choices(
     return [
         Choice(f"data.custom.{name}", guesses[name].value, guesses[name].reason) for name in order if name in guesses
     ]
-
-
-def _question(what: str, columns: Sequence[Column]) -> str:
-    return f"Column with the {what}; there are {', '.join(column.name for column in columns)}"
 
 
 def _split(text: str, columns: Sequence[Column]) -> tuple[str, str | None]:

@@ -327,6 +327,15 @@ def test_the_end_of_the_input_ends_in_one_line(answers: Any, capsys: pytest.Capt
     assert not Path("task.yaml").exists()
 
 
+def test_where_to_write_is_asked_if_the_file_exists(init: Init, answers: Any) -> None:
+    write_rows("rows.csv", reviews())
+    for name in ("task.yaml", "task-2.yaml"):
+        Path(name).write_text("mine")
+    answers("task-2.yaml\n\n")
+    init("rows.csv", file="task-3.yaml")
+    assert Path("task.yaml").read_text() == Path("task-2.yaml").read_text() == "mine"
+
+
 HEADLESS = "".join(f"{row['text']},{row['label']}\n" for row in reviews())
 
 
@@ -349,7 +358,11 @@ HEADLESS = "".join(f"{row['text']},{row['label']}\n" for row in reviews())
         (["run"], 2, "run is the folder of a run; give the data"),
         (["model"], 2, "model is the folder of a model; give the data, and the model with --model model"),
         (["latin.csv"], 1, "latin.csv, line 2: not UTF-8 (byte 0xe9)"),
-        (["headless.csv"], 1, "headless.csv: the first line looks like a row ('bad'), not like names of columns"),
+        (
+            ["headless.csv"],
+            1,
+            "headless.csv: the first line looks like a row ('bad'), not like names of columns; add a first line",
+        ),
         (["empty.csv"], 1, "empty.csv: no rows"),
         (["numbers.csv"], 2, "no column looks like texts; name it with --text-column; the columns are label, x"),
         (["unlabelled.csv"], 2, "no column looks like labels; name it with --label-column; the columns are text"),
