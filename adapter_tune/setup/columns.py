@@ -19,6 +19,7 @@ Kind = Literal["empty", "words", "whole numbers", "decimals", "list", "date", "a
 _LOOKED_AT = 2000  # rows, evenly spread
 _MOST_CLASSES = 200
 _FEW_NUMBERS = 20  # more different whole numbers than this are taken for amounts
+_FLAGS = ({"0", "1"}, {"false", "true"})
 _ADDRESS = re.compile(r"(https?://|www\.)\S+", re.IGNORECASE)
 _DATE = re.compile(r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ]\S+)?")
 
@@ -43,6 +44,8 @@ class Column:
     distinct: int
     words: float
     """Mean number of words of a value."""
+    is_flag: bool = False
+    """Whether the values are 0 and 1, or true and false."""
 
     @property
     def is_text(self) -> bool:
@@ -71,7 +74,8 @@ def _described(name: str, values: list[Any]) -> Column:
     known = [value for value in values if not is_missing(value)]
     texts = [str(value).strip() for value in known]
     words = sum(len(text.split()) for text in texts) / max(len(texts), 1)
-    return Column(name, _kind(known, texts), len(values), len(set(texts)), words)
+    is_flag = {text.lower() for text in texts} in _FLAGS
+    return Column(name, _kind(known, texts), len(values), len(set(texts)), words, is_flag)
 
 
 def _kind(values: list[Any], texts: list[str]) -> Kind:
@@ -140,9 +144,9 @@ def guess_label(data: DataConfig, columns: Sequence[Column], source: str) -> Gue
             f"{source}: no column looks like labels; name it with --label-column; the columns are "
             f"{', '.join(column.name for column in columns)}"
         )
-    flags = [column.name for column in others if column.kind == "whole numbers" and column.distinct == 2]
+    flags = [column.name for column in others if column.is_flag]
     if len(flags) > 1 and len(flags) == len(labels):
-        return Guess(",".join(flags), "columns with two numbers each, so several labels a row", is_open=True)
+        return Guess(",".join(flags), "columns of 0 and 1, so several labels a row", is_open=True)
     also = _listed(column.name for column in labels[1:])
     what = "has decimals" if labels[0].kind == "decimals" else "its values repeat"
     return Guess(labels[0].name, f"{what}{f'; {also} may be labels, too' if also else ''}", is_open=bool(also))

@@ -154,6 +154,7 @@ def column_choices(
     columns = describe_columns(plain)
     if not given and (data.custom.train_file or "").lower().endswith((".csv", ".tsv")):
         check_header(source, columns, plain)
+    _check_given(given, columns, source)
     names = ", ".join(column.name for column in columns)
     data = data.with_custom(**given)
     guesses: dict[str, Guess] = {}
@@ -180,6 +181,20 @@ def column_choices(
     return [
         Choice(f"data.custom.{name}", guesses[name].value, guesses[name].reason) for name in order if name in guesses
     ]
+
+
+def _check_given(given: Mapping[str, str], columns: Sequence[Column], source: str) -> None:
+    """Refuse what the user gave and the data do not have, before anything is asked.
+
+    Raises:
+        UsageError: there is no such column, or no such kind of problem.
+    """
+    for option, value in given.items():
+        flag = f"--{option.replace('_', '-')}"
+        try:
+            (_check_kind if option == "problem" else _check_columns(columns))(value)
+        except UsageError as error:
+            raise UsageError(f"{flag}: {'' if option == 'problem' else f'{source}: '}{error}") from None
 
 
 def _split(text: str, columns: Sequence[Column]) -> tuple[str, str | None]:

@@ -79,8 +79,10 @@ def test_the_schedule(rows: int, epochs: int, stops: int) -> None:
 
 
 def test_the_learning_rate_by_the_size_of_the_backbone() -> None:
-    assert choices.learning_rate(768, 3e-4).value == 3e-4
-    assert choices.learning_rate(384, 3e-4).value == 1e-3
+    base, small = (choices.learning_rate(size, 3e-4) for size in (512, 384))
+    assert base.path == small.path == "training.learning_rate_factor"
+    assert (base.value, small.value) == (1.0, 3.3)
+    assert "0.00099 in place of 0.0003" in small.reason
 
 
 def test_the_batch_size_fits_into_half_of_the_memory() -> None:

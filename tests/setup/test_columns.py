@@ -56,7 +56,9 @@ def test_a_large_file_is_looked_at_evenly() -> None:
         ({"x": lambda n: n % 3, "y": lambda n: n / 3}, "y", "a usual name", False),
         ({"x": lambda n: n % 3, "z": lambda n: n / 3}, "x", "its values repeat; 'z' may be labels, too", True),
         ({"z": lambda n: n / 3}, "z", "has decimals", False),
-        ({"a": lambda n: n % 2, "b": lambda n: n // 20}, "a,b", "columns with two numbers each", True),
+        ({"a": lambda n: n % 2, "b": lambda n: n // 20}, "a,b", "columns of 0 and 1", True),
+        ({"a": lambda n: bool(n % 2), "b": lambda n: n < 9}, "a,b", "columns of 0 and 1", True),
+        ({"a": lambda n: n % 2 + 1, "b": lambda n: n // 20}, "a", "its values repeat", True),
     ],
 )
 def test_the_label(columns: Any, value: str, reason: str, is_open: bool) -> None:

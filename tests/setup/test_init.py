@@ -351,7 +351,7 @@ HEADLESS = "".join(f"{row['text']},{row['label']}\n" for row in reviews())
         (["rte", "--validation-file", "rows.csv"], 2, "rte is a task of GLUE with its own validation rows"),
         (["rows.csv", "--subset", "x"], 2, "--subset x is only for a data set on the Hub; remove it"),
         (["rows.csv", "--text-column", "txt"], 2, "--text-column: rows.csv: unknown column 'txt'"),
-        (["rows.csv", "--problem", "ranking"], 2, "data.custom.problem: "),
+        (["rows.csv", "--problem", "ranking"], 2, "--problem: unknown problem 'ranking'; Known: classification, "),
         (["rows.csv", "--output", "no/task.yaml"], 2, "there is no folder no"),
         (["rows.csv", "--output", "."], 2, ". is a folder"),
         (["rows.csv", "--output", "task.json"], 2, "give a path that ends with .yaml"),
