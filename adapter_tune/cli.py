@@ -22,6 +22,7 @@ from adapter_tune.commands import (
     env,
     evaluate,
     exchange,
+    init,
     inspect_data,
     listing,
     predict,
@@ -51,6 +52,7 @@ _NAME = "adapter-tune"
 
 _COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     "Train and use": {
+        "init": init.init,
         "train": train.train,
         "eval": evaluate.evaluate,
         "predict": predict.predict,

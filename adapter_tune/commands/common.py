@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapter_tune.commands.completion import ROW_FILES
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.foundation.startup import prepare_libraries
 
@@ -28,6 +30,34 @@ def as_yaml(flag: str, text: str | None) -> Any:
     if value is None:
         raise UsageError(f"{flag}: the value is empty; remove the option to use its default")
     return value
+
+
+def given_config(argument: str | None, option: str | None) -> str | None:
+    """Return the configuration that a command was given, as its argument or with ``--config``.
+
+    Raises:
+        UsageError: both were given, or it is a file with rows, a task or a folder.
+    """
+    from adapter_tune.config.shipped import shipped_configs
+    from adapter_tune.tasks.glue import CUSTOM, TASKS
+
+    if argument is not None and option is not None:
+        raise UsageError(f"{argument} and --config {option} are both configurations; give only one")
+    name = option if argument is None else argument
+    if not name or name in shipped_configs():
+        return name
+    path = Path(name)
+    if path.suffix.lower() in ROW_FILES:
+        raise UsageError(
+            f"{name} is a file with rows, not a configuration; give it with --train-file, or let "
+            f"{shlex.join(['adapter-tune', 'init', name])} write a configuration"
+        )
+    if name in (*TASKS, CUSTOM) and not path.is_file():
+        raise UsageError(f"{name} is a task, not a configuration; give it with --task {name}")
+    if path.is_dir():
+        fix = f"give {path / 'config.yaml'}" if (path / "config.yaml").is_file() else "give a YAML file"
+        raise UsageError(f"{name} is a folder, not a configuration; {fix}")
+    return name
 
 
 def task_of(task: str | None, train_file: str | None) -> str | None:

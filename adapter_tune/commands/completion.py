@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from glob import escape
 from pathlib import Path
 
 _RESULT = "result.json"
+ROW_FILES = (".csv", ".tsv", ".jsonl", ".parquet")
+"""The extensions of files with rows."""
 
 
 def tasks(incomplete: str) -> list[str]:
@@ -14,6 +16,13 @@ def tasks(incomplete: str) -> list[str]:
     from adapter_tune.tasks.glue import CUSTOM, TASKS
 
     return _starting(incomplete, [*TASKS, CUSTOM])
+
+
+def data(incomplete: str) -> list[str]:
+    """The GLUE tasks, and the files with rows and the folders in the file system, that start like this."""
+    from adapter_tune.tasks.glue import TASKS
+
+    return [*_starting(incomplete, TASKS), *_files(incomplete, ROW_FILES)]
 
 
 def strategies(incomplete: str) -> list[str]:
@@ -61,9 +70,9 @@ def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _files(incomplete: str) -> list[str]:
-    """The YAML files and the folders that start like this."""
-    files = [path.as_posix() for path in _paths(incomplete) if path.suffix in (".yaml", ".yml")]
+def _files(incomplete: str, extensions: Collection[str] = (".yaml", ".yml")) -> list[str]:
+    """The files with these extensions, and the folders, that start like this."""
+    files = [path.as_posix() for path in _paths(incomplete) if path.suffix.lower() in extensions]
     return [*files, *(f"{path.as_posix()}/" for path in _paths(incomplete) if path.is_dir())]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 EXAMPLES = {
-    "train": ("train --task mrpc --m 64", "train --train-file messages.csv --set training.epochs=5"),
+    "init": ("init", "init reviews.csv --yes --label-column stars"),
+    "train": ("train --task mrpc --m 64", "train task.yaml --epochs 5"),
     "eval": ("eval runs/mrpc-houlsby-m64-0123abcd", "eval --input new.csv --output-json scores.json"),
     "predict": ("predict --text 'A good film.'", "predict runs/a runs/b --input new.csv --output labelled.csv"),
     "ask": ("ask", "ask runs/a runs/b"),
-    "inspect-data": ("inspect-data --task mrpc", "inspect-data --train-file messages.csv --label-column kind"),
+    "inspect-data": ("inspect-data task.yaml", "inspect-data --train-file messages.csv --label-column kind"),
     "ablate": ("ablate", "ablate runs/mrpc-houlsby-m64-0123abcd --attention-only"),
     "export": (
         "export --format adapterhub --output adapter",

@@ -17,9 +17,9 @@ from adapter_tune.foundation.errors import UsageError, unknown_name
 
 GROUPS = {
     "What": "config task strategy m model language-adapter demo init-from onnx runs attention-only feed-forward-only "
-    "train-pooler num-labels set lengths kept",
+    "train-pooler num-labels set lengths kept yes",
     "Data": "train-file validation-file test-file data-source problem split input text text-pair text-column "
-    "text-pair-column label-column max-length",
+    "text-pair-column label-column subset max-length",
     "Training": "lr epochs batch-size seed resume force steps",
     "Computation": "device precision resident batch-tokens wait-ms workers storage",
     "Requests": "host port max-body max-rows max-characters max-queue timeout allow-changes adapters",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from adapter_tune.commands.common import custom_data_flags, task_of
+from adapter_tune.commands.common import custom_data_flags, given_config, task_of
 from adapter_tune.commands.options import general, own_data, training
 from adapter_tune.foundation.startup import prepare_libraries
 
 
 def inspect_data(
+    file: training.Config = None,
     config: training.ConfigFile = None,
     task: training.Task = None,
     model: training.Model = None,
@@ -38,7 +39,7 @@ def inspect_data(
         problem=problem,
     )
     flags = {"--task task": task_of(task, train_file), "--model model.id": model, **data_flags}
-    run_config = compose(config, flags, set_ or [], demo=demo)
+    run_config = compose(given_config(file, config), flags, set_ or [], demo=demo)
     prepare_libraries(demo)
     from adapter_tune.data.custom import resolve_config
     from adapter_tune.data.inspection import inspect

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from adapter_tune.commands.common import as_yaml, custom_data_flags, model_flags, print_counts, task_of
+import logging
+import shlex
+
+from adapter_tune.commands.common import as_yaml, custom_data_flags, given_config, model_flags, print_counts, task_of
 from adapter_tune.commands.options import general, own_data, training
 from adapter_tune.foundation.startup import prepare_libraries
 
+log = logging.getLogger("adapter_tune")
+
 
 def train(
+    file: training.Config = None,
     config: training.ConfigFile = None,
     task: training.Task = None,
     m: training.Size = None,
@@ -60,7 +66,7 @@ def train(
         "--batch-size training.batch_size": as_yaml("--batch-size", batch_size),
         **model_flags(model, strategy, m, train_pooler),
     }
-    run_config = compose(config, flags, set_ or [], demo=demo)
+    run_config = compose(given_config(file, config), flags, set_ or [], demo=demo)
     if dry_run:
         from adapter_tune.runs.resolve import resolve_run
         from adapter_tune.training.arguments import check_training
@@ -75,4 +81,7 @@ def train(
     prepare_libraries(demo)
     from adapter_tune.runs.run import run
 
-    show_result(run(run_config, force=force, resume=resume))
+    result = run(run_config, force=force, resume=resume)
+    show_result(result)
+    predict = shlex.join(["adapter-tune", "predict", result.storage.folder])
+    log.info("to predict rows of a file: %s --input FILE --output predictions.csv", predict)

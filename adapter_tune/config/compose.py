@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from adapter_tune.config.relative_paths import locate_paths
 from adapter_tune.config.schema import RunConfig, parse_config
 from adapter_tune.config.shipped import find_config
 from adapter_tune.config.yaml_files import parse_value, read_yaml
@@ -72,6 +73,7 @@ def _read_file(name: str, origins: Origins) -> dict[str, Any]:
         if "." in loc[-1]:
             section, _, key = loc[-1].rpartition(".")
             raise UsageError(f"{path}:{line}: '{loc[-1]}' should be '{key}' in a section '{section}'")
+    locate_paths(values, lines, path)
     origins.update({loc: f"{path}:{line}" for loc, line in lines.items()})
     return values
 

@@ -70,7 +70,7 @@ def resolve_columns(data: DataConfig, rows: Sequence[Row], source: str) -> DataC
     """
     columns = list(rows[0])
     _check_exist(data, columns, source)
-    resolved = _guess(data, columns)
+    resolved = usual_columns(data, columns)
     for option in ("text_column", "label_column"):
         if resolved[option] is None:
             what = option.replace("_", " ")
@@ -134,7 +134,7 @@ def _named_columns(data: DataConfig) -> list[tuple[str, str]]:
     return [(option, column) for option, column in named if column is not None]
 
 
-def _guess(data: DataConfig, columns: list[str]) -> dict[str, str | None]:
+def usual_columns(data: DataConfig, columns: list[str]) -> dict[str, str | None]:
     """The columns by option: the user's own, and columns with usual names for the others; None if there is none."""
     by_lower_case = {column.strip().lower(): column for column in reversed(columns)}
     label = data.custom.label_column or _guess_label(data, by_lower_case)

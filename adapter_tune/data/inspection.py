@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from transformers import PreTrainedTokenizerBase
 
@@ -17,7 +18,7 @@ from adapter_tune.data.splits import encode_texts, raw_splits
 from adapter_tune.tasks.glue import CUSTOM, Task
 
 SAMPLES = 3
-PERCENTILES = (50, 90, 99, 100)
+PERCENTILES = (50, 90, 95, 99, 100)
 _NO_LIMIT = 10**6
 
 
@@ -57,18 +58,34 @@ class Inspection(BaseModel):
     """Pairs of decoded tokens and a label."""
 
 
-def inspect(config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase) -> Inspection:
+def row_lengths(config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase) -> dict[str, NDArray[np.int64]]:
+    """The length of every row in tokens, with special tokens and not truncated, by split."""
+    task = config.task_spec
+    lengths = {}
+    for name, rows in raw_splits(config).items():
+        encoded, _ = encode_texts([list(rows[column]) for column in task.text], tokenizer, _NO_LIMIT)
+        lengths[name] = np.array([len(row["input_ids"]) for row in encoded])
+    return lengths
+
+
+def inspect(
+    config: ResolvedConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    lengths: Mapping[str, NDArray[np.int64]] | None = None,
+) -> Inspection:
     """The facts about every split of a task.
 
     Args:
         config: a resolved configuration.
         tokenizer: the tokenizer of its backbone.
+        lengths: of every row in tokens, as ``row_lengths`` returns them, if they are known already.
 
     Raises:
         UsageError: an option is wrong.
         RunError: the data cannot be loaded.
     """
     task = config.task_spec
+    lengths = row_lengths(config, tokenizer) if lengths is None else lengths
     splits = raw_splits(config)
     texts = {name: [list(rows[column]) for column in task.text] for name, rows in splits.items()}
     labels = {name: _labels(task, name, rows) for name, rows in splits.items()}
@@ -76,7 +93,7 @@ def inspect(config: ResolvedConfig, tokenizer: PreTrainedTokenizerBase) -> Inspe
     inspections = []
     for name in splits:
         other_rows = set() if name == "train" else train_rows
-        inspections.append(_inspect_split(name, texts[name], labels[name], config, tokenizer, other_rows))
+        inspections.append(_inspect_split(name, texts[name], labels[name], lengths[name], config, other_rows))
     first_texts = [column[:SAMPLES] for column in texts["train"]]
     encoded, _ = encode_texts(first_texts, tokenizer, config.data.max_length)
     sample_texts = [tokenizer.decode(row["input_ids"]) for row in encoded]
@@ -94,13 +111,11 @@ def _inspect_split(
     name: str,
     texts: list[list[str]],
     labels: Sequence[Any],
+    lengths: NDArray[np.int64],
     config: ResolvedConfig,
-    tokenizer: PreTrainedTokenizerBase,
     train_rows: set[tuple[str, ...]],
 ) -> SplitInspection:
     rows = list(zip(*texts, strict=True))
-    encoded, _ = encode_texts(texts, tokenizer, _NO_LIMIT)
-    lengths = np.array([len(row["input_ids"]) for row in encoded])
     repeated, contradicted = _count_repeated(rows, labels)
     return SplitInspection(
         split=name,

@@ -106,14 +106,20 @@ def load_config(config: ModelConfig, options: dict[str, Any]) -> Any:
     return backbone
 
 
+def positions_of(config: Any) -> int | None:
+    """Return the number of tokens that a backbone has positions for; None if it has no such limit."""
+    positions = getattr(config, "max_position_embeddings", None)
+    return None if positions is None else int(positions) - family_of(config).lost_positions
+
+
 def check_length(max_length: int, config: Any) -> None:
     """Refuse a maximum length that is more than the backbone has positions.
 
     Raises:
         UsageError: it is more.
     """
-    positions = getattr(config, "max_position_embeddings", max_length) - family_of(config).lost_positions
-    if max_length > positions:
+    positions = positions_of(config)
+    if positions is not None and max_length > positions:
         raise UsageError(
             f"data.max_length is {max_length}, but the backbone has {positions} positions; "
             f"set data.max_length={positions}"

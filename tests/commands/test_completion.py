@@ -35,6 +35,9 @@ def test_names() -> None:
 def test_files_and_runs(folder: Path) -> None:
     assert completion.configs("m") == ["my.yaml"]
     assert completion.configs("glue/c") == ["glue/cola"]
+    Path("Rows.CSV").write_text("")
+    assert completion.data("R") == ["Rows.CSV"]
+    assert completion.data("r") == ["rte", "runs/"]
     assert completion.configs("o") == ["other/"]
     assert completion.sweeps("paper/sweeps/top-n") == ["paper/sweeps/top-n", "paper/sweeps/top-n-small"]
     assert completion.runs("") == ["runs/rte-head-1", "other/", "runs/"]
@@ -51,6 +54,8 @@ def test_files_and_runs(folder: Path) -> None:
         ("train --task mn", ["mnli"]),
         ("train --strategy lo", ["lora"]),
         ("train --config glue/m", ["glue/mnli", "glue/mrpc"]),
+        ("train my", ["my.yaml"]),
+        ("init mn", ["mnli"]),
         ("eval runs/rte-head-1", ["runs/rte-head-1"]),
         ("list ta", ["tasks"]),
         ("list strategies pf", ["pfeiffer"]),

@@ -28,7 +28,7 @@ def test_the_facts_about_own_files(files: list[str], capsys: pytest.CaptureFixtu
     assert counts == {"rows": 11, "repeated": 2, "contradicted": 1, "empty": 1, "in_train": 0}
     assert (dev["rows"], dev["repeated"], dev["in_train"], dev["cut_share"]) == (2, 0, 1, 0.5)
     assert train["labels"] == {"a": 6 / 11, "b": 5 / 11}
-    assert train["tokens"] == {"50 %": 5, "90 %": 5, "99 %": 5, "longest": 5}
+    assert train["tokens"] == {"50 %": 5, "90 %": 5, "95 %": 5, "99 %": 5, "longest": 5}
     assert dev["tokens"]["longest"] == 11
     assert inspection["samples"][0] == ["[CLS] the dog 0 [SEP]", "a"]
 

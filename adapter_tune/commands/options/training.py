@@ -9,13 +9,18 @@ import typer
 
 from adapter_tune.commands import completion
 
+Config = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="FILE|NAME",
+        autocompletion=completion.configs,
+        help="YAML file with options, as 'init' writes it, or the name of a shipped one (see 'list configs').",
+    ),
+]
 ConfigFile = Annotated[
     str | None,
     typer.Option(
-        "--config",
-        metavar="FILE|NAME",
-        autocompletion=completion.configs,
-        help="YAML file with options, or the name of a shipped one (see 'list configs').",
+        "--config", metavar="FILE|NAME", autocompletion=completion.configs, help="The same as the argument FILE|NAME."
     ),
 ]
 Task = Annotated[

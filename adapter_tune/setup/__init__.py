@@ -1,0 +1,1 @@
+"""A configuration written from what the data look like."""
