@@ -27,6 +27,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return _MARKER.sub(_generated, with_links_of_the_site(markdown, page.file.src_uri))
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Remove the flags of doctest, which are for a tool and not for a reader."""
+    return re.sub(r" *# doctest: \+SKIP", "", html)
+
+
 def _generated(match: re.Match[str]) -> str:
     try:
         return generated(match[1])
