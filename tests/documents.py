@@ -19,7 +19,8 @@ DOCUMENTS = {
 }
 COMMANDS = ("", "sh")
 """Languages of blocks with commands; a block without a language has commands, too."""
-OTHER_LANGUAGES = ("json", "python", "text", "toml", "yaml")
+LANGUAGES = ("json", "python", "text", "toml", "yaml")
+"""The languages of other blocks; an output is ``text``."""
 LAUNCHERS = ("torchrun", "accelerate", "srun")
 
 

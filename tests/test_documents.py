@@ -24,9 +24,11 @@ from adapter_tune.cli import app
 from adapter_tune.config.schema import parse_config
 from adapter_tune.config.shipped import find_config
 from adapter_tune.foundation.errors import UsageError
+from adapter_tune.sweeps.cells import config_of, samples
 from adapter_tune.sweeps.spec import read_sweep
-from tests.documents import COMMANDS, DOCUMENTS, OTHER_LANGUAGES, ROOT, blocks, commands, own_arguments, write_files
+from tests.documents import COMMANDS, DOCUMENTS, LANGUAGES, ROOT, Block, blocks, commands, own_arguments, write_files
 
+COMMAND_LINE: Any = typer.main.get_command(app)
 OTHER_PROGRAMS = {"check-jsonschema", "curl", "cut", "head", "hf", "printf", "scontrol", "sed", "sha256sum"}
 """Programs that are not ours; nothing of their arguments is checked."""
 NOT_INSTALLED = {"adapters"}  # AdapterHub's package, which needs another version of transformers
@@ -52,7 +54,7 @@ def composing_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def check_own(arguments: list[str], place: str) -> None:
     """The command exists, its options and values are valid, its configuration is, and shipped names exist."""
-    command: Any = typer.main.get_command(app)
+    command = COMMAND_LINE
     words = [word for word in arguments if word != "--debug"]
     if words == ["--help"]:
         return
@@ -101,7 +103,7 @@ def check_other(words: list[str], place: str) -> None:
 def test_every_block_has_a_known_language(document: str) -> None:
     for block in blocks(document):
         place = f"{document}:{block.line}: {block.language}"
-        assert block.language in (*COMMANDS, *OTHER_LANGUAGES), f"{place}; outputs are 'text', commands 'sh'"
+        assert block.language in (*COMMANDS, *LANGUAGES), f"{place}; outputs are 'text', commands 'sh'"
 
 
 @pytest.mark.parametrize("document", [name for name in DOCUMENTS if not name.startswith("examples/strategy")])
@@ -125,7 +127,7 @@ def test_every_command_is_valid(document: str, tmp_path: Path, monkeypatch: pyte
 def test_every_command_within_a_sentence_is_valid(document: str) -> None:
     """In code spans: the command and its options exist; arguments may be left out or be placeholders."""
     text = re.sub(r"^```.*?^```", "", DOCUMENTS[document].read_text(), flags=re.M | re.S)
-    groups = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    groups = COMMAND_LINE.commands
     for span in re.findall(r"`(?:\.venv/bin/)?adapter-tune ([^`]+)`", text):
         words = shlex.split(span.replace("\\|", "|"))
         if words[0] == "COMMAND" or words[0].startswith("-"):
@@ -153,11 +155,14 @@ def test_every_configuration_and_program_is_valid(document: str, tmp_path: Path)
 
 
 def check_yaml(text: str, path: Path, place: str) -> None:
+    """A sweep, of which a few runs are composed, or a part of a configuration."""
     values = YAML(typ="safe").load(text)
     path.write_text(text)
     try:
         if "parameters" in values:
-            read_sweep(str(path))
+            sweep = read_sweep(str(path))
+            for values in samples(sweep):
+                config_of(sweep, values, path.parent)
         else:
             parse_config({"task": "rte", **values})
     except UsageError as error:
@@ -177,3 +182,80 @@ def check_python(text: str, place: str) -> None:
                 assert hasattr(importlib.import_module(str(node.module)), alias.name), f"{place}: {alias.name}"
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "adapter_tune":
             assert node.attr in adapter_tune.__all__, f"{place}: adapter_tune.{node.attr} is not public"
+
+
+# These checks can fail ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "trian",
+        "train --epoch 3",
+        "train --task mnly",
+        "train --task rte --set training.epoch=3",
+        "train --task rte --strategy hulsby",
+        "train --config glue/nothing",
+        "eval --batch-size many",
+        "config show nothing",
+        "sweep paper/sweeps/nothing",
+    ],
+)
+@pytest.mark.usefixtures("composing_only")
+def test_a_wrong_command_is_refused(command: str) -> None:
+    with pytest.raises((AssertionError, pytest.fail.Exception), match=r"^place: "):
+        check_own(command.split(), "place")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "make nothing",
+        "python scripts/demo.py --nothing",
+        "pip install adapter-tune[nothing]",
+        "scripts/nothing.sh",
+        "unheard-of x",
+    ],
+)
+def test_a_wrong_command_of_another_program_is_refused(command: str) -> None:
+    with pytest.raises(AssertionError):
+        check_other(command.split(), "place")
+
+
+@pytest.mark.parametrize(
+    "text", ["import adapter_tuna", "from adapter_tune import nothing", "import adapter_tune\nadapter_tune.nothing()"]
+)
+def test_a_wrong_program_is_refused(text: str) -> None:
+    with pytest.raises(AssertionError):
+        check_python(text, "place")
+
+
+@pytest.mark.parametrize("text", ["training: {epoch: 3}", "name: x\nparameters: {training.epoch: [1]}\ndemo: true"])
+def test_a_wrong_configuration_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(pytest.fail.Exception, match="epoch"):
+        check_yaml(text, tmp_path / "block.yaml", "place")
+
+
+def test_a_block_is_taken_apart_as_the_shell_does_it() -> None:
+    text = """M=bert
+for t in rte cola; do
+  adapter-tune train --task $t --model $M  # it's a comment
+done
+cut -f2 pairs.tsv | adapter-tune ask > answers.txt
+first=$(scontrol show | head -n 1)
+adapter-tune predict --text 'two
+lines'
+torchrun --nproc-per-node 4 -m adapter_tune train \\
+  --task rte
+"""
+    taken = list(commands(Block("document", 1, "sh", "", text)))
+    assert taken == [
+        ["adapter-tune", "train", "--task", "rte", "--model", "bert"],
+        ["cut", "-f2", "pairs.tsv"],
+        ["adapter-tune", "ask"],
+        ["scontrol", "show"],
+        ["head", "-n", "1"],
+        ["adapter-tune", "predict", "--text", "two\nlines"],
+        ["torchrun", "--nproc-per-node", "4", "-m", "adapter_tune", "train", "--task", "rte"],
+    ]
+    assert own_arguments(taken[-1]) == ["train", "--task", "rte"]

@@ -150,6 +150,9 @@ def test_links_out_of_the_documents_become_pages_or_text(scripts: Any) -> None:
     assert change("[a](docs/hub.md#x)\n```sh\n[b](configs)\n```\n", "repository/CHANGELOG.md") == (
         "[a](../hub.md#x)\n```sh\n[b](configs)\n```\n"
     )
+    assert change("[docs/hub.md](docs/hub.md#x)", "repository/README.md") == (
+        "[Runs on the Hugging Face Hub](../hub.md#x)"
+    )
     pages = scripts["pages"].outside_pages(["docs/demo.md"])
     assert "task: mnli" in pages["repository/configs/demo.yaml.md"]
 

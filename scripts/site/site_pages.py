@@ -18,6 +18,8 @@ FOLDER = "repository/"
 
 _FENCE = re.compile(r"^ {0,3}(```|~~~)")
 _LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
+_FILE_LINK = re.compile(r"\[(?:docs/)?([\w/-]+\.md)\]\(([^)\s]+)\)")
+"""A link whose text is the name of the file; on the site it has the title."""
 _SHOWN = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".csv": "text", ".sh": "sh"}
 
 
@@ -69,7 +71,7 @@ def with_links_of_the_site(text: str, place_in_site: str) -> str:
     """Return a page's Markdown with its relative links changed to places in the site.
 
     A link to a file that the site does not have, such as a folder or a notebook, becomes its text. A link to a file
-    that does not exist stays, so that the strict build fails.
+    that does not exist stays, so that the strict build fails. A link whose text is a file's name gets the title.
     """
     own = source(place_in_site)
 
@@ -83,8 +85,19 @@ def with_links_of_the_site(text: str, place_in_site: str) -> str:
         relative = posixpath.relpath(place(target), posixpath.dirname(place_in_site))
         return relative + (f"#{anchor}" if anchor else "")
 
-    changed = _outside_fences(text, lambda line: _LINK.sub(change, line))
+    def titled(match: re.Match[str]) -> str:
+        target = _target(own, match[2])
+        return f"[{_title(target)}]({match[2]})" if target and (ROOT / target).is_file() else match[0]
+
+    named = _outside_fences(text, lambda line: _FILE_LINK.sub(titled, line))
+    changed = _outside_fences(named, lambda line: _LINK.sub(change, line))
     return re.sub(r"(?<!!)\[([^\]]*)\]\(\)", r"\1", changed)
+
+
+def _title(path: str) -> str:
+    """Return the title of a document, without marks of code."""
+    match = re.search(r"^# (.+)$", (ROOT / path).read_text(), re.MULTILINE)
+    return match[1].replace("`", "") if match else path
 
 
 def _is_in_site(target: str) -> bool:
