@@ -51,7 +51,11 @@ NOT_RUN = {
     "from adapters import": "needs a package that is not installed: tests/exchange/test_adapterhub.py",
 }
 """Commands and programs that are only parsed, by a part of their text."""
-PLACEHOLDERS = re.compile(r"\bruns/(\w+?)-(houlsby|lora)-(m64|r8)-[0-9a-f]{8}\b|\bruns/[ab]\b|\bRUN\b|\bmy-runs\b")
+PLACEHOLDERS = re.compile(
+    r"\bruns/(\w+?)-(houlsby|lora)-(m64|r8)-[0-9a-f]{8}\b|\bruns/[ab]\b|\bRUN\b|\bmy-runs\b|(?<![/\w])sweeps(?![/\w])"
+)
+"""Runs, and folders that contain runs, that the documents name."""
+FOLDERS = ("my-runs", "sweeps")
 
 
 def write_input(path: Path, task: str) -> None:
@@ -111,7 +115,7 @@ def put_runs(trained: Path, text: str) -> str:
     last = newest_task()
     is_own = "body" in text or "eval RUN" in text or "--split test" in text
     for match in PLACEHOLDERS.finditer(text):
-        place = Path(match[0]) / "rte" if match[0] == "my-runs" else Path(match[0])
+        place = Path(match[0]) / "rte" if match[0] in FOLDERS else Path(match[0])
         others = {"runs/a": "sst2", "runs/b": "cola", "RUN": "custom" if is_own else "rte"}
         last = match[1] or others.get(match[0], "rte")
         shutil.rmtree(place, ignore_errors=True)
