@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RESOLUTION ?= lowest-direct
 
-.PHONY: help setup demo paper-demo test test-long test-versions test-package fuzz audit lint format type clean
+.PHONY: help setup demo paper-demo test test-long test-versions test-package docs fuzz audit lint format type clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -39,6 +39,9 @@ test-package: setup ## build the packages into dist, check them, and try the whe
 	$(BIN)/python -m twine check --strict dist/*
 	PYTHON=$(PYTHON) scripts/check_package.sh dist/*.whl
 
+docs: setup ## build the documentation as a site, strictly: site/index.html opens without a server and without a network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 fuzz: setup ## fuzz all readers of files and options: 100,000 random inputs, each must be valid or give one clear error
 	$(BIN)/python -m pytest --hypothesis-profile=long tests/test_fuzz.py
 
@@ -58,5 +61,5 @@ type: setup ## check types with mypy (strict)
 	$(BIN)/mypy
 
 clean: ## remove .venv, build folders and caches
-	rm -rf .venv .venv-versions build dist .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-versions build dist site .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,6 @@
 """The structure of the project: files import only from below; all commands and options are documented."""
 
 import ast
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,12 +18,12 @@ from adapter_tune.strategies import REGISTRY, Strategy
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "adapter_tune"
-DOCUMENTS = "\n".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+DOCUMENTS = "\n".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")))
 
 
 def listed() -> list[str]:
     """Subpackages and files from the top down, as the document lists them; a subpackage comes before its own files."""
-    block = (ROOT / "docs" / "architecture.md").read_text().split("```")[1]
+    block = (ROOT / "docs" / "architecture.md").read_text().split("```text\n")[1].split("```")[0]
     names, subpackage = [], ""
     for line in filter(str.strip, block.splitlines()):
         name = line.split()[0].removesuffix(".py")
@@ -104,7 +103,7 @@ def test_no_test_module_imports_another() -> None:
     for path in (ROOT / "tests").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tests":
-                assert node.module in ("tests.helpers", "tests.hub_server"), path
+                assert node.module in ("tests.documents", "tests.helpers", "tests.hub_server"), path
 
 
 def test_the_walk_sees_imports_inside_functions() -> None:
@@ -127,26 +126,18 @@ def commands() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", commands())
-def test_every_command_and_option_is_documented(name: str) -> None:
+def test_every_command_and_option_has_a_help(name: str) -> None:
+    """tests/test_site.py checks that the documents have a section for each command, with all of its options."""
     command = commands()[name]
     assert name in DOCUMENTS
     assert command.help
-    first, *sections = re.split(r"^## ", (ROOT / "docs" / "commands.md").read_text(), flags=re.M)
-    words = name.split()[:2]
-    own = first if len(words) == 1 else next(s for s in sections if " ".join(words) in s.partition("\n")[0])
-    for parameter in command.params:
-        for flag in (*parameter.opts, *parameter.secondary_opts):
-            if flag.startswith("--") and flag != "--help":
-                assert f"`{flag}`" in own, f"{name} {flag}"
-                assert parameter.help
+    assert all(parameter.help for parameter in command.params)
 
 
-def test_every_kind_of_problem_is_in_help_and_document() -> None:
-    document = next(line for line in DOCUMENTS.splitlines() if line.startswith("| `--problem` |"))
+def test_every_kind_of_problem_is_in_the_help() -> None:
     (option,) = (parameter for parameter in commands()["adapter-tune train"].params if parameter.name == "problem")
     for kind in set(get_args(CustomDataConfig.model_fields["problem"].annotation)) - {"auto"}:
         assert kind in option.help
-        assert f"`{kind}`" in document
 
 
 @pytest.mark.parametrize(

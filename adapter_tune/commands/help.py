@@ -62,14 +62,8 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, then the options in their groups."""
-        parameters = [each for each in self.get_params(ctx) if not getattr(each, "hidden", False)]
-        arguments = [each for each in parameters if each.param_type_name == "argument"]
-        _write(formatter, "Arguments", [(_argument_name(each), _text(each, self.name)) for each in arguments])
-        options = [each for each in parameters if each.param_type_name == "option"]
-        is_long = len({group_of(each) for each in options}) > 2
-        for group in (*GROUPS, OTHERS) if is_long else ("Options",):
-            own = [each for each in options if not is_long or group_of(each) == group]
-            _write(formatter, group, [(_option_name(each), _text(each, self.name)) for each in own])
+        for group, rows in entries(self, ctx).items():
+            _write(formatter, group, rows)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples, each on a line of its own that is not wrapped."""
@@ -105,10 +99,26 @@ class Group(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+def entries(command: Any, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+    """Return the arguments and options of a command by group, each with its name and its whole text.
+
+    The help and the reference of the documentation's site are both written from it. A command with few groups has its
+    options in one group, "Options".
+    """
+    parameters = [each for each in command.get_params(ctx) if not getattr(each, "hidden", False)]
+    arguments = [each for each in parameters if each.param_type_name == "argument"]
+    rows = {"Arguments": [(_argument_name(each), _text(each, command.name)) for each in arguments]}
+    options = [each for each in parameters if each.param_type_name == "option"]
+    is_long = len({group_of(each) for each in options}) > 2
+    for group in (*GROUPS, OTHERS) if is_long else ("Options",):
+        own = [each for each in options if not is_long or group_of(each) == group]
+        rows[group] = [(_option_name(each), _text(each, command.name)) for each in own]
+    return {group: each for group, each in rows.items() if each}
+
+
 def _write(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
-    if rows:
-        with formatter.section(title):
-            formatter.write_dl(rows)
+    with formatter.section(title):
+        formatter.write_dl(rows)
 
 
 def _write_examples(text: str | None, formatter: Any) -> None:

@@ -19,7 +19,7 @@ def show_strategies() -> None:
     """Print every strategy: what it is, its options with their defaults, its share of BERT-base, its source."""
     rows = []
     for cls in REGISTRY.values():
-        rows.append([cls.name, cls.summary(), _options(cls), f"{_percent_trained(cls()):.2f}", cls.paper])
+        rows.append([cls.name, cls.summary(), _options(cls), f"{percent_trained(cls()):.2f}", cls.paper])
     show("strategies", ["name", "what", "options and defaults", "% of BERT-base", "source"], rows)
 
 
@@ -38,10 +38,10 @@ def show_strategy(name: str) -> None:
     options = [[key, _text(field.default), texts.get(key, "")] for key, field in cls.model_fields.items()]
     if options:
         show("options", ["name", "default", "what"], options)
-    show("with the default options", ["", ""], _facts(cls))
+    show("with the default options", ["", ""], facts(cls))
 
 
-def _facts(cls: type[Strategy]) -> list[list[str]]:
+def facts(cls: type[Strategy]) -> list[list[str]]:
     """Return the learning rate, the formula and the counts of a strategy with its default options."""
     strategy = cls()
     formula = strategy.formula(_bert_base())
@@ -51,7 +51,7 @@ def _facts(cls: type[Strategy]) -> list[list[str]]:
     ]
     if formula.adapter_count:
         facts.append(["adapters in BERT-base", f"{formula.adapter_count}"])
-    counts = f"{_trained_parameters(strategy):,} ({_percent_trained(strategy):.2f} %)"
+    counts = f"{_trained_parameters(strategy):,} ({percent_trained(strategy):.2f} %)"
     facts.append(["trained in BERT-base, without head", counts])
     return facts
 
@@ -65,7 +65,8 @@ def _trained_parameters(strategy: Strategy) -> int:
     return strategy.formula(shape).trained + (shape.pooler if strategy.trains_pooler else 0)
 
 
-def _percent_trained(strategy: Strategy) -> float:
+def percent_trained(strategy: Strategy) -> float:
+    """Return the share that a strategy trains of BERT-base, without the head, in percent."""
     return 100 * _trained_parameters(strategy) / _bert_base().total
 
 
