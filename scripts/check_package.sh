@@ -44,3 +44,8 @@ head -n 3 list.txt
 "$command" train --task rte --m 8 --demo --epochs 1 --set data.max_train_samples=64
 "$command" eval --demo
 "$command" report runs
+{ echo text,label; for n in $(seq 20); do echo "the dog runs $n,yes"; echo "no cat sleeps $n,no"; done; } > rows.csv
+"$command" init rows.csv --yes --demo
+"$command" train task.yaml --epochs 1
+"$command" eval
+"$command" predict --split validation --output predictions.csv

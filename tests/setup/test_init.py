@@ -19,7 +19,8 @@ from adapter_tune.config.yaml_files import read_yaml
 from adapter_tune.data import splits
 from adapter_tune.demo.location import DEMO
 from adapter_tune.runs.resolve import resolve_run
-from adapter_tune.setup.questions import MOST_QUESTIONS
+from adapter_tune.setup.columns import Guess
+from adapter_tune.setup.questions import MOST_QUESTIONS, Interview
 
 REVIEWS = ["a warm and funny film", "two hours that drag on", "the plot is thin but sweet", "no one laughs at all"]
 Init = Callable[..., RunConfig]
@@ -305,6 +306,15 @@ def test_five_times_enter_is_a_good_file(init: Init, answers: Any, capsys: pytes
     assert (custom.text_column, custom.label_column, custom.problem) == ("title", "tone", "classification")
     assert sys.stdin.read() == "\n" * (MOST_QUESTIONS - 2)
     assert "title: usual name of texts; 'story' may be texts, too\n" in capsys.readouterr().out
+
+
+def test_after_five_questions_the_guesses_are_taken(answers: Any) -> None:
+    answers("b\n" * MOST_QUESTIONS)
+    interview = Interview(asks=True)
+    open_guess = Guess("a", "a reason", is_open=True)
+    for _ in range(MOST_QUESTIONS):
+        assert interview.choose("A question", open_guess, lambda _: None) == Guess("b", "your answer")
+    assert interview.choose("A question", open_guess, lambda _: None) == open_guess
 
 
 def test_a_backbone_is_suggested_and_a_wrong_one_is_typed_again(
