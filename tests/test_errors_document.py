@@ -23,7 +23,7 @@ for any other error. After an error, existing files are unchanged, and there is 
 GOOD = "text,label\n" + "".join(f"the dog {i},{'ab'[i % 2]}\n" for i in range(20))
 TRAIN = "train --train-file train.csv --model demo"
 PREDICT = "predict --runs runs --output out.csv --input"
-HUB = '{"name": "x", "config": {"mh_adapter": true, "ln_after": true}}'
+HUB = '{"name": "x", "config": {"mh_adapter": true, "use_gating": true}}'
 PEFT = '{"peft_type": "LORA", "task_type": "SEQ_CLS", "use_dora": true}'
 Files = dict[str, str | bytes]
 CASES: list[tuple[str, Files, str]] = [
