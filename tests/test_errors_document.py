@@ -28,6 +28,7 @@ PREDICT = "predict --runs runs --output out.csv --input"
 HUB = '{"name": "x", "config": {"mh_adapter": true, "ln_after": true}}'
 LANGUAGE = HUB.replace('"ln_after": true', '"output_adapter": true, "reduction_factor": 2, "non_linearity": "relu"')
 LANGUAGE = LANGUAGE.replace('"reduction', '"inv_adapter": "nice", "reduction')
+HUB = '{"name": "x", "config": {"mh_adapter": true, "use_gating": true}}'
 PEFT = '{"peft_type": "LORA", "task_type": "SEQ_CLS", "use_dora": true}'
 Files = dict[str, str | bytes]
 CASES: list[tuple[str, Files, str]] = [

@@ -15,7 +15,8 @@ def quantize(model: Path, output: Path) -> None:
     """Write a model with the weights of matrix products and embeddings in 8 bits.
 
     Weights are signed, with a scale for each output column (per channel). The scale of an activation is that of the
-    whole batch, so a row's result depends slightly on the rows beside it.
+    whole batch, so a row's result depends slightly on the rows beside it. Most of the loss comes from this, and other
+    schemes were no better at the same speed (docs/exchange.md).
 
     Args:
         model: the model in float32.
