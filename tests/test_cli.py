@@ -111,7 +111,7 @@ def test_count_params_for_several_sizes(cli: Any) -> None:
     counts = json.loads(output.out)
     assert [count["m"] for count in counts] == [8, 64, 256]
     assert list(counts[1]) == [
-        "model", "strategy", "m", "backbone", "groups", "trained", "total", "trained_percent",
+        "model", "strategy", "m", "backbone", "language_adapter", "groups", "trained", "total", "trained_percent",
         "trained_percent_encoder", "per_adapter", "adapter_count",
         "adapter_norms", "formula",
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from adapter_tune.adapters.families import Projection, family_of
 from adapter_tune.adapters.formula import Formula, ProjectionShape, Shape
 from adapter_tune.adapters.layer_ranges import LayerRangeOption, layers_in
-from adapter_tune.foundation.errors import RunError
+from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.strategies.base import Strategy, strategy
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Lora(Strategy):
 
         Raises:
             RunError: peft is not installed, or the model has LoRA already.
+            UsageError: a language adapter has replaced a projection.
         """
         peft = load_peft()
         from adapter_tune.adapters.model_parts import added_parameters, base_of, layer_norms, layers_of, unfreeze
@@ -76,6 +77,12 @@ class Lora(Strategy):
         layers = layers_of(model)
         chosen = [layers[index] for index in layers_in(self.layers, len(layers))]
         linear = family_of(model.config).linear
+        for name in self.projections:
+            if any(hasattr(layer.get_submodule(linear[name]), "in_backbone") for layer in chosen):
+                raise UsageError(
+                    f"strategy.projections: {name} is followed by a bottleneck of the language adapter, and peft "
+                    "cannot wrap it then; leave it out"
+                )
         targets = {id(layer.get_submodule(linear[name])) for layer in chosen for name in self.projections}
         names = [name for name, module in base_of(model).named_modules() if id(module) in targets]
         trained = [p for p in model.parameters() if p.requires_grad]

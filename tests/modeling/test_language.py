@@ -253,3 +253,13 @@ def test_a_tensor_without_dimensions_is_refused_by_name(tmp_path: Path) -> None:
     assert len(adapter.digest) == 16
     with pytest.raises(RunError, match=r"tensor encoder\.strange has no counterpart here"):
         attach_language(plain_model(), adapter)
+
+
+def test_lora_refuses_a_projection_that_it_has_replaced() -> None:
+    pytest.importorskip("peft")
+    model = model_of(*backbones(["distilbert"])[0])
+    config: Any = parse_strategy({"name": "houlsby", "m": 3})
+    attach(model, sites(model)[0], Bottleneck(model.config.dim, 3, config.bottleneck_config()), in_backbone=True)
+    lora = parse_strategy({"name": "lora", "projections": ["query", "attention_output"]})
+    with pytest.raises(UsageError, match=r"strategy\.projections: attention_output is followed by a bottleneck"):
+        prepare(model, lora, train_pooler=False)

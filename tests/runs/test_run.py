@@ -34,10 +34,10 @@ KEYS = [
     "history", "warnings", "versions", "config_hash", "data_paths", "examples",
 ]  # fmt: skip
 PARTS = {
-    "model": "id revision fingerprint",
+    "model": "id revision fingerprint language_adapter",
     "headline": "split metric value",
-    "parameters": "backbone groups trained total trained_percent trained_percent_encoder per_adapter adapter_count "
-    "adapter_norms formula",
+    "parameters": "backbone language_adapter groups trained total trained_percent trained_percent_encoder per_adapter "
+    "adapter_count adapter_norms formula",
     "speed": "device precision threads real_token_share train_seconds train_examples_per_second "
     "train_tokens_per_second eval_examples_per_second peak_memory_bytes",
     "storage": "folder adapter_bytes",
