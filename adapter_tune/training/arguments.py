@@ -29,7 +29,6 @@ def arguments(config: ResolvedConfig, folder: Path) -> TrainingArguments:
     compute = resolve_compute(t)
     names = {f.name for f in fields(TrainingArguments)}  # renamed in transformers 5.2x, the old name deprecated
     checkpointing = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
-    trackio = {"project": trackio_project(), "trackio_space_id": None}  # else older versions create a Space
     args = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=t.epochs,
@@ -67,7 +66,7 @@ def arguments(config: ResolvedConfig, folder: Path) -> TrainingArguments:
         disable_tqdm=True,
         report_to="none",
         run_name=folder.name,
-        **{name: value for name, value in trackio.items() if name in names},
+        project=trackio_project(),
         **{checkpointing: t.gradient_checkpointing},
         **{f"{checkpointing}_kwargs": {"use_reentrant": False} if t.gradient_checkpointing else None},
     )

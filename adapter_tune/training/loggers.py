@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -209,7 +210,7 @@ class _Logger:
         except Exception as error:
             self._abandon()
             raise RunError(
-                f"training.report_to: {self.name} cannot start ({first_line(error)}); "
+                f"training.report_to: {self.name} cannot start ({_cause(error)}); "
                 f"fix this, or remove {self.name}, on which the results do not depend"
             ) from error
         self.record.run_id = self.library.run_id
@@ -245,7 +246,7 @@ class _Logger:
                 "%s failed at %s (%s); the run goes on without it, and its log is incomplete",
                 self.name,
                 where,
-                first_line(error),
+                _cause(error),
             )
 
     def _abandon(self) -> None:
@@ -253,6 +254,11 @@ class _Logger:
         self._callback = None
         with suppress(Exception), redirect_stdout(sys.stderr):
             self.library.close(is_complete=False)
+
+
+def _cause(error: Exception) -> str:
+    """The first line of an error, without the user names and passwords of addresses in it."""
+    return re.sub(r"://[^/\s@]+@", "://***@", first_line(error))
 
 
 def _epoch_of(state: TrainerState, step: int | None) -> float:

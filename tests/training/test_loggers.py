@@ -49,7 +49,7 @@ class FakeLibrary(LoggerLibrary):
 
     def open(self) -> None:
         if self.fails_at == 0:
-            raise ConnectionError("not logged in")
+            raise ConnectionError("no answer from https://me:secret@host/api")
         self.run_id = self.run_id or f"{self.name}.{len(self.runs)}"
         self.runs.setdefault(self.run_id, [])
 
@@ -295,7 +295,9 @@ def test_one_that_cannot_start_is_said_before_training(
 ) -> None:
     config = make_config("rte", epochs=1, report_to=["mlflow", "wandb"])
     monkeypatch.setattr(FakeLibrary, "fails_at", 0)
-    with pytest.raises(RunError, match=r"report_to: wandb cannot start \(not logged in\); fix this, or remove wandb"):
+    with pytest.raises(
+        RunError, match=r"wandb cannot start \(no answer from https://\*\*\*@host/api\); fix this, or remove wandb"
+    ):
         run(config)
     [entries] = OtherLibrary.runs.values()
     assert entries[-1] == "incomplete"
