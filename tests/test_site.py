@@ -40,9 +40,10 @@ def scripts() -> Any:
     try:
         import site_pages
         import site_reference
+        import site_tables
     finally:
         sys.path.pop(0)
-    return {"pages": site_pages, "reference": site_reference}
+    return {"pages": site_pages, "reference": site_reference, "tables": site_tables}
 
 
 def navigation() -> list[str]:
@@ -60,7 +61,8 @@ def test_the_navigation_has_every_document_once(scripts: Any) -> None:
     named = navigation()
     documents = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
     tables = {name for name in documents if re.fullmatch(r"results/[^/]+/[^/]+/.+", name)}  # written by ``report``
-    assert not documents - tables - set(named), "add each to nav in mkdocs.yml"
+    missing = sorted(documents - tables - set(named))
+    assert not missing, f"add to nav in mkdocs.yml: {missing}"
     assert len(named) == len(set(named))
     for name in named:
         assert (ROOT / scripts["pages"].source(name)).is_file(), f"mkdocs.yml: nav names {name}, which does not exist"
@@ -108,7 +110,7 @@ def test_the_generated_options_are_those_of_the_command_line(scripts: Any) -> No
         for parameter in command.params:
             for flag in (*parameter.opts, *parameter.secondary_opts):
                 assert not flag.startswith("--") or flag in text, f"{name} {flag}"
-            assert parameter.help.split(".")[0].split("`")[0].split("_")[0][:30] in text, f"{name} {parameter.name}"
+            assert scripts["tables"].cell(parameter.help) in text, f"{name} {parameter.name}"
         assert all(line in text for line in command.epilog.splitlines())
     assert "--install-completion" in scripts["reference"].generated("options adapter-tune")
 
