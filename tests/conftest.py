@@ -32,6 +32,7 @@ from adapter_tune.data.custom import resolve_config
 from adapter_tune.demo.dataset import write_data
 from adapter_tune.demo.glue import DEMO_TASKS
 from adapter_tune.foundation.console import limit_library_output
+from tests.browser import Browser, started
 from tests.helpers import save_backbone
 
 limit_library_output(quiet=True)
@@ -87,6 +88,12 @@ def plain_logging() -> Iterator[None]:
     logger = logging.getLogger("adapter_tune")
     logger.handlers.clear()
     logger.propagate = True
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium, for tests that are marked with ``needs_browser``."""
+    yield from started(tmp_path_factory.mktemp("profile"))
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ class Block:
 
 
 def blocks(document: str) -> list[Block]:
-    found: list[Block] = []
+    result: list[Block] = []
     lines: list[str] = []
     start, info = 0, ""
     for number, line in enumerate(DOCUMENTS[document].read_text().splitlines(), 1):
@@ -44,12 +44,12 @@ def blocks(document: str) -> list[Block]:
             else:
                 title = re.search(r'title="(.+?)"', info)
                 language = info.split()[0] if info else ""
-                found.append(Block(document, start, language, title[1] if title else "", "\n".join(lines) + "\n"))
+                result.append(Block(document, start, language, title[1] if title else "", "\n".join(lines) + "\n"))
                 start = 0
         else:
             lines.append(line)
     assert not start, f"{document}:{start}: the block has no end"
-    return found
+    return result
 
 
 def commands(block: Block) -> Iterator[list[str]]:

@@ -103,7 +103,7 @@ def test_no_test_module_imports_another() -> None:
     for path in (ROOT / "tests").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tests":
-                assert node.module in ("tests.documents", "tests.helpers", "tests.hub_server"), path
+                assert node.module in ("tests.browser", "tests.documents", "tests.helpers", "tests.hub_server"), path
 
 
 def test_the_walk_sees_imports_inside_functions() -> None:

@@ -22,6 +22,7 @@ from adapter_tune.cli import app
 from adapter_tune.config.json_schema import option_descriptions
 from adapter_tune.strategies import REGISTRY, parse_strategy
 from adapter_tune.tasks.glue import TASKS
+from tests.browser import Browser, needs_browser
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -39,9 +40,10 @@ def scripts() -> Any:
     try:
         import site_pages
         import site_reference
+        import site_tables
     finally:
         sys.path.pop(0)
-    return {"pages": site_pages, "reference": site_reference}
+    return {"pages": site_pages, "reference": site_reference, "tables": site_tables}
 
 
 def navigation() -> list[str]:
@@ -59,7 +61,8 @@ def test_the_navigation_has_every_document_once(scripts: Any) -> None:
     named = navigation()
     documents = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
     tables = {name for name in documents if re.fullmatch(r"results/[^/]+/[^/]+/.+", name)}  # written by ``report``
-    assert not documents - tables - set(named), "add each to nav in mkdocs.yml"
+    missing = sorted(documents - tables - set(named))
+    assert not missing, f"add to nav in mkdocs.yml: {missing}"
     assert len(named) == len(set(named))
     for name in named:
         assert (ROOT / scripts["pages"].source(name)).is_file(), f"mkdocs.yml: nav names {name}, which does not exist"
@@ -107,7 +110,7 @@ def test_the_generated_options_are_those_of_the_command_line(scripts: Any) -> No
         for parameter in command.params:
             for flag in (*parameter.opts, *parameter.secondary_opts):
                 assert not flag.startswith("--") or flag in text, f"{name} {flag}"
-            assert parameter.help.split(".")[0].split("`")[0].split("_")[0][:30] in text, f"{name} {parameter.name}"
+            assert scripts["tables"].cell(parameter.help) in text, f"{name} {parameter.name}"
         assert all(line in text for line in command.epilog.splitlines())
     assert "--install-completion" in scripts["reference"].generated("options adapter-tune")
 
@@ -188,21 +191,46 @@ def build(folder: Path, config: Path = ROOT / "mkdocs.yml") -> subprocess.Comple
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built once."""
+    folder = tmp_path_factory.mktemp("site")
+    done = build(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("mkdocs") is None, reason="needs adapter-tune[docs]")
-def test_the_site_is_built_strictly_and_asks_nobody(tmp_path: Path) -> None:
-    done = build(tmp_path)
-    assert done.returncode == 0, done.stderr
-    pages = list(tmp_path.rglob("*.html"))
+def test_the_site_is_built_strictly_and_asks_nobody(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
     assert len(pages) > 50
     for page in pages:
         loaded = LOADED.findall(page.read_text())
         assert not loaded, f"{page}: {loaded}"
-    assert "generated:" not in (tmp_path / "commands.html").read_text()
+    assert "generated:" not in (site / "commands.html").read_text()
 
-    assert "--resident" in (tmp_path / "commands.html").read_text()
-    assert "check_strategy" in (tmp_path / "reference" / "python.html").read_text()
-    assert (tmp_path / "search" / "search_index.js").is_file()
+    assert "--resident" in (site / "commands.html").read_text()
+    assert "check_strategy" in (site / "reference" / "python.html").read_text()
+    assert (site / "search" / "search_index.js").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("mkdocs") is None, reason="needs adapter-tune[docs]")
+@needs_browser
+def test_pages_fit_screen_and_phone_and_the_search_works_from_files(site: Path, browser: Browser) -> None:
+    for width in (1280, 390):
+        browser.resize(width)
+        for page in ("index", "tutorial", "commands", "concepts/method", "reference/configuration", "reference/python"):
+            browser.open((site / f"{page}.html").as_uri())
+            assert browser.run("document.documentElement.scrollWidth") <= width, page
+            browser.screenshot(f"site-{page.replace('/', '-')}-{width}.png")
+    browser.resize(1280)
+    browser.open((site / "index.html").as_uri())
+    browser.wait_for("typeof __index === 'object'")
+    browser.type(".md-search__input", "fingerprint")
+    browser.wait_for("document.querySelectorAll('.md-search-result__item').length > 3")
+    assert "concepts/fingerprints.html" in browser.run("document.querySelector('.md-search-result__link').href")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -24,8 +25,8 @@ def cell(text: str) -> str:
     """Return a text for a cell of a table: one line, with vertical bars and angle brackets as characters."""
     plain = " ".join(text.replace("``", "`").split())
     parts = plain.split("`")
-    parts[::2] = [part.replace("<", "&lt;").replace("*", r"\*").replace("_", r"\_") for part in parts[::2]]
-    return "`".join(parts).replace("|", r"\|")
+    parts[::2] = [re.sub(r"([*_|])", r"\\\1", part.replace("<", "&lt;")) for part in parts[::2]]
+    return "`".join(parts)
 
 
 def code(value: object) -> str:
