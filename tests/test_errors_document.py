@@ -25,10 +25,9 @@ for any other error. After an error, existing files are unchanged, and there is 
 GOOD = "text,label\n" + "".join(f"the dog {i},{'ab'[i % 2]}\n" for i in range(20))
 TRAIN = "train --train-file train.csv --model demo"
 PREDICT = "predict --runs runs --output out.csv --input"
-HUB = '{"name": "x", "config": {"mh_adapter": true, "ln_after": true}}'
-LANGUAGE = HUB.replace('"ln_after": true', '"output_adapter": true, "reduction_factor": 2, "non_linearity": "relu"')
-LANGUAGE = LANGUAGE.replace('"reduction', '"inv_adapter": "nice", "reduction')
 HUB = '{"name": "x", "config": {"mh_adapter": true, "use_gating": true}}'
+LANGUAGE = HUB.replace('"use_gating": true', '"output_adapter": true, "reduction_factor": 2, "non_linearity": "relu"')
+LANGUAGE = LANGUAGE.replace('"reduction', '"inv_adapter": "nice", "reduction')
 PEFT = '{"peft_type": "LORA", "task_type": "SEQ_CLS", "use_dora": true}'
 Files = dict[str, str | bytes]
 CASES: list[tuple[str, Files, str]] = [

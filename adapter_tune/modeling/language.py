@@ -84,10 +84,10 @@ def check_language(backbone: Any, adapter: LanguageAdapter) -> None:
             f"{adapter.config_file}: is_parallel is true; above such a language adapter AdapterHub's Stack loses the "
             "output of the sub-layer, so only others can be used"
         )
-    if strategy.chosen_insertion() not in ("serial", "after_norm") or strategy.output_norm == "sum":
+    if strategy.chosen_insertion() == "after_sub_layer" or strategy.output_norm == "sum":
         raise RunError(
-            f"{adapter.config_file}: original_ln_after, residual_before_ln or adapter_residual_before_ln is not the "
-            "default (true, true, false); beneath the adapter of a task, only language adapters with it can be used"
+            f"{adapter.config_file}: original_ln_after is false or adapter_residual_before_ln is true; such language "
+            "adapters cannot be used beneath the adapter of a task"
         )
 
 

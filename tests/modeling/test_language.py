@@ -217,8 +217,11 @@ def change(folder: Path, **values: Any) -> None:
         ({"model_type": "roberta"}, "model_type is roberta, but the backbone has bert"),
         ({"hidden_size": 768}, "hidden_size is 768, but the backbone has 32"),
         ({"is_parallel": True}, "is_parallel is true"),
-        ({"original_ln_before": True, "residual_before_ln": False}, "is not the default"),
-        ({"ln_after": True, "adapter_residual_before_ln": True}, "is not the default"),
+        (
+            {"original_ln_before": True, "residual_before_ln": False, "original_ln_after": False},
+            "cannot be used beneath",
+        ),
+        ({"ln_after": True, "adapter_residual_before_ln": True}, "cannot be used beneath"),
         ({"use_gating": True}, "use_gating is true, which has no counterpart here"),
     ],
 )
