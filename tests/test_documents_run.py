@@ -39,6 +39,7 @@ SHORT += ["--set=data.max_eval_samples=32", "--set=training.device=cpu"]
 NOT_RUN = {
     "push": "needs the Hub: tests/run_files/test_hub_runs.py",
     "serve": "does not end: tests/serving",
+    "AdapterHub/": "needs the Hub: tests/run_files/test_hub_runs.py",
     "someone/": "needs the Hub: tests/run_files/test_hub_runs.py",
     "postgresql:": "needs a database: tests/sweeps",
     "/shared": "a folder that this machine does not have",
@@ -76,6 +77,8 @@ def how_to_run(words: list[str]) -> list[str] | None:
     text = " ".join(words)
     if arguments is None or words[0] in LAUNCHERS or any(part in text for part in NOT_RUN):
         return None
+    if arguments[0] == "init":  # without data it asks a person: tests/setup
+        return [*_on_the_demo(arguments), "--demo", "--yes", "--force"] if len(arguments) > 1 else None
     if arguments[0] == "train" and "--dry-run" not in arguments:
         arguments = [*_on_the_demo(arguments), *SHORT]
     elif arguments[0] == "inspect-data" and "--demo" not in arguments:
