@@ -81,8 +81,6 @@ def how_to_run(words: list[str]) -> list[str] | None:
         return [*_on_the_demo(arguments), "--demo", "--yes", "--force"] if len(arguments) > 1 else None
     if arguments[0] == "train" and "--dry-run" not in arguments:
         arguments = [*_on_the_demo(arguments), *SHORT]
-    elif arguments[0] == "init":
-        arguments = [*_on_the_demo(arguments), "--demo", "--yes", "--force"]
     elif arguments[0] == "inspect-data" and "--demo" not in arguments:
         arguments = [*_on_the_demo(arguments), "--demo"]
     elif arguments[0] == "eval" and "imported" in text:  # an import does not say where its data were
