@@ -99,7 +99,9 @@ def test_what_a_sentencepiece_tokenizer_needs_is_named(
 def test_the_extra_that_the_message_names_exists() -> None:
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert '\nsentencepiece = ["protobuf>=4", "sentencepiece>=0.2"]\n' in project
-    assert "pip install 'adapter-tune[sentencepiece]'" in (Path(__file__).parents[2] / "README.md").read_text()
+    assert (
+        "pip install 'adapter-tune[sentencepiece]'" in (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
+    )
 
 
 ERRORS: list[tuple[Exception, str]] = [
