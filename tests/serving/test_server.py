@@ -18,10 +18,11 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import wait_for
+
 TASKS = ("cola", "sst2", "topics", "rte", "mnli", "stsb")
 TEXT = {"task": "sst2", "text": "a dog"}
 JSON = {"Content-Type": "application/json"}
-from tests.helpers import wait_for
 
 
 class Process:
