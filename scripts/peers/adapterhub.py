@@ -1,41 +1,11 @@
-"""AdapterHub's Houlsby adapter (``double_seq_bn``) with its own trainer, as its GLUE example uses them.
-
-MPNet is not among its models, so it gets the interface that AdapterHub documents for other models.
-"""
+"""AdapterHub's Houlsby adapter (``double_seq_bn``) with its own trainer, as its GLUE example uses them."""
 
 from functools import partial
-from typing import Any
 
-import adapters
 import common
-from adapters import AdapterModelInterface, AdapterTrainer, AutoAdapterModel, DoubleSeqBnConfig
-from transformers import AutoConfig, AutoModelForSequenceClassification, DataCollatorWithPadding
-
-MPNET = AdapterModelInterface(
-    adapter_methods=["bottleneck"],
-    model_embeddings="embeddings",
-    model_layers="encoder.layer",
-    layer_self_attn="attention",
-    layer_cross_attn=None,
-    attn_q_proj="attn.q",
-    attn_k_proj="attn.k",
-    attn_v_proj="attn.v",
-    attn_o_proj="attn.o",
-    layer_intermediate_proj="intermediate.dense",
-    layer_output_proj="output.dense",
-)
-
-
-def classifier(name: str, labels: int) -> Any:
-    """The model with a new head."""
-    if AutoConfig.from_pretrained(name).model_type == "mpnet":
-        model = AutoModelForSequenceClassification.from_pretrained(name, num_labels=labels)
-        adapters.init(model, interface=MPNET)
-    else:
-        model = AutoAdapterModel.from_pretrained(name)
-        model.add_classification_head("glue", num_labels=labels)
-    return model
-
+from adapterhub_models import classifier
+from adapters import AdapterTrainer, DoubleSeqBnConfig
+from transformers import DataCollatorWithPadding
 
 args = common.parsed()
 train, validation, labels, tokenizer = common.prepared(args)
