@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from adapter_tune.exchange.onnx_folder import onnx_package
 
@@ -28,7 +29,7 @@ def quantize(model: Path, output: Path) -> None:
     root.setLevel(logging.ERROR)  # onnxruntime recommends another step of its own through the root logger
     try:
         quantization.quantize_dynamic(
-            str(model),
+            _without_shapes_of_weights(model),
             str(output),
             per_channel=True,
             weight_type=quantization.QuantType.QInt8,
@@ -36,3 +37,17 @@ def quantize(model: Path, output: Path) -> None:
         )
     finally:
         root.setLevel(level)
+
+
+def _without_shapes_of_weights(path: Path) -> Any:
+    """Read a model without the declared shapes of its weights.
+
+    The quantizer of onnxruntime 1.23, the newest for Python 3.10, transposes a weight but not its declared shape, and
+    then fails because the two differ. Without the declared shape the tensor's own counts.
+    """
+    model = onnx_package("onnx").load(str(path))
+    weights = {tensor.name for tensor in model.graph.initializer}
+    declared = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(declared)
+    return model
