@@ -110,7 +110,7 @@ def test_the_walk_sees_imports_inside_functions() -> None:
     assert {"config.compose", "runs.run", "report.command_output", "commands.options.training"} <= imports(
         PACKAGE / "commands" / "train.py"
     )
-    assert "adapters.surgery" in imports(PACKAGE / "strategies" / "adapters.py")
+    assert "adapters.surgery" in imports(PACKAGE / "strategies" / "injection.py")
 
 
 def commands() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from adapter_tune.adapters.bottleneck import Adapted
+from adapter_tune.adapters.adapted import Adapted
 from adapter_tune.adapters.families import family_of
 from adapter_tune.adapters.invertible import AdditiveCoupling
 

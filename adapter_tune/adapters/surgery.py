@@ -8,10 +8,11 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from adapter_tune.adapters.bottleneck import Adapted, AdaptedProjection, AttentionMaskHolder, Insertion
+from adapter_tune.adapters.adapted import Adapted, AdaptedProjection, Insertion
 from adapter_tune.adapters.families import SubLayer, SubLayerPaths, family_of
 from adapter_tune.adapters.layer_ranges import LayerRange, layers_in
 from adapter_tune.adapters.model_parts import adapters_of, base_of, layer_norms, layers_of
+from adapter_tune.adapters.token_batch_norm import AttentionMaskHolder
 from adapter_tune.foundation.errors import RunError
 
 _ORIGINAL = "before_surgery"

@@ -7,7 +7,8 @@ from typing import Any, Literal, cast
 
 from adapter_tune.adapterhub.folder import CONFIG, LAYOUTS, WEIGHTS, check_backbone, options_in
 from adapter_tune.adapterhub.folder import Settings as HubSettings
-from adapter_tune.adapterhub.options import options_of, strategy_of
+from adapter_tune.adapterhub.from_strategy import options_of
+from adapter_tune.adapterhub.to_strategy import strategy_of
 from adapter_tune.adapters.families import shape_of
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.exchange.adapterhub_head import LAYOUTS as HEAD_LAYOUTS

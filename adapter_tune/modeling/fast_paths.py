@@ -13,9 +13,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from adapter_tune.adapters.bottleneck import TokenBatchNorm
 from adapter_tune.adapters.families import family_of
 from adapter_tune.adapters.model_parts import disable_dropout, layers_of
+from adapter_tune.adapters.token_batch_norm import TokenBatchNorm
 from adapter_tune.config.schema import TrainingConfig
 from adapter_tune.modeling.adapter_casts import AdapterCasts
 from adapter_tune.modeling.build import PreparedModel

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adapter_tune.adapterhub.folder import LAYOUTS, bottleneck_parameters, check_backbone, place_of
 from adapter_tune.adapterhub.language import LanguageAdapter, local_language, read_language_adapter
-from adapter_tune.adapterhub.options import strategy_of
+from adapter_tune.adapterhub.to_strategy import strategy_of
 from adapter_tune.adapters.bottleneck import ACTIVATIONS, Bottleneck
 from adapter_tune.adapters.families import shape_of
 from adapter_tune.adapters.formula import Shape

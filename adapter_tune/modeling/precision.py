@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from adapter_tune.adapters.bottleneck import AdaptedProjection
+from adapter_tune.adapters.adapted import AdaptedProjection
 from adapter_tune.config.schema import TrainingConfig
 from adapter_tune.foundation.errors import RunError, UsageError
 

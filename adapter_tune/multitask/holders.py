@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from adapter_tune.adapters.bottleneck import Adapted
+from adapter_tune.adapters.adapted import Adapted
 from adapter_tune.adapters.surgery import sites
 from adapter_tune.multitask.by_task import ByTask, CurrentGroups, OwnAdapter, OwnLinear, OwnModule
 from adapter_tune.multitask.task_parts import Part

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from adapter_tune.adapters.bottleneck import Adapted
+from adapter_tune.adapters.adapted import Adapted
 from adapter_tune.adapters.families import family_of
 from adapter_tune.adapters.model_parts import base_of, pooler_parameters
 from adapter_tune.config.resolved import ResolvedConfig

@@ -8,13 +8,13 @@ from adapter_tune.strategies.adapters import (
     AttentionOnly,
     FeedForwardOnly,
     Houlsby,
-    Injection,
     Multiplicative,
     Parallel,
     Pfeiffer,
 )
 from adapter_tune.strategies.base import REGISTRY, SIZES, Strategy, described, parse_strategy, strategy
 from adapter_tune.strategies.baselines import Bias, Full, Head, LayerNorm, TopN
+from adapter_tune.strategies.injection import Injection
 from adapter_tune.strategies.lora import Lora
 
 __all__ = [

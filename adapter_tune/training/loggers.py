@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
-import re
 import shutil
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +18,24 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from adapter_tune.adapters.formula import ParameterCount
 from adapter_tune.config.resolved import ResolvedConfig, flat
 from adapter_tune.foundation import atomic_files, distributed
-from adapter_tune.foundation.errors import RunError, UsageError, first_line
+from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.run_files.json_files import read_json
 from adapter_tune.run_files.result import Backbone, Headline, Scores
-from adapter_tune.training.logger_libraries import EVENTS, HEADLINE, LIBRARIES, LoggerLibrary, Values
+from adapter_tune.training.logger import Logger, Record
+from adapter_tune.training.logger_libraries import LIBRARIES
+from adapter_tune.training.logger_library import EVENTS, HEADLINE, Values
 
 FILE = "loggers.json"
 """The run that each logger has, and what was written to it: a resumed run continues there."""
 _FORMAT = 1
 _FINAL = "final"
 
-log = logging.getLogger("adapter_tune")
-
-
-class _Record(BaseModel):
-    """What one logger has of a run."""
-
-    run_id: str | None = None
-    last_steps: dict[str, int] = {}
-    """The last step of every kind of entry: the first key of an entry, as in ``loss``."""
-
 
 class _Records(BaseModel):
     """The content of ``loggers.json``."""
 
     format: int = _FORMAT
-    loggers: dict[str, _Record] = {}
+    loggers: dict[str, Record] = {}
 
 
 def check_loggers(names: Sequence[str]) -> None:
@@ -103,9 +91,9 @@ class RunLoggers(TrainerCallback):
             records = read_json(self._file, _Records, _FORMAT, "start again with --no-resume")
         self._loggers = {}
         for name in names if is_main else ():
-            record = records.loggers.setdefault(name, _Record())
+            record = records.loggers.setdefault(name, Record())
             last_step = max(record.last_steps.values(), default=0)
-            self._loggers[name] = _Logger(name, LIBRARIES[name](folder, record.run_id, last_step), record)
+            self._loggers[name] = Logger(name, LIBRARIES[name](folder, record.run_id, last_step), record)
         self._records = records
         self._end: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
@@ -176,89 +164,6 @@ class RunLoggers(TrainerCallback):
             raise RunError(
                 f"cannot write {self._file}: {error}; free some space and run the same command again"
             ) from error
-
-
-class _Logger:
-    """One logger. It is off until it has started, and again once it has failed.
-
-    Args:
-        name: its name in ``training.report_to``.
-        library: its library.
-        record: what it has of this run.
-    """
-
-    def __init__(self, name: str, library: LoggerLibrary, record: _Record) -> None:
-        self.name = name
-        self.library = library
-        self.record = record
-        self._callback: TrainerCallback | None = None
-
-    def start(self, values: Values, event: tuple[Any, ...], more: dict[str, Any]) -> None:
-        """Open the library's run; describe it if it is a new one.
-
-        Raises:
-            RunError: the library cannot do so.
-        """
-        try:
-            with redirect_stdout(sys.stderr):
-                self.library.open()
-                self._callback = self.library.callback()
-                if self.library.is_new or self.library.describes_again:
-                    self._callback.on_train_begin(*event, **more)
-                    self.library.started(self._callback)
-                    self.library.describe(values)
-        except Exception as error:
-            self._abandon()
-            raise RunError(
-                f"training.report_to: {self.name} cannot start ({_cause(error)}); "
-                f"fix this, or remove {self.name}, on which the results do not depend"
-            ) from error
-        self.record.run_id = self.library.run_id
-
-    def call(self, name: str, event: tuple[Any, ...], more: dict[str, Any]) -> None:
-        """Pass an event of training on to the Trainer's callback."""
-        if self._callback is not None:
-            with self._guarded(f"step {event[1].global_step}"):
-                getattr(self._callback, name)(*event, **more)
-
-    def summarize(self, scores: dict[str, float], warnings: list[str], step: int) -> None:
-        """Write the final scores."""
-        if self._callback is not None:
-            with self._guarded("the end"):
-                self.library.summarize(scores, warnings, step)
-
-    def close(self, *, is_complete: bool) -> None:
-        """End the library's run, if it was started."""
-        if self._callback is not None:
-            with self._guarded("the end"):
-                self.library.close(is_complete=is_complete)
-            self._callback = None
-
-    @contextmanager
-    def _guarded(self, where: str) -> Iterator[None]:
-        """Turn the logger off if the block fails."""
-        try:
-            with redirect_stdout(sys.stderr):
-                yield
-        except Exception as error:
-            self._abandon()
-            log.warning(
-                "%s failed at %s (%s); the run goes on without it, and its log is incomplete",
-                self.name,
-                where,
-                _cause(error),
-            )
-
-    def _abandon(self) -> None:
-        """End the library's run as far as that is possible, so that the next run of this process does not get it."""
-        self._callback = None
-        with suppress(Exception), redirect_stdout(sys.stderr):
-            self.library.close(is_complete=False)
-
-
-def _cause(error: Exception) -> str:
-    """The first line of an error, without the user names and passwords of addresses in it."""
-    return re.sub(r"://[^/\s@]+@", "://***@", first_line(error))
 
 
 def _epoch_of(state: TrainerState, step: int | None) -> float:

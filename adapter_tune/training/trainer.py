@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from transformers import ProgressCallback as DefaultProgressCallback
 
-from adapter_tune.adapters.bottleneck import TokenBatchNorm
 from adapter_tune.adapters.model_parts import added_buffers
+from adapter_tune.adapters.token_batch_norm import TokenBatchNorm
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import TrainingConfig
 from adapter_tune.data.flat_rows import FlatRows, RowNumbers

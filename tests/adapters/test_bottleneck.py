@@ -5,14 +5,9 @@ import torch
 from torch import nn
 from transformers.activations import ACT2FN
 
-from adapter_tune.adapters.bottleneck import (
-    ACTIVATIONS,
-    Adapted,
-    AttentionMaskHolder,
-    Bottleneck,
-    BottleneckConfig,
-    TokenBatchNorm,
-)
+from adapter_tune.adapters.adapted import Adapted
+from adapter_tune.adapters.bottleneck import ACTIVATIONS, Bottleneck, BottleneckConfig
+from adapter_tune.adapters.token_batch_norm import AttentionMaskHolder, TokenBatchNorm
 from adapter_tune.strategies import Houlsby
 
 D, M = 24, 5

@@ -5,7 +5,8 @@ import pytest
 import torch
 from transformers import BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 
-from adapter_tune.adapters.bottleneck import Adapted, Bottleneck, truncated_normal_
+from adapter_tune.adapters.adapted import Adapted
+from adapter_tune.adapters.bottleneck import Bottleneck, truncated_normal_
 from adapter_tune.adapters.model_parts import adapters_of, added_parameters, layer_norms
 from adapter_tune.adapters.surgery import attach, sites
 from adapter_tune.foundation.errors import RunError

@@ -18,7 +18,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, BertForMaskedLM, RobertaConfig, RobertaForMaskedLM
 
 import adapter_tune
-from adapter_tune.adapterhub.options import _factor
+from adapter_tune.adapterhub.from_strategy import _factor
 from adapter_tune.exchange.exporting import export_run
 from adapter_tune.exchange.formats import Export
 from adapter_tune.exchange.importing import TaskChoice, import_adapter

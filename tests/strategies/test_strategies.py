@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 import adapter_tune
-from adapter_tune.adapters.bottleneck import Adapted
+from adapter_tune.adapters.adapted import Adapted
 from adapter_tune.adapters.families import FAMILIES, shape_of
 from adapter_tune.adapters.formula import Shape
 from adapter_tune.adapters.model_parts import added_parameters, base_of, head_parameters, layers_of

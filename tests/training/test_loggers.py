@@ -18,7 +18,8 @@ from adapter_tune.runs.run import run
 from adapter_tune.sweeps.spec import Sweep
 from adapter_tune.sweeps.workers import run_workers
 from adapter_tune.training import loggers
-from adapter_tune.training.logger_libraries import LIBRARIES, LoggerLibrary
+from adapter_tune.training.logger_libraries import LIBRARIES
+from adapter_tune.training.logger_library import LoggerLibrary
 from tests.helpers import interrupted, weights
 
 
