@@ -66,6 +66,12 @@ def test_a_grid_is_a_product_and_a_strategy_has_lists_of_its_own() -> None:
     assert grid[3]["strategy.name"] == "head"
 
 
+def test_a_parameter_that_changes_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("name: s\nparameters:\n  task: [rte]\n  training.report_to: [none, tensorboard]\n")
+    with pytest.raises(UsageError, match=r"s\.yaml:4: parameters\.training\.report_to .*; write it under set"):
+        read_sweep(str(tmp_path / "s.yaml"))
+
+
 def test_a_cell_is_a_configuration(small: dict[str, Any], tmp_path: Path) -> None:
     sweep = sweep_of(small, base="paper/houlsby")
     config = config_of(sweep, {"task": "cola", "strategy.name": "top_n", "strategy.n": 2}, tmp_path)
