@@ -76,7 +76,7 @@ def _size(options: BottleneckOptions, d: int, layer: int, file: Path) -> int:
         if str(layer) not in factor and "default" not in factor:
             raise RunError(f"{file}: reduction_factor has no value for layer {layer}, and no default; add one")
         factor = factor.get(str(layer), factor.get("default", 0.0))
-    if not math.isfinite(factor) or factor <= 0:
+    if not math.isfinite(factor) or factor <= 0 or not math.isfinite(d / factor):
         raise RunError(f"{file}: reduction_factor is {factor:g}; it should be above 0")
     return max(1, int(d // factor))
 

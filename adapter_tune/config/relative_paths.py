@@ -20,7 +20,14 @@ _FILES = (
     ("data", "custom", "test_file"),
 )
 """Options that are always paths."""
-_FOLDERS_OR_NAMES = (("data", "source"), ("model",), ("model", "id"), ("init_from",), ("init_from", "run"))
+_FOLDERS_OR_NAMES = (
+    ("data", "source"),
+    ("model",),
+    ("model", "id"),
+    ("model", "language_adapter"),
+    ("init_from",),
+    ("init_from", "run"),
+)
 """Options that may also be names on the Hub, so only a text that begins with ``./`` or ``../`` is a path."""
 
 

@@ -176,17 +176,22 @@ def _data_set(data: DataConfig) -> Any:
     if Path(data.source).is_file():
         raise UsageError(f"data.source={data.source}: is a file; give it with --train-file")
     with loading("data set", data.source, "name files with --train-file"):
-        folder = Path(data.source)
+        folder = _with_a_name(Path(data.source))
         if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-            splits = datasets.load_from_disk(data.source)
+            splits = datasets.load_from_disk(str(folder))
         else:
             files = plain_text_files(folder, data.custom.subset) if folder.is_dir() else None
-            splits = files or datasets.load_dataset(data.source, data.custom.subset)
+            splits = files or datasets.load_dataset(str(folder) if folder.is_dir() else data.source, data.custom.subset)
     if isinstance(splits, datasets.Dataset):
         return {"train": splits}
     if "train" not in splits:
         raise RunError(f"data set {data.source}: no split train; it has {', '.join(splits)}")
     return splits
+
+
+def _with_a_name(path: Path) -> Path:
+    """The path, absolute if it ends with ``.`` or ``..``: the datasets library names a data set after its folder."""
+    return path.resolve() if path.name in ("", "..") else path
 
 
 def _with_class_names(value: Any, feature: Any) -> Any:

@@ -23,6 +23,7 @@ from adapter_tune.foundation.tensor_files import check_tensors
 from adapter_tune.strategies import Injection
 
 _META = torch.device("meta")
+_WIDEST = 1 << 16  # as of a strategy's m; far beyond it no tensor has a size
 
 
 def attach_language(model: nn.Module, adapter: LanguageAdapter) -> None:
@@ -112,8 +113,9 @@ def language_note(model: nn.Module, adapter: LanguageAdapter) -> str:
     """A line that names the language adapter of a model, and what does not carry over."""
     size = sum(p.numel() for module in language_modules(model) for p in module.parameters())
     note = f"language adapter {adapter.name} ({adapter.place}): {size:,} frozen parameters, a part of the backbone"
-    if adapter.options.dropout:
-        note += f"; its dropout ({adapter.options.dropout:g}) is not carried over"
+    for name in ("dropout", "stochastic_depth"):
+        if value := getattr(adapter.options, name):
+            note += f"; its {name} ({value:g}) is not carried over"
     return note
 
 
@@ -144,10 +146,10 @@ def _coupling(adapter: LanguageAdapter, strategy: Injection, backbone: Any) -> A
         return None
     width = getattr(backbone, "embedding_size", backbone.hidden_size)
     factor = adapter.options.inv_adapter_reduction_factor
-    if factor is None or not 0 < factor <= width // 2:
+    if factor is None or not width / _WIDEST <= factor <= width // 2:
         raise RunError(
             f"{adapter.config_file}: inv_adapter_reduction_factor is {factor}; it should be above 0 and at most "
-            f"{width // 2}"
+            f"{width // 2}, for a bottleneck of at most {_WIDEST} values"
         )
     return AdditiveCoupling(width, factor, ACTIVATIONS[strategy.activation](), _META)
 

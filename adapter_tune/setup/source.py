@@ -36,6 +36,8 @@ def source_options(data: str, files: Mapping[str, str | None]) -> Options:
         UsageError: there is no such file, folder or task.
     """
     given = {f"data.custom.{name}": file for name, file in files.items() if file is not None}
+    if not data.strip():
+        raise UsageError("the data are empty; give a file, a folder, ORG/NAME on the Hub or a GLUE task")
     path = Path(data).expanduser()
     if path.is_file():
         existing_file(str(path))
@@ -43,6 +45,8 @@ def source_options(data: str, files: Mapping[str, str | None]) -> Options:
     if path.is_dir():
         _check_data_folder(path)
         return {"task": CUSTOM, "data.source": str(path), **given}
+    if path.exists():
+        raise UsageError(f"{data}: neither a file nor a folder; give a CSV, TSV, JSONL or Parquet file")
     if data in TASKS:
         if given:
             raise UsageError(f"{data} is a task of GLUE with its own validation rows; remove the other files")

@@ -44,7 +44,7 @@ class CellKeys:
             return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _resolved(self, config: RunConfig) -> ResolvedConfig:
-        if config.task != CUSTOM and config.init_from.run is None:
+        if config.task != CUSTOM and config.init_from.run is None and config.model.language_adapter is None:
             return resolved(config)
         from adapter_tune.runs.resolve import resolve_run  # a heavy import
 

@@ -149,6 +149,8 @@ def _check_option(section: str, path: str) -> None:
 
 def _check_parameter(sweep: Sweep, path: str, value: Any) -> None:
     loc = ("parameters", path)
+    if path in ("training.report_to", "output"):
+        raise FieldError(loc, "changes no result, so its values would be one and the same run; write it under set")
     if isinstance(value, dict):
         if sweep.method == "grid":
             raise FieldError(loc, "is a range, but a grid needs a list; give one, or set method: random or tpe")

@@ -87,10 +87,12 @@ class RunLoggers(TrainerCallback):
             self._file.unlink(missing_ok=True)
             shutil.rmtree(folder / EVENTS, ignore_errors=True)
         records = _Records()
-        if self._file.is_file():
+        if is_main and self._file.is_file():  # the other processes have no loggers
             records = read_json(self._file, _Records, _FORMAT, "start again with --no-resume")
         self._loggers = {}
         for name in names if is_main else ():
+            if is_resumed and name not in records.loggers:
+                log.warning("%s has nothing of this run yet: its log begins where the run is resumed", name)
             record = records.loggers.setdefault(name, Record())
             last_step = max(record.last_steps.values(), default=0)
             self._loggers[name] = Logger(name, LIBRARIES[name](folder, record.run_id, last_step), record)

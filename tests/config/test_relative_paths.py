@@ -55,6 +55,7 @@ def test_two_different_files_are_refused(project: Path) -> None:
         ("model: ./set", lambda config: config.model.id),
         ("model: {id: ./set}", lambda config: config.model.id),
         ("init_from: {run: ./set}", lambda config: config.init_from.run),
+        ("model: {language_adapter: ./set}", lambda config: config.model.language_adapter),
     ],
 )
 def test_a_folder_is_a_path_only_if_it_is_written_as_one(project: Path, text: str, read: Any) -> None:

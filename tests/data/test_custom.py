@@ -241,6 +241,17 @@ def test_a_data_set_on_disk(backbone: str, tmp_path: Path, saved: bool) -> None:
         load_tables(config.model_copy(update={"data": moved}))
 
 
+def test_the_current_folder_may_be_the_data_set(backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_rows(tmp_path / "train.csv", ({"text": f"t {i}", "label": ["no", "yes"][i % 2]} for i in range(20)))
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    for source in ("..", "../inner/.."):
+        config = resolve_config(configured(backbone, tmp_path, source=source))
+        assert (config.data.source, config.data.custom.labels) == (source, ["no", "yes"])
+    monkeypatch.chdir(tmp_path)
+    assert resolve_config(configured(backbone, tmp_path, source=".")).data.custom.labels == ["no", "yes"]
+
+
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
 def test_the_files_of_a_folder_are_read_as_those_that_are_named(backbone: str, tmp_path: Path, ending: str) -> None:
     texts = ["NA", "None", "null", "nan", "2020-01-01", "1.50", "true", '"quoted', 'twice"', "the dog"]

@@ -241,6 +241,15 @@ def test_a_huge_bottleneck_is_refused_before_memory_is_allocated(tmp_path: Path)
         attach_language(plain_model(), read_language_adapter(folder))
 
 
+@pytest.mark.parametrize("option", ["reduction_factor", "inv_adapter_reduction_factor"])
+@pytest.mark.parametrize("factor", [5e-324, 1e-300, 1e-9])
+def test_a_factor_close_to_zero_is_refused_by_name(tmp_path: Path, option: str, factor: float) -> None:
+    folder = write_language(tmp_path / "de")
+    change(folder, **{option: factor})
+    with pytest.raises(RunError, match=r"adapter_config\.json: .*(reduction_factor is|should be a whole number)"):
+        attach_language(plain_model(), read_language_adapter(folder))
+
+
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         read_language_adapter(tmp_path / "none")

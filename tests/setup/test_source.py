@@ -38,6 +38,14 @@ def test_a_default_subset_is_taken(glue_on_the_hub: dict[str, str], monkeypatch:
     assert chosen_subset(glue_on_the_hub, None, Interview(asks=False)) == glue_on_the_hub
 
 
+@pytest.mark.parametrize(
+    ("data", "message"), [("", "^the data are empty"), ("/dev/null", "^/dev/null: neither a file")]
+)
+def test_what_is_neither_a_file_nor_a_folder_is_refused(data: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        source_options(data, {})
+
+
 def test_a_file_is_preferred_to_a_task_and_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert source_options("rte", {}) == {"task": "rte"}

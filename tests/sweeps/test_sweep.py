@@ -27,6 +27,7 @@ from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation.errors import RunError, UsageError
 from adapter_tune.modeling.backbone import RunCache
 from adapter_tune.run_files.result import finished_runs, read_result
+from adapter_tune.runs.resolve import resolve_run
 from adapter_tune.sweeps import workers
 from adapter_tune.sweeps.cells import cells, config_of
 from adapter_tune.sweeps.cost import estimate_cost
@@ -37,6 +38,7 @@ from adapter_tune.sweeps.spec import Sweep, read_sweep
 from adapter_tune.sweeps.study import Progress, SweepStudy
 from adapter_tune.sweeps.trial_attributes import is_worker_dead
 from adapter_tune.sweeps.workers import worker_loop
+from tests.helpers import write_language
 
 
 @pytest.fixture
@@ -62,6 +64,12 @@ def test_a_grid_is_a_product_and_a_strategy_has_lists_of_its_own() -> None:
         "task": "cola", "strategy.name": "full", "training.learning_rate": 1e-5, "training.seed": 1,
     }  # fmt: skip
     assert grid[3]["strategy.name"] == "head"
+
+
+def test_a_parameter_that_changes_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("name: s\nparameters:\n  task: [rte]\n  training.report_to: [none, tensorboard]\n")
+    with pytest.raises(UsageError, match=r"s\.yaml:4: parameters\.training\.report_to .*; write it under set"):
+        read_sweep(str(tmp_path / "s.yaml"))
 
 
 def test_a_cell_is_a_configuration(small: dict[str, Any], tmp_path: Path) -> None:
@@ -539,6 +547,15 @@ def test_a_sweep_over_data_of_the_users_own(
     study = SweepStudy(sweep, tmp_path / "out" / "s")
     assert all(read_result(run).task == "custom" for _, run in study.finished(repeats=False))
     assert (tmp_path / "out" / "s" / "worker-0.log").read_text().count("2 classes") == 1
+
+
+def test_two_language_adapters_are_two_runs(small: dict[str, Any], tmp_path: Path) -> None:
+    places = [str(write_language(tmp_path / name, seed, name)) for seed, name in enumerate(("de", "sw"))]
+    sweep = sweep_of(small, parameters={"task": ["rte"], "model.language_adapter": places})
+    study = SweepStudy(sweep, tmp_path / "s")
+    assert len(study.cells) == 2
+    configs = (config_of(sweep, values, study.folder) for values in study.cells.values())
+    assert list(study.cells) == [resolve_run(config).folder.name for config in configs]
 
 
 def test_the_command(small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

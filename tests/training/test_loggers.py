@@ -113,6 +113,15 @@ def test_an_unknown_name_gets_a_hint(value: Any) -> None:
         parse_config({"task": "rte", "training": {"report_to": value}})
 
 
+def test_other_processes_leave_the_record_to_the_first_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    record = tmp_path / loggers.FILE
+    record.write_text("{")  # as it is while the first process deletes or replaces it
+    monkeypatch.setattr("adapter_tune.foundation.distributed.is_main_process", lambda: False)
+    with loggers.RunLoggers(["wandb"], tmp_path, {}, is_resumed=False):
+        pass
+    assert record.read_text() == "{"
+
+
 def test_every_name_has_a_library() -> None:
     assert tuple(LIBRARIES) == LOGGERS
 
@@ -236,10 +245,11 @@ def test_a_resumed_run_continues_its_log(
 
 
 def test_a_logger_may_be_added_at_the_resume(
-    make_config: Any, runs: dict[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+    make_config: Any, runs: dict[str, list[Any]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     interrupted(make_config("rte", epochs=2), monkeypatch, after=5)
     run(make_config("rte", epochs=2, report_to=["wandb"]))
+    assert "wandb has nothing of this run yet: its log begins where the run is resumed" in caplog.text
     [entries] = runs.values()
     assert isinstance(entries[0], dict)
     assert [step for step, _ in logged(entries, "loss")] == [5, 6, 7, 8]
