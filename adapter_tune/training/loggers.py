@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from adapter_tune.run_files.result import Backbone, Headline, Scores
 from adapter_tune.training.logger import Logger, Record
 from adapter_tune.training.logger_libraries import LIBRARIES
 from adapter_tune.training.logger_library import EVENTS, HEADLINE, Values
+
+log = logging.getLogger("adapter_tune")
 
 FILE = "loggers.json"
 """The run that each logger has, and what was written to it: a resumed run continues there."""
