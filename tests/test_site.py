@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,12 @@ def scripts() -> Any:
     finally:
         sys.path.pop(0)
     return {"pages": site_pages, "reference": site_reference, "tables": site_tables}
+
+
+@pytest.fixture(scope="module")
+def generated(scripts: Any) -> Callable[[str], str]:
+    """What stands for a marker; each is written once, which takes seconds for some."""
+    return cache(scripts["reference"].generated)
 
 
 def navigation() -> list[str]:
@@ -101,22 +109,21 @@ def test_every_command_has_a_section_with_its_options(scripts: Any) -> None:
     assert first.startswith("# Commands")
 
 
-def test_the_generated_options_are_those_of_the_command_line(scripts: Any) -> None:
+def test_the_generated_options_are_those_of_the_command_line(scripts: Any, generated: Callable[[str], str]) -> None:
     groups = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for name in scripts["reference"].command_names():
         command = groups[name.split()[0]]
         command = command.commands[name.split()[1]] if " " in name else command
-        text = scripts["reference"].generated(f"options {name}")
+        text = generated(f"options {name}")
         for parameter in command.params:
             for flag in (*parameter.opts, *parameter.secondary_opts):
                 assert not flag.startswith("--") or flag in text, f"{name} {flag}"
             assert scripts["tables"].cell(parameter.help) in text, f"{name} {parameter.name}"
         assert all(line in text for line in command.epilog.splitlines())
-    assert "--install-completion" in scripts["reference"].generated("options adapter-tune")
+    assert "--install-completion" in generated("options adapter-tune")
 
 
-def test_the_generated_reference_has_every_key_strategy_task_and_name(scripts: Any) -> None:
-    generated = scripts["reference"].generated
+def test_the_generated_reference_has_every_key_strategy_task_and_name(generated: Callable[[str], str]) -> None:
     configuration, strategies = generated("configuration"), generated("strategies")
     for path in option_descriptions():
         text = strategies if path.startswith("strategy.") and path != "strategy.name" else configuration
@@ -129,12 +136,12 @@ def test_the_generated_reference_has_every_key_strategy_task_and_name(scripts: A
     assert all(f"heading: {name}\n" in generated("python") for name in names if not name.endswith("__version__"))
 
 
-def test_every_marker_in_the_documents_is_generated(scripts: Any) -> None:
+def test_every_marker_in_the_documents_is_generated(generated: Callable[[str], str]) -> None:
     markers = [marker for path in DOCS.rglob("*.md") for marker in MARKER.findall(path.read_text())]
     assert len(markers) > 20
-    assert all(scripts["reference"].generated(marker) for marker in markers)
+    assert all(generated(marker) for marker in markers)
     with pytest.raises(KeyError):
-        scripts["reference"].generated("options trian")
+        generated("options trian")
 
 
 def test_a_public_name_without_a_docstring_is_refused(scripts: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,13 +188,13 @@ def test_a_shipped_file_names_its_schema_and_fits_it(name: str) -> None:
     assert not [error.message for error in validator.iter_errors(text_values(path))]
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
 def test_mutated_runs(count: int, tmp_path: Path) -> None:
     counts = judged(RUN, compose, tmp_path, count, sweeps=False)
     assert min(counts["accepted"], counts["refused"]) > count / 10, counts
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
 def test_mutated_sweeps(count: int, tmp_path: Path) -> None:
     counts = judged(SWEEP, read_sweep, tmp_path, count, sweeps=True)
     assert min(counts["accepted"], counts["refused"]) > count / 10, counts

@@ -15,7 +15,6 @@ import adapter_tune
 from adapter_tune import MultiTask
 from adapter_tune.adapters.model_parts import layers_of
 from adapter_tune.foundation.errors import RunError, UsageError
-from adapter_tune.runs.run import run
 from tests.helpers import (
     BACKBONES,
     LORA_EVERYWHERE,
@@ -66,10 +65,8 @@ def folders(backbone: str, glue: str, tmp_path_factory: pytest.TempPathFactory, 
     folders = {}
     for number, (name, options) in enumerate(STRATEGIES.items()):
         strategy = {"name": name, **options}
-        config = make(
-            TASKS[number % len(TASKS)], strategy=strategy, max_steps=2, learning_rate=0.05, precision="float32"
-        )
-        run(config)
+        config = make(TASKS[number % len(TASKS)], strategy=strategy, precision="float32")
+        saved_task(config.folder / "adapter", config, seed=number)
         folders[name] = config.folder
     return folders
 
@@ -280,12 +277,12 @@ def _tensors(part: Any) -> list[torch.Tensor]:
 def test_what_cannot_join_is_refused(make_config: Any, backbone: str, bare_backbone: str) -> None:
     model = MultiTask(backbone, precision="float32")
     for strategy in ("full", "top_n"):
-        config = make_config("rte", strategy=strategy, max_steps=1)
-        run(config)
+        config = make_config("rte", strategy=strategy)
+        saved_task(config.folder / "adapter", config, seed=0)
         with pytest.raises(UsageError, match=f"strategy {strategy} trains .* parameters in matrices of the backbone"):
             model.add(strategy, config.folder)
-    other = make_config("rte", model=bare_backbone, max_steps=1)
-    run(other)
+    other = make_config("rte", model=bare_backbone)
+    saved_task(other.folder / "adapter", other, seed=0)
     with pytest.raises(RunError, match="was trained on another backbone"):
         model.add("other", other.folder)
     with pytest.raises(UsageError):
