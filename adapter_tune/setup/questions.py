@@ -166,7 +166,7 @@ def column_choices(
         texts = interview.choose(
             f"Text column, or two with a comma for pairs ({names})",
             guess_texts(data, columns, source),
-            _check_columns(columns),
+            _check_texts(columns, data.custom.label_column or ""),
         )
         first, second = _split(texts.value, columns)
         guesses["text_column"] = Guess(first, texts.reason)
@@ -212,6 +212,21 @@ def _check_columns(columns: Sequence[Column]) -> Callable[[str], None]:
         for name in [text] if text in names else text.split(","):
             if name.strip() not in names:
                 raise UsageError(unknown_name("column", name.strip(), names))
+
+    return check
+
+
+def _check_texts(columns: Sequence[Column], label: str) -> Callable[[str], None]:
+    """What checks an answer: one column, or two that differ, and none of the label."""
+    labels = {label, *label.split(",")}
+    check_names = _check_columns(columns)
+
+    def check(text: str) -> None:
+        check_names(text)
+        is_one = any(column.name == text for column in columns)
+        chosen = [text] if is_one else [name.strip() for name in text.split(",")]
+        if len(chosen) > 2 or len(set(chosen)) < len(chosen) or not labels.isdisjoint(chosen):
+            raise UsageError("give one column that is no label, or two different ones with a comma")
 
     return check
 

@@ -298,6 +298,17 @@ def test_the_questions(init: Init, answers: Any, capsys: pytest.CaptureFixture[s
     assert "# your answer\n    label_column: mood\n" in Path("task.yaml").read_text()
 
 
+@pytest.mark.parametrize("wrong", ["title, story, mood", "title, title", "tone"])
+def test_text_columns_that_cannot_be_read_are_asked_again(
+    init: Init, answers: Any, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    write_rows("rows.csv", stories())
+    answers(f"tone\n{wrong}\ntitle,story\n\n")
+    custom = init("rows.csv").data.custom
+    assert (custom.text_column, custom.text_pair_column) == ("title", "story")
+    assert "Error: give one column that is no label, or two different ones with a comma" in capsys.readouterr().out
+
+
 def test_five_times_enter_is_a_good_file(init: Init, answers: Any, capsys: pytest.CaptureFixture[str]) -> None:
     write_rows("rows.csv", stories())
     answers("\n" * MOST_QUESTIONS)
