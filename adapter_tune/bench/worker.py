@@ -27,6 +27,7 @@ from adapter_tune.demo.location import DEMO, located_model
 from adapter_tune.foundation.errors import UsageError, first_line
 from adapter_tune.modeling.backbone import check_length, head_options, load_config
 from adapter_tune.modeling.build import PreparedModel, prepare
+from adapter_tune.modeling.language import attach_language, open_language
 from adapter_tune.modeling.precision import resolve_device, synchronize
 from adapter_tune.training.speed_monitor import SpeedMonitor, peak_memory
 from adapter_tune.training.trainer import AdapterTrainer
@@ -228,10 +229,17 @@ def operations_per_token(model: nn.Module, cached_layers: int = 0) -> int:
 
 
 def random_model(config: ResolvedConfig, device: str = "cpu") -> PreparedModel:
-    """Return a model of the backbone's shape with random weights, prepared as in a run."""
+    """Return a model of the backbone's shape with random weights, prepared as in a run; a language adapter has its own.
+
+    Raises:
+        UsageError: the folder of the language adapter is not there.
+        RunError: it is damaged, or another one than in the run.
+    """
     torch.manual_seed(config.training.seed)
     with torch.device(device):
         model = AutoModelForSequenceClassification.from_config(backbone_config(config), dtype=torch.float32)
+    if (language := open_language(config.model)) is not None:
+        attach_language(model, language)
     train_pooler = config.strategy.trains_pooler or config.model.pooler == "train"
     prepare(model, config.strategy, train_pooler=train_pooler)
     return PreparedModel(model, config.model, "random", frozenset())

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 import adapter_tune
 from adapter_tune.adapters.model_parts import language_modules
+from adapter_tune.bench.exported import bench_exported
 from adapter_tune.cli import main
 from adapter_tune.exchange.exporting import export_run
 from adapter_tune.exchange.formats import Export
@@ -204,6 +205,9 @@ def test_onnx_contains_it(trained: adapter_tune.Result, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     exported = export_run(Export(Path(trained.storage.folder)), tmp_path / "onnx", "onnx")
     assert exported.facts
+    [in_torch, _], _ = bench_exported(tmp_path / "onnx", "8", turns=1)
+    model, _ = adapter_tune.load(trained.storage.folder)
+    assert in_torch.model_bytes == 4 * sum(p.numel() for p in model.parameters())
 
 
 def refused(call: Any) -> str:
