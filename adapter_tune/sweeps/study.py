@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -36,6 +37,8 @@ from adapter_tune.sweeps.trial_attributes import (
     set_worker,
     values_of,
 )
+
+log = logging.getLogger("adapter_tune")
 
 _MAX_CONSECUTIVE_REPEATS = 50
 """A search ends after this many draws in a row that gave a cell that was drawn before."""
@@ -95,6 +98,10 @@ class SweepStudy:
             repeats: further cells beside the sweep's own: those that the sweep's ``repeat`` adds.
         """
         self.release_dead()
+        if self.sweep.method == "grid" and not repeats:
+            same = len(cells(self.sweep)) - len(self.cells)
+            if same:
+                log.warning("%d of the sweep's configurations are equal to others, and run once with them", same)
         for trial in self.trials():
             if trial.state == TrialState.WAITING and not self._is_in_sweep(trial):  # the file has changed since
                 set_waiting_surplus(self.optuna_study, trial)

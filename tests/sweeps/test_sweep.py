@@ -549,6 +549,14 @@ def test_a_sweep_over_data_of_the_users_own(
     assert (tmp_path / "out" / "s" / "worker-0.log").read_text().count("2 classes") == 1
 
 
+def test_configurations_that_are_equal_are_counted(
+    small: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep = sweep_of(small, parameters={"task": ["rte"], "training.learning_rate": [1e-3, 0.001, 1e-4]})
+    SweepStudy(sweep, tmp_path / "s").fill()
+    assert "1 of the sweep's configurations are equal to others" in caplog.text
+
+
 def test_two_language_adapters_are_two_runs(small: dict[str, Any], tmp_path: Path) -> None:
     places = [str(write_language(tmp_path / name, seed, name)) for seed, name in enumerate(("de", "sw"))]
     sweep = sweep_of(small, parameters={"task": ["rte"], "model.language_adapter": places})
