@@ -46,9 +46,8 @@ _COMPOSING = ("train", "inspect-data", "count-params", "bench")
 
 def group_of(parameter: Any) -> str:
     """Return the group of an option: its own ``rich_help_panel``, or the one that the table has for its flag."""
-    panel = getattr(parameter, "rich_help_panel", None)  # below typer 0.26, --help is click's and has none
-    if panel is not None:
-        return str(panel)
+    if parameter.rich_help_panel is not None:
+        return str(parameter.rich_help_panel)
     flags = {flag.lstrip("-") for flag in parameter.opts}
     return next((group for group, names in GROUPS.items() if flags & set(names.split())), OTHERS)
 

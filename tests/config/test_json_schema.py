@@ -12,8 +12,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import pytest
 from jsonschema import Draft7Validator
+from packaging.version import Version
 
 from adapter_tune.config.compose import compose
 from adapter_tune.config.json_schema import option_descriptions, run_schema
@@ -156,14 +158,19 @@ def judged(validator: Any, check: Callable[[str], Any], folder: Path, count: int
 def test_the_shipped_schema_is_current(sweeps: bool, make: Callable[[], dict[str, Any]]) -> None:
     """With ADAPTER_TUNE_WRITE=1 it is written."""
     path = schema_file(sweeps=sweeps)
+    text = json.dumps(make(), indent=2) + "\n"
     if os.environ.get("ADAPTER_TUNE_WRITE"):
-        path.write_text(json.dumps(make(), indent=2) + "\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     Draft7Validator.check_schema(make())
-    assert normalized(json.loads(path.read_text(encoding="utf-8"))) == normalized(make())
+    shipped = path.read_text(encoding="utf-8")
+    if Version(pydantic.VERSION) >= Version("2.11"):
+        assert shipped == text
+    else:  # which writes the same in other words
+        assert normalized(json.loads(shipped)) == normalized(make())
 
 
 def normalized(schema: Any) -> Any:
-    """A schema in the words of all versions of pydantic, which write the same in several ways."""
+    """A schema without what pydantic below 2.11 writes in another way."""
     if isinstance(schema, list):
         return [normalized(part) for part in schema]
     if not isinstance(schema, dict):

@@ -39,7 +39,10 @@ def one_shard_less(folder: Path) -> None:
 
 
 FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a missing shard": (one_shard_less, r"a file is missing \(.*model-000\d\d-of-000\d\d\.safetensors\"?\)"),
+    "a missing shard": (
+        one_shard_less,
+        r"a file is missing \(.*model-000\d\d-of-000\d\d\.safetensors\"?\)",
+    ),  # safetensors 0.4 quotes it
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), r"it has no model\.safetensors"),
     "no configuration": (lambda folder: (folder / "config.json").unlink(), r"it has no config\.json"),
     "a damaged configuration": (
