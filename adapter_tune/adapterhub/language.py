@@ -119,8 +119,10 @@ def read_language_adapter(folder: Path) -> LanguageAdapter:
         RunError: a file is damaged, or an option has no counterpart here; the message names it.
     """
     file = folder / CONFIG
-    if not file.is_file():
-        problem = f"no {CONFIG} in it" if folder.is_dir() else "no such folder"
+    has_weights = any((folder / name).is_file() for name in WEIGHTS)
+    if not file.is_file() or not has_weights:
+        missing = " or ".join(WEIGHTS) if file.is_file() else CONFIG
+        problem = f"no {missing} in it" if folder.is_dir() else "no such folder"
         raise UsageError(f"model.language_adapter: {folder}: {problem}; give the folder of an AdapterHub adapter")
     settings = read_foreign_json(file, Settings)
     options = options_in(settings, file)

@@ -14,20 +14,9 @@ from adapter_tune.foundation.errors import UsageError
 
 log = logging.getLogger("adapter_tune")
 
-_FILES = (
-    ("data", "custom", "train_file"),
-    ("data", "custom", "validation_file"),
-    ("data", "custom", "test_file"),
-)
+FILES = ("data.custom.train_file", "data.custom.validation_file", "data.custom.test_file")
 """Options that are always paths."""
-_FOLDERS_OR_NAMES = (
-    ("data", "source"),
-    ("model",),
-    ("model", "id"),
-    ("model", "language_adapter"),
-    ("init_from",),
-    ("init_from", "run"),
-)
+FOLDERS_OR_NAMES = ("data.source", "model", "model.id", "model.language_adapter", "init_from", "init_from.run")
 """Options that may also be names on the Hub, so only a text that begins with ``./`` or ``../`` is a path."""
 
 
@@ -42,16 +31,17 @@ def locate_paths(values: dict[str, Any], lines: Lines, file: Path) -> None:
     Raises:
         UsageError: both folders have such a file or folder, and they are not the same one.
     """
-    for loc in (*_FILES, *_FOLDERS_OR_NAMES):
+    for path in (*FILES, *FOLDERS_OR_NAMES):
+        loc = tuple(path.split("."))
         section = _section(values, loc)
         written = section.get(loc[-1])
         if not isinstance(written, str) or not written or Path(written).is_absolute():
             continue
-        if loc not in _FILES and not written.startswith(("./", "../")):
+        if path not in FILES and not written.startswith(("./", "../")):
             continue
-        located = _located(written, file.parent, f"{file}:{lines.get(loc, 1)}: {'.'.join(loc)}")
+        located = _located(written, file.parent, f"{file}:{lines.get(loc, 1)}: {path}")
         if located != written:
-            log.info("%s: %s is in the folder of this file: %s", file, ".".join(loc), located)
+            log.info("%s: %s is in the folder of this file: %s", file, path, located)
             section[loc[-1]] = located
 
 

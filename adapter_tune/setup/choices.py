@@ -42,6 +42,18 @@ class Choice:
     reason: str
 
 
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted path as nested sections."""
+    sections: dict[str, Any] = {}
+    for path, value in values.items():
+        *names, key = path.split(".")
+        section = sections
+        for name in names:
+            section = section.setdefault(name, {})
+        section[key] = value
+    return sections
+
+
 def max_length(lengths: NDArray[np.int64], positions: int | None) -> Choice:
     """The maximum number of tokens in a row: the 95th percentile, rounded up, as far as the backbone has positions.
 

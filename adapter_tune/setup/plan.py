@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from adapter_tune.config.resolved import ResolvedConfig
 from adapter_tune.config.schema import RunConfig, parse_config
@@ -84,19 +83,7 @@ def make_plan(request: Request, interview: Interview) -> Plan:
 
 def configuration(chosen: Sequence[Choice]) -> RunConfig:
     """The configuration that choices give."""
-    return parse_config(nested(chosen))
-
-
-def nested(chosen: Sequence[Choice]) -> dict[str, Any]:
-    """The values of choices as nested sections."""
-    values: dict[str, Any] = {}
-    for choice in chosen:
-        *sections, key = choice.path.split(".")
-        inner = values
-        for section in sections:
-            inner = inner.setdefault(section, {})
-        inner[key] = choice.value
-    return values
+    return parse_config(choices.nested({choice.path: choice.value for choice in chosen}))
 
 
 def _about_data(request: Request, interview: Interview) -> tuple[list[Choice], list[LocatedRow]]:
@@ -140,7 +127,8 @@ def _texts(chosen: Sequence[Choice], rows: Sequence[LocatedRow]) -> list[str]:
 
 def _backbone(request: Request, texts: Sequence[str], interview: Interview) -> tuple[Guess, OpenBackbone]:
     if request.model is not None:
-        return Guess(request.model, "given with --model"), open_backbone(request.model)
+        option = "--demo" if request.demo and request.model == DEMO else "--model"
+        return Guess(request.model, f"given with {option}"), open_backbone(request.model)
     guess = suggested_backbone(texts, resolve_device("auto"))
     if not interview.asks:
         return guess, open_backbone(guess.value)

@@ -35,7 +35,7 @@ def source_options(data: str, files: Mapping[str, str | None]) -> Options:
     Raises:
         UsageError: there is no such file, folder or task.
     """
-    given = {f"data.custom.{name}": file for name, file in files.items() if file is not None}
+    given = {f"data.custom.{name}": str(Path(file).expanduser()) for name, file in files.items() if file is not None}
     if not data.strip():
         raise UsageError("the data are empty; give a file, a folder, ORG/NAME on the Hub or a GLUE task")
     path = Path(data).expanduser()

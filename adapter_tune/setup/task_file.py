@@ -15,15 +15,14 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from adapter_tune import __version__
+from adapter_tune.config.relative_paths import FILES, FOLDERS_OR_NAMES
 from adapter_tune.config.shipped import SCHEMA_COMMENT, schema_file
 from adapter_tune.demo.location import DEMO
 from adapter_tune.foundation import atomic_files
 from adapter_tune.foundation.errors import UsageError
-from adapter_tune.setup.choices import Choice
+from adapter_tune.setup.choices import Choice, nested
 
 _WIDTH = 110
-_FILES = ("data.custom.train_file", "data.custom.validation_file", "data.custom.test_file")
-_FOLDERS_OR_NAMES = ("data.source", "model.id")
 _ORDER = ("task", "model", "strategy", "data", "training")
 _HEAD = """{about}
 Written by adapter-tune {version} init; change what you like. Run it with: {train}
@@ -87,13 +86,7 @@ def task_text(file: Path, about: str, choices: Sequence[Choice]) -> str:
     lines = [f"{SCHEMA_COMMENT}{schema_file().resolve().as_posix()}"]
     for line in head.splitlines():
         lines += _comment(line, "")
-    tree: dict[str, Any] = {}
-    for choice in choices:
-        *sections, key = choice.path.split(".")
-        inner = tree
-        for section in sections:
-            inner = inner.setdefault(section, {})
-        inner[key] = _with_path_of(file, choice)
+    tree = nested({choice.path: _with_path_of(file, choice) for choice in choices})
     for name in sorted(tree, key=_ORDER.index):
         lines += ["", *_lines(name, tree[name], "")]
     return "\n".join(lines) + "\n"
@@ -133,8 +126,8 @@ def _scalar(value: Any) -> str:
 def _with_path_of(file: Path, choice: Choice) -> Choice:
     """The choice with a path that leads to the same place from the current directory and from the file's folder."""
     path = Path(str(choice.value))
-    is_folder_or_name = choice.path in _FOLDERS_OR_NAMES and choice.value != DEMO
-    if not path.exists() or path.is_absolute() or not (is_folder_or_name or choice.path in _FILES):
+    is_folder_or_name = choice.path in FOLDERS_OR_NAMES and choice.value != DEMO
+    if not path.exists() or path.is_absolute() or not (is_folder_or_name or choice.path in FILES):
         return choice
     start = "./" if is_folder_or_name else ""
     folder = file.parent.resolve()

@@ -250,6 +250,13 @@ def test_a_factor_close_to_zero_is_refused_by_name(tmp_path: Path, option: str, 
         attach_language(plain_model(), read_language_adapter(folder))
 
 
+def test_the_adapter_of_a_run_is_no_language_adapter(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"strategy": "houlsby"}')
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"no adapter\.safetensors or pytorch_adapter\.bin in it"):
+        read_language_adapter(tmp_path)
+
+
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         read_language_adapter(tmp_path / "none")

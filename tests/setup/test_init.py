@@ -252,6 +252,8 @@ def test_a_task_of_glue(
     assert "GLUE's mnli (inference): " in out
     assert "predict --split validation_matched" in out
     assert "data.custom" not in out
+    main(["init", "mnli", "--demo", "--force"])
+    assert f"model.id={DEMO}: given with --demo" in capsys.readouterr().out
 
 
 def test_a_configuration_in_another_folder_trains_from_both(

@@ -46,6 +46,14 @@ def test_what_is_neither_a_file_nor_a_folder_is_refused(data: str, message: str)
         source_options(data, {})
 
 
+def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.csv").write_text("text,label\n")
+    options = source_options("~/a.csv", {"validation_file": "~/b.csv"})
+    assert options["data.custom.train_file"] == str(tmp_path / "a.csv")
+    assert options["data.custom.validation_file"] == str(tmp_path / "b.csv")
+
+
 def test_a_file_is_preferred_to_a_task_and_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert source_options("rte", {}) == {"task": "rte"}
