@@ -75,9 +75,13 @@ def written_out(folder: Path, trained: Any, *, with_task: bool = True) -> Any:
             if f"bert.{place}.adapter_up.weight" in tensors:
                 down = linear(own.LayerNorm(h + input_tensor), f"{place}.adapter_down.0")
                 h = h + linear(relu(down), f"{place}.adapter_up")
-            if with_task and hasattr(host, "insertion") and not host.in_backbone:
-                h = h + host.adapter(own.LayerNorm(h + input_tensor) if host.insertion == "after_norm" else h)
-            return own.LayerNorm(h + input_tensor)  # type: ignore[no-any-return]
+            n: Tensor = own.LayerNorm(h + input_tensor)
+            if not with_task or not hasattr(host, "insertion") or host.in_backbone:
+                return n
+            if host.insertion == "after_sub_layer":
+                return n + host.adapter(n)  # type: ignore[no-any-return]
+            start, read = {"serial": (h, h), "after_norm": (h, n), "norm_skip": (n, n)}[host.insertion]
+            return own.LayerNorm(start + host.adapter(read) + input_tensor)  # type: ignore[no-any-return]
 
         return forward
 
@@ -94,7 +98,16 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_language(tmp_path_factory.mktemp("languages") / "de")
 
 
-@pytest.mark.parametrize("strategy", ["houlsby", "pfeiffer", {"name": "houlsby", "layers": [1]}])
+STACKED = [
+    "houlsby",
+    "pfeiffer",
+    {"name": "houlsby", "layers": [1]},
+    {"name": "pfeiffer", "skip": "norm"},
+    "adapter_plus",
+]
+
+
+@pytest.mark.parametrize("strategy", STACKED)
 def test_it_computes_what_a_stack_computes(language: Path, strategy: Any) -> None:
     model = stacked(language, strategy)
     expected = logits(written_out(language, model))
@@ -110,6 +123,12 @@ def test_a_layer_that_is_left_out_has_no_language_adapter(tmp_path: Path) -> Non
     model = stacked(folder, "houlsby")
     assert torch.allclose(logits(model), logits(written_out(folder, model)), atol=1e-5)
     assert len(language_modules(model)) == 2  # the invertible one, and that of layer 0
+
+
+def test_it_is_frozen(language: Path) -> None:
+    model = plain_model()
+    attach_language(model, read_language_adapter(language))
+    assert not [p for module in language_modules(model) for p in module.parameters() if p.requires_grad]
 
 
 def test_without_the_tasks_adapters_it_stays(language: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainerState
 
 from adapter_tune.config.resolved import flat
 from adapter_tune.config.schema import LOGGERS, parse_config
 from adapter_tune.foundation.errors import FieldError, RunError, UsageError
-from adapter_tune.run_files.result import read_result
+from adapter_tune.run_files.result import Headline, read_result
 from adapter_tune.runs.reload import evaluate_run
 from adapter_tune.runs.run import run
 from adapter_tune.sweeps.spec import Sweep
@@ -261,6 +261,20 @@ def test_training_again_starts_a_new_log(make_config: Any, runs: dict[str, list[
     run(config, force=True)
     first, second = runs.values()
     assert logged(first, "loss") == logged(second, "loss") != []
+
+
+def test_final_scores_are_written_once(make_config: Any, runs: dict[str, list[Any]], tmp_path: Path) -> None:
+    """A run that was stopped after its final scores, before its result, is resumed at its last step."""
+    event: Any = (None, TrainerState(global_step=5), None)
+    for is_resumed in (False, True):
+        with loggers.RunLoggers(["wandb"], tmp_path, {}, is_resumed=is_resumed) as own:
+            own.on_train_begin(*event)
+            own.on_train_end(*event)
+            own.finish(
+                {"validation": {"accuracy": 0.5}}, Headline(split="validation", metric="accuracy", value=0.5), []
+            )
+    (entries,) = runs.values()
+    assert sum(isinstance(entry, tuple) for entry in entries) == 1
 
 
 def test_a_damaged_record_is_said(
