@@ -187,13 +187,21 @@ class Batcher:
 
     def _compute_next(self) -> None:
         rows = self._take_rows()
-        if not rows:
-            return
+        if rows:
+            self._compute(rows)
+
+    def _compute(self, rows: Sequence[Row]) -> None:
+        """Answer rows; if they fail, each half of them, so that one row cannot fail the others' requests."""
         try:
             results = self._logits(rows)
         except Exception as error:
             log.error("a batch of %d rows failed: %s", len(rows), describe(error))
-            self._fail(rows, RefusedRequest(500, "the batch failed; the server's log says why"))
+            half = len(rows) // 2
+            if half:
+                self._compute(rows[:half])
+                self._compute(rows[half:])
+            else:
+                self._fail(rows, RefusedRequest(500, "a row failed; the server's log says why"))
             return
         for row, logits in zip(rows, results, strict=True):
             row.job.set_logits(row, logits)

@@ -209,3 +209,25 @@ def test_stopping_also_computes_rows_that_are_still_tokenised(make_service: Any)
     stopping.join(20)
     assert not stopping.is_alive()
     assert len(job.future.result(0)) == 1
+
+
+def test_a_row_that_cannot_be_computed_fails_only_its_own_request(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, service = serve(wait_ms=400)
+    batches = batches_of(service, monkeypatch)
+    logits = Batcher._logits
+
+    def fail_cola(batcher: Batcher, rows: Any) -> Any:
+        results = logits(batcher, rows)
+        if any(row.task.name == "cola" for row in rows):
+            raise RuntimeError("this adapter fails")
+        return results
+
+    monkeypatch.setattr(Batcher, "_logits", fail_cola)
+    with ThreadPoolExecutor(6) as threads:
+        answers = {task: threads.submit(client.post, "/v1/predict", json=of_seven_tokens(task)) for task in TASKS}
+        statuses = {task: answer.result().status_code for task, answer in answers.items()}
+    assert statuses == {task: 500 if task == "cola" else 200 for task in TASKS}
+    assert len(batches[0]) == len(TASKS)
+    assert len(batches[-1]) < len(TASKS)
+    wait_for(lambda: service.batcher._unanswered.total() == 0)
+    assert client.post("/v1/predict", json=of_seven_tokens("sst2")).status_code == 200
