@@ -1,4 +1,4 @@
-"""Relative paths in a configuration file: from the current directory, else from the folder of the file.
+"""Relative paths in a configuration or a sweep: from the current directory, else from the folder of the file.
 
 The path stays as it is written wherever that leads to the file, because the hash of a run is computed from it.
 """
@@ -20,50 +20,59 @@ FOLDERS_OR_NAMES = ("data.source", "model", "model.id", "model.language_adapter"
 """Options that may also be names on the Hub, so only a text that begins with ``./`` or ``../`` is a path."""
 
 
-def locate_paths(values: dict[str, Any], lines: Lines, file: Path) -> None:
+def locate_paths(values: dict[str, Any], lines: Lines, file: Path, within: tuple[str, ...] = ()) -> None:
     """Replace the relative paths that lead nowhere from the current directory, but do from the file's folder, in place.
 
     Args:
-        values: the nested values of the file.
-        lines: the line of each value, for messages.
-        file: the configuration file.
+        values: the values of options; nested, by dotted path, or lists of alternatives.
+        lines: the line of each value in the file, for messages.
+        file: the configuration file, or the sweep's.
+        within: the keys of the file that the values are in, as ``("set",)``.
 
     Raises:
         UsageError: both folders have such a file or folder, and they are not the same one.
     """
-    for path in (*FILES, *FOLDERS_OR_NAMES):
-        loc = tuple(path.split("."))
-        section = _section(values, loc)
-        written = section.get(loc[-1])
-        if not isinstance(written, str) or not written or Path(written).is_absolute():
-            continue
-        if path not in FILES and not written.startswith(("./", "../")):
-            continue
-        located = _located(written, file.parent, f"{file}:{lines.get(loc, 1)}: {path}")
-        if located != written:
-            log.info("%s: %s is in the folder of this file: %s", file, path, located)
-            section[loc[-1]] = located
+    for key, value in values.items():
+        values[key] = _with_located(value, str(key), lines, file, (*within, key))
 
 
-def _section(values: dict[str, Any], loc: tuple[str, ...]) -> dict[str, Any]:
-    """The section that an option is in; an empty one if the file does not have it."""
-    for name in loc[:-1]:
-        inner = values.get(name)
-        if not isinstance(inner, dict):
-            return {}
-        values = inner
-    return values
+def _with_located(value: Any, path: str, lines: Lines, file: Path, loc: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_located(inner, f"{path}.{key}", lines, file, (*loc, key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_located(item, path, lines, file, loc) for item in value]
+    if not isinstance(value, str) or not (path in FILES or (path in FOLDERS_OR_NAMES and is_relative_path(value))):
+        return value
+    return located(value, file, lines.get(loc, 1), path)
 
 
-def _located(written: str, folder: Path, where: str) -> str:
-    here, beside = Path(written), folder / written
-    if not beside.exists():
+def is_relative_path(text: str) -> bool:
+    """Return whether a text that may also be a name is a relative path, since it begins with ``./`` or ``../``."""
+    return text.startswith(("./", "../"))
+
+
+def located(written: str, file: Path, line: int, option: str) -> str:
+    """Return a path in a file as it is written, or with the file's folder before it if it leads only from there.
+
+    Args:
+        written: the path.
+        file: the file that it is written in.
+        line: where in the file, for messages.
+        option: whose value it is, for messages.
+
+    Raises:
+        UsageError: both folders have such a file or folder, and they are not the same one.
+    """
+    here = Path(written)
+    beside = file.parent / written
+    if not written or here.is_absolute() or not beside.exists():
         return written
     if not here.exists():
+        log.info("%s: %s is in the folder of this file: %s", file, option, beside)
         return str(beside)
     if not here.samefile(beside):
         raise UsageError(
-            f"{where}: {written} is in the current directory and also in {folder}; write the absolute path, or start "
-            f"in {folder}"
+            f"{file}:{line}: {option}: {written} is in the current directory and also in {file.parent}; write the "
+            f"absolute path, or start in {file.parent}"
         )
     return written

@@ -6,10 +6,12 @@ averaged over, as the seeds.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from adapter_tune.config.relative_paths import locate_paths, located
 from adapter_tune.config.schema import RunConfig, Section, without_nulls
 from adapter_tune.config.shipped import find_config
 from adapter_tune.config.yaml_files import Lines, read_yaml
@@ -73,6 +75,7 @@ def read_sweep(name: str) -> Sweep:
     """
     path = find_config(name, sweeps=True)
     values, lines = read_yaml(path)
+    _locate_paths(values, lines, path)
     try:
         sweep = Sweep(**without_nulls(values, Sweep))
         _check(sweep)
@@ -86,6 +89,20 @@ def read_sweep(name: str) -> Sweep:
         where = f"{path}:{line}" if line else str(path)
         raise UsageError(f"{where}: {'.'.join(loc)} {problem}") from None
     return sweep
+
+
+def _locate_paths(values: Values, lines: Lines, path: Path) -> None:
+    """Find the files and folders that the sweep names, as in a configuration: from the sweep's folder if not from here.
+
+    Raises:
+        UsageError: both folders have such a file or folder, and they are not the same one.
+    """
+    base = values.get("base")
+    if isinstance(base, str) and base.endswith((".yaml", ".yml")):
+        values["base"] = located(base, path, lines["base",], "base")
+    for section in ("set", "parameters", "repeat"):
+        if isinstance(values.get(section), dict):
+            locate_paths(values[section], lines, path, (section,))
 
 
 def _line_of(loc: tuple[str, ...], lines: Lines) -> int | None:

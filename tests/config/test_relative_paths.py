@@ -8,6 +8,8 @@ import pytest
 
 from adapter_tune.config.compose import compose
 from adapter_tune.foundation.errors import UsageError
+from adapter_tune.sweeps.cells import cells, config_of
+from adapter_tune.sweeps.spec import read_sweep
 
 ROWS = "text,label\n"
 
@@ -69,3 +71,34 @@ def test_a_missing_file_and_an_absolute_path_stay_as_they_are(project: Path) -> 
     for written in ("none.csv", str(project.resolve() / "rows.csv")):
         (project / "task.yaml").write_text(f"task: custom\ndata: {{custom: {{train_file: {written}}}}}\n")
         assert compose("project/task.yaml").data.custom.train_file == written
+
+
+SWEEP = """
+name: s
+base: task.yaml
+set: {model: ./set, data.source: ./set}
+parameters:
+  data.custom.train_file: [rows.csv, more.csv]
+"""
+
+
+def test_a_sweep_finds_its_base_and_its_data_in_its_folder(project: Path) -> None:
+    (project / "sweep.yaml").write_text(SWEEP)
+    (project / "more.csv").write_text(ROWS)
+    sweep = read_sweep("project/sweep.yaml")
+    configs = [config_of(sweep, values, Path("out")) for values in cells(sweep)]
+    assert [config.data.custom.train_file for config in configs] == ["project/rows.csv", "project/more.csv"]
+    assert {(config.task, config.model.id, config.data.source) for config in configs} == {
+        ("custom", "project/set", "project/set")
+    }
+
+
+def test_two_different_files_that_a_sweep_may_mean_are_refused(project: Path) -> None:
+    (project / "sweep.yaml").write_text(SWEEP)
+    Path("task.yaml").write_text("task: rte\n")
+    with pytest.raises(UsageError, match=r"^project/sweep.yaml:3: base: task.yaml is in the current directory and"):
+        read_sweep("project/sweep.yaml")
+    Path("task.yaml").unlink()
+    Path("rows.csv").write_text(ROWS)
+    with pytest.raises(UsageError, match=r"^project/sweep.yaml:6: data.custom.train_file: rows.csv is in the current"):
+        read_sweep("project/sweep.yaml")
