@@ -120,6 +120,36 @@ def test_weights_in_a_file_of_their_own_are_quantised_alike(exported: Any, tmp_p
     np.testing.assert_array_equal(computed.run(None, inputs)[0], expected.run(None, inputs)[0])
 
 
+def test_a_token_of_large_values_takes_no_precision_from_the_others(tmp_path: Path) -> None:
+    """Every backbone has such tokens; a product that two activations share and a token of zeros are in it, too."""
+    onnx = pytest.importorskip("onnx")
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(64, 16)).astype(np.float32), rng.normal(size=(64, 16)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w0"], ["y0"]),
+            helper.make_node("MatMul", ["x", "w1"], ["y1"]),
+            helper.make_node("Add", ["y0", "y1"], ["sum"]),
+        ],
+        "products",
+        [helper.make_tensor_value_info("x", float32, ["rows", "tokens", 64])],
+        [helper.make_tensor_value_info("sum", float32, ["rows", "tokens", 16])],
+        [onnx.numpy_helper.from_array(weight, f"w{number}") for number, weight in enumerate(weights)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    quantize(tmp_path / "model.onnx", tmp_path / "int8.onnx")
+    x = rng.normal(size=(2, 5, 64)).astype(np.float32)
+    x[0, 0] *= 1000
+    x[1, 1] = 0
+    (computed,) = open_session(tmp_path / "int8.onnx").run(None, {"x": x})
+    exact = x @ (weights[0] + weights[1])
+    error = np.abs(computed - exact).max(-1) / np.maximum(np.abs(exact).max(-1), 1e-9)
+    assert error.max() < 0.03
+    assert (computed[1, 1] == 0).all()
+
+
 def test_int8_is_compared_on_the_validation_split(run: Path, exported: Any) -> None:
     folder, report = exported
     names = [model.name for model in report.compared]
