@@ -18,6 +18,7 @@ FILES = ("data.custom.train_file", "data.custom.validation_file", "data.custom.t
 """Options that are always paths."""
 FOLDERS_OR_NAMES = ("data.source", "model", "model.id", "model.language_adapter", "init_from", "init_from.run")
 """Options that may also be names on the Hub, so only a text that begins with ``./`` or ``../`` is a path."""
+_SECTIONS = ("data", "data.custom", "model", "init_from")
 
 
 def locate_paths(values: dict[str, Any], lines: Lines, file: Path, within: tuple[str, ...] = ()) -> None:
@@ -37,11 +38,14 @@ def locate_paths(values: dict[str, Any], lines: Lines, file: Path, within: tuple
 
 
 def _with_located(value: Any, path: str, lines: Lines, file: Path, loc: tuple[str, ...]) -> Any:
-    if isinstance(value, dict):
+    """The value of an option or a section; only sections that have such paths are entered, so aliases cost no time."""
+    if isinstance(value, dict) and path in _SECTIONS:
         return {key: _with_located(inner, f"{path}.{key}", lines, file, (*loc, key)) for key, inner in value.items()}
+    if path not in FILES and path not in FOLDERS_OR_NAMES:
+        return value
     if isinstance(value, list):
-        return [_with_located(item, path, lines, file, loc) for item in value]
-    if not isinstance(value, str) or not (path in FILES or (path in FOLDERS_OR_NAMES and is_relative_path(value))):
+        return [item if isinstance(item, list) else _with_located(item, path, lines, file, loc) for item in value]
+    if not isinstance(value, str) or not (path in FILES or is_relative_path(value)):
         return value
     return located(value, file, lines.get(loc, 1), path)
 
