@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from adapter_tune.sweeps.trial_attributes import set_error
 if TYPE_CHECKING:
     from adapter_tune.config.resolved import ResolvedConfig
     from adapter_tune.modeling.backbone import RunCache
+
+log = logging.getLogger("adapter_tune")
 
 _IDLE_SECONDS = 0.5
 """How long a worker waits before it looks for a run again."""
@@ -104,12 +107,15 @@ def run_workers(
     threads = max(1, _available_cores() // max(1, workers))
     job = WorkerJob(sweep, folder, storage, list(sys.path), threads)
     processes = [context.Process(target=worker_main, args=(job, number), daemon=True) for number in range(workers)]
+    ended: set[int] = set()
     try:
         for process in processes:
             process.start()
         while alive := [process.sentinel for process in processes if process.is_alive()]:
             show(study.progress())
             wait(alive, _PROGRESS_SECONDS)
+            _report_ended(processes, ended, folder)
+        _report_ended(processes, ended, folder)
     finally:
         for process in processes:
             process.terminate()
@@ -117,6 +123,21 @@ def run_workers(
     study.release_dead()
     show(study.progress())
     return study
+
+
+def _report_ended(processes: Sequence[BaseProcess], known: set[int], folder: Path) -> None:
+    """Warn of workers that have ended before their work; their numbers are added to ``known``."""
+    for number, process in enumerate(processes):
+        code = process.exitcode
+        if not code or number in known:
+            continue
+        known.add(number)
+        if code > 0:
+            log.warning("worker %d ended with exit code %d; see %s/worker-%d.log", number, code, folder, number)
+        else:
+            name = signal.Signals(-code).name
+            reason = ", as the system does when memory runs out; fewer --workers need less of it" * (name == "SIGKILL")
+            log.warning("worker %d was ended by %s%s; the next free worker resumes its run", number, name, reason)
 
 
 def worker_main(job: WorkerJob, number: int) -> None:

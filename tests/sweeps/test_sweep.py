@@ -38,7 +38,7 @@ from adapter_tune.sweeps.spec import Sweep, read_sweep
 from adapter_tune.sweeps.study import Progress, SweepStudy
 from adapter_tune.sweeps.trial_attributes import is_worker_dead
 from adapter_tune.sweeps.workers import worker_loop
-from tests.helpers import write_language
+from tests.helpers import killed_or_broken, write_language
 
 
 @pytest.fixture
@@ -443,6 +443,16 @@ def test_a_killed_worker_loses_nothing(small: dict[str, Any], tmp_path: Path) ->
     assert len(finished_runs(tmp_path / "runs")) == 6
     progress = study.progress()
     assert (progress.total, progress.done, progress.running, progress.waiting, progress.failed) == (6, 6, 0, 0, 0)
+
+
+def test_workers_that_end_early_are_reported_once(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(workers, "worker_main", killed_or_broken)
+    workers.run_workers(sweep_of(small, parameters={"task": ["rte"]}), tmp_path, None, 3, lambda progress: None)
+    killed, broken = sorted(caplog.messages)
+    assert killed.startswith("worker 0 was ended by SIGKILL, as the system does when memory runs out; fewer --workers")
+    assert broken == f"worker 1 ended with exit code 1; see {tmp_path}/worker-1.log"
 
 
 def test_a_worker_is_dead_as_soon_as_its_process_has_ended() -> None:
