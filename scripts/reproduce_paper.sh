@@ -14,8 +14,8 @@ case $kind in # the sweeps, and whose runs are ablated: those of plain adapters 
         sweeps="table-1-demo sizes-small top-n-small layer-norm-small initialisation-small extensions-small" ;;
     --minilm) sweeps="minilm-rates minilm-mnli minilm-extensions minilm-initialisation minilm-sizes"
         ablated="minilm-mnli minilm-sizes" ;;
-    --mpnet) sweeps="mpnet-rates mpnet-base mpnet-sizes mpnet-mnli mpnet-initialisation"
-        ablated="mpnet-base mpnet-mnli" ;;
+    --mpnet) sweeps="mpnet-rates mpnet-base mpnet-rte mpnet-sizes mpnet-mnli mpnet-initialisation"
+        ablated="mpnet-base mpnet-rte mpnet-mnli" ;;
     --bert-base) sweeps="sizes top-n layer-norm initialisation extensions"; ablated=sizes ;;
     --bert-large) sweeps="glue-64 glue"; ablated=glue-64 ;;
     *) echo "usage: $0 [--demo|--minilm|--mpnet|--bert-base|--bert-large] [FOLDER]" >&2; exit 2 ;;
