@@ -18,7 +18,7 @@ FILES = ("data.custom.train_file", "data.custom.validation_file", "data.custom.t
 """Options that are always paths."""
 FOLDERS_OR_NAMES = ("data.source", "model", "model.id", "model.language_adapter", "init_from", "init_from.run")
 """Options that may also be names on the Hub, so only a text that begins with ``./`` or ``../`` is a path."""
-_SECTIONS = ("data", "data.custom", "model", "init_from")
+_SECTIONS = {path.rpartition(".")[0] for path in (*FILES, *FOLDERS_OR_NAMES)}
 
 
 def locate_paths(values: dict[str, Any], lines: Lines, file: Path, within: tuple[str, ...] = ()) -> None:
@@ -45,14 +45,9 @@ def _with_located(value: Any, path: str, lines: Lines, file: Path, loc: tuple[st
         return value
     if isinstance(value, list):
         return [item if isinstance(item, list) else _with_located(item, path, lines, file, loc) for item in value]
-    if not isinstance(value, str) or not (path in FILES or is_relative_path(value)):
+    if not isinstance(value, str) or not (path in FILES or value.startswith(("./", "../"))):
         return value
     return located(value, file, lines.get(loc, 1), path)
-
-
-def is_relative_path(text: str) -> bool:
-    """Return whether a text that may also be a name is a relative path, since it begins with ``./`` or ``../``."""
-    return text.startswith(("./", "../"))
 
 
 def located(written: str, file: Path, line: int, option: str) -> str:

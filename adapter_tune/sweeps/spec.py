@@ -99,7 +99,7 @@ def _locate_paths(values: Values, lines: Lines, path: Path) -> None:
     """
     base = values.get("base")
     if isinstance(base, str) and base.endswith((".yaml", ".yml")):
-        values["base"] = located(base, path, lines["base",], "base")
+        values["base"] = located(base, path, lines.get(("base",), 1), "base")
     for section in ("set", "parameters", "repeat"):
         if isinstance(values.get(section), dict):
             locate_paths(values[section], lines, path, (section,))

@@ -3,7 +3,6 @@
 import gc
 import importlib.util
 import logging
-import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ def test_without_the_extra_the_command_says_how_to_install_it(
         (["--adapters", "."], "--adapters is only for --allow-changes"),
         (["--allow-changes", "--adapters", "nowhere"], "--adapters nowhere: no such folder"),
         (["--max-queue", "5"], "--max-rows 128 is more than --max-queue 5"),
-        (["--resident", "0"], r"'--resident'.*(greater than or equal to 1|range x>=1)"),
+        (["--resident", "0"], "Invalid value for '--resident'"),
         (["--host", "no such host"], "cannot listen on no such host port 8000"),
         (["--host", "192.0.2.1"], "cannot listen on 192.0.2.1 port 8000"),
         (["--device", "tpu"], "'tpu' is not one of"),
@@ -49,7 +48,7 @@ def test_without_the_extra_the_command_says_how_to_install_it(
 def test_options_that_cannot_work_are_refused(
     runs: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
-    assert re.search(message, error_of([str(runs), *words], capsys))
+    assert message in error_of([str(runs), *words], capsys)
 
 
 def test_a_port_that_is_taken_is_refused(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
