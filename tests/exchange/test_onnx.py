@@ -18,7 +18,7 @@ from adapter_tune.cli import main
 from adapter_tune.config.resolved import resolved
 from adapter_tune.config.schema import parse_config
 from adapter_tune.data.row_files import read_rows, write_rows
-from adapter_tune.exchange import onnx_export, onnx_folder
+from adapter_tune.exchange import onnx_export, onnx_folder, onnx_int8
 from adapter_tune.exchange.exporting import export_run
 from adapter_tune.exchange.formats import Export
 from adapter_tune.exchange.onnx_int8 import quantize
@@ -148,6 +148,10 @@ def test_a_token_of_large_values_takes_no_precision_from_the_others(tmp_path: Pa
     error = np.abs(computed - exact).max(-1) / np.maximum(np.abs(exact).max(-1), 1e-9)
     assert error.max() < 0.03
     assert (computed[1, 1] == 0).all()
+    onnx_int8._scale_tokens(model.graph)  # the same products, before anything has 8 bits
+    onnx.save(model, str(tmp_path / "scaled.onnx"))
+    (scaled,) = open_session(tmp_path / "scaled.onnx").run(None, {"x": x})
+    np.testing.assert_allclose(scaled, exact, rtol=1e-4, atol=1e-4)
 
 
 def test_int8_is_compared_on_the_validation_split(run: Path, exported: Any) -> None:
